@@ -1,0 +1,89 @@
+"""The one config module: constants with their units and sources, and the settings of each stage as frozen dataclasses.
+
+A stage takes its dataclass and never a parsed command line. A variant is `dataclasses.replace(default, ...)`.
+"""
+
+from dataclasses import dataclass, field
+
+MAP_SIZE = 256
+"""Side of the reference crop and of the UV grid that masks are stored on, in pixels (PRNet, section 3)."""
+
+IMAGE_SIZES = (128, 256)
+"""Sides of the square crops, in pixels, that the networks are built for."""
+
+TARGET_SCALE = 1.1
+"""The network regresses a position map divided by image size x this number, as the published code does."""
+
+LANDMARK_COUNT = 68
+"""Landmarks in the iBUG order: jaw 0-16, brows 17-26, nose 27-35, eyes 36-47, lips 48-67."""
+
+OUTER_EYE_CORNERS = (36, 45)
+"""Landmarks whose 3D distance normalises the reconstruction error (0-based)."""
+
+CROP_MARGIN = 1.5
+"""Side of the crop over the mean side of the box around the 68 landmarks."""
+
+YAW_BIN_EDGES = (30.0, 60.0)
+"""Upper limits in degrees of |yaw| of the first two bins; the third has none (AFLW2000-3D, Zhu et al. 2016)."""
+
+VALIDATION_SHARE = 0.05
+"""Share of the training set's groups that selects the best model."""
+
+FACE_MODEL_PATH = "resource/face_model.hdf5"
+"""Where scripts look for the face model unless `--facemodel` says otherwise."""
+
+SERVER_HOST, SERVER_PORT = "127.0.0.1", 20000
+"""Default address of `serve_model.py`; `--serverlog 1` posts there."""
+
+LANDMARK_WEIGHT, FEATURE_WEIGHT, FACE_WEIGHT = 16.0, 4.0, 3.0
+"""Loss weights of landmark texels, of eyes, nose and mouth, and of the rest of the face; the neck has 0 (PRNet,
+section 3.2)."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes to a training sample. The defaults are the published ones (PRNet, section 3.3).
+
+    A range (low, high) is uniform; a probability is that of the change happening to a sample at all.
+    """
+
+    crop_margin: float = CROP_MARGIN
+    crop_shift: float = 0.1  # of the landmark box's mean side, each way, each axis
+    crop_scale: tuple[float, float] = (0.9, 1.1)  # of the crop square's side
+    rotation: float = 45.0  # degrees each way about the crop's centre
+    translation: float = 0.1  # of the crop's side, each way, each axis
+    scale: tuple[float, float] = (0.9, 1.2)
+    colour: tuple[float, float] = (0.6, 1.4)  # factor, drawn for each channel
+    occlusion: float = 0.5  # probability of a patch of noise texture over the face
+    mirror: float = 0.0  # probability of a left-right mirrored sample
+
+
+NO_AUGMENTATION = Augmentation(
+    crop_shift=0.0,
+    crop_scale=(1.0, 1.0),
+    rotation=0.0,
+    translation=0.0,
+    scale=(1.0, 1.0),
+    colour=(1.0, 1.0),
+    occlusion=0.0,
+    mirror=0.0,
+)
+"""The reference crop and nothing else: validation, evaluation and data modes 0 to 3."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Settings of one training run (PRNet, section 3.3, unless a recipe overrides them)."""
+
+    network: str = "prnet"
+    image_size: int = 256
+    head: str = "linear"  # or "sigmoid", as published
+    loss: str = "mse"
+    epochs: int = 50
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    drop_factor: float = 0.5
+    drop_every: float = 5.0  # in `drop_unit`
+    drop_unit: str = "epochs"  # or "steps"
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)

@@ -1,0 +1,1 @@
+"""NME under named protocols, tables, curves and pictures."""

@@ -1,0 +1,1 @@
+"""Reading, building, augmenting and serving training data."""

@@ -1,0 +1,1 @@
+"""Networks, losses, metrics, training and saved networks."""

@@ -1,0 +1,1 @@
+"""From a photo to faces, and from faces to files and pictures."""

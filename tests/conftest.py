@@ -1,0 +1,35 @@
+"""Fixtures shared by the tests: the real samples beside the checkout, where they are present."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real samples; the test is skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no real samples at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def stand_in_model(shared_data):
+    """The stand-in Basel Face Model with PRNet's UV coordinates: 53,215 vertices, 228 components."""
+    from generating.bfm import read_face3d_model
+
+    return read_face3d_model(shared_data / "bfm" / "BFM.mat", uv_path=shared_data / "bfm" / "BFM_UV.mat")
+
+
+@pytest.fixture(scope="session")
+def sample_model():
+    """The procedural face model of the sample data."""
+    from generating.sample_model import make_sample_model
+
+    return make_sample_model()
