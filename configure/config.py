@@ -54,8 +54,15 @@ class Augmentation:
     translation: float = 0.1  # of the crop's side, each way, each axis
     scale: tuple[float, float] = (0.9, 1.2)
     colour: tuple[float, float] = (0.6, 1.4)  # factor, drawn for each channel
-    occlusion: float = 0.5  # probability of a patch of noise texture over the face
+    occlusion: float = 0.5  # probability of a patch of noise texture
     mirror: float = 0.0  # probability of a left-right mirrored sample
+    gamma: tuple[float, float] = (1.0, 1.0)  # exponent, drawn as its logarithm
+    occluder: float = 0.0  # probability of a patch of skin colour or of the photo's own texture
+    shadow: float = 0.0  # probability of a soft-edged shadow over part of the crop
+    blur: float = 0.0  # probability of a defocus or motion blur
+    low_resolution: float = 0.0  # probability of a reduction to a half to a sixth and back
+    noise: float = 0.0  # probability of sensor noise
+    jpeg: float = 0.0  # probability of compression at quality 15 to 60
 
 
 NO_AUGMENTATION = Augmentation(

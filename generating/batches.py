@@ -1,0 +1,63 @@
+"""From stored samples to (image, target) arrays: decode, crop, augment, and one matrix product for all maps.
+
+What is drawn for a sample depends on the seed, the epoch and the sample's place in the data set, and on nothing else.
+"""
+
+import cv2
+import numpy as np
+
+from configure.config import TARGET_SCALE, Augmentation
+from generating.augmentation import change_looks, draw_crop, tone_table
+from geometry.crop import Box, compose, crop_image, lift_transform
+from geometry.pose import fit_to_pixels
+from geometry.position_map import MapBasis, place_map, position_maps
+from geometry.uv_layout import resample_map
+
+
+def make_batch(
+    dataset,
+    indices: np.ndarray,
+    *,
+    basis: MapBasis | None,
+    size: int,
+    augmentation: Augmentation,
+    texture: np.ndarray,
+    seed: int,
+    epoch: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images and targets of some samples of a `generating.dataset.Dataset`.
+
+    basis : the face model on a grid of side `size`; needed where the data set stores fits (data mode 5).
+    texture : what occluding patches are cut from (`augmentation.noise_texture`).
+    Returns images (B, size, size, 3) float32 in 0 to 1 and targets, position maps / (size x 1.1), of the same shape.
+    """
+    images = np.empty((len(indices), size, size, 3), dtype=np.float32)
+    crops, mirrored = [], []
+    for image, index in zip(images, indices, strict=True):
+        random = np.random.default_rng([seed, epoch, index])
+        mirror = bool(random.random() < augmentation.mirror)
+        x, y, side = dataset.boxes[index].astype(np.float64)
+        transform = draw_crop(random, augmentation, Box(np.array([x, y]), side), size, mirror)
+        crop = change_looks(crop_image(dataset.image(index), transform, size), random, augmentation, texture)
+        cv2.LUT(crop, tone_table(random, augmentation), dst=image)
+        crops.append(lift_transform(transform))
+        mirrored.append(mirror)
+
+    to_target = np.diag([1 / (size * TARGET_SCALE)] * 3)
+    transforms = [to_target @ crop for crop in crops]
+    if basis is not None:
+        poses = (fit_to_pixels(dataset.poses[index], dataset.image_heights[index]) for index in indices)
+        transforms = np.array([compose(transform, pose) for transform, pose in zip(transforms, poses, strict=True)])
+        targets = position_maps(basis, dataset.coefficients[indices], transforms)
+    else:
+        targets = np.stack([_stored_map(dataset.map(index), size) for index in indices])
+        for target, transform in zip(targets, transforms, strict=True):
+            place_map(target, transform)
+    for target, mirror in zip(targets, mirrored, strict=True):
+        if mirror:
+            target[:] = target[:, ::-1].copy()
+    return images, targets
+
+
+def _stored_map(position_map: np.ndarray, size: int) -> np.ndarray:
+    return position_map.astype(np.float32) if position_map.shape[0] == size else resample_map(position_map, size)
