@@ -1,0 +1,47 @@
+# make demo        the whole road on sample faces: data, training, tables and pictures in output/demo
+# make test        the quick tests;  make test-large  the slow ones
+# make bench       speed against its floors;  make lint  style
+# The first call creates .venv and installs requirements.txt.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+DEMO := output/demo
+DEMO_TRAIN ?= 600
+DEMO_VAL ?= 120
+DEMO_EPOCHS ?= 10
+DEMO_BATCH ?= 16
+
+.PHONY: demo test test-large bench lint clean
+
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+demo: $(VENV)/.installed
+	$(RUN) make_sample_data.py --outdir $(DEMO)/data --train $(DEMO_TRAIN) --val $(DEMO_VAL) --seed 0
+	$(RUN) build_dataset.py --zipDir $(DEMO)/data --hdf5dir $(DEMO)/data --buildmode train --facemodel $(DEMO)/data/face_model.hdf5 --overwrite
+	$(RUN) build_dataset.py --zipDir $(DEMO)/data --hdf5dir $(DEMO)/data --buildmode val --facemodel $(DEMO)/data/face_model.hdf5 --overwrite
+	$(RUN) train_model.py --recipe lprnet --epochs $(DEMO_EPOCHS) --batchsize $(DEMO_BATCH) --hdf5dir $(DEMO)/data --facemodel $(DEMO)/data/face_model.hdf5 --outputdir $(DEMO)
+	$(RUN) evaluate_model.py --modeldir $(DEMO) --hdf5 $(DEMO)/data/val.hdf5 --facemodel $(DEMO)/data/face_model.hdf5 --outputdir $(DEMO)
+	@echo "Done. Look at $(DEMO)/examples.png, $(DEMO)/benchmark.md, $(DEMO)/ced.png and $(DEMO)/training.png."
+
+test: $(VENV)/.installed
+	$(RUN) -m pytest
+
+test-large: $(VENV)/.installed
+	$(RUN) -m pytest -m large
+
+bench: $(VENV)/.installed
+	$(RUN) -m benchmarks
+
+lint: $(VENV)/.installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check ruff==0.17.5
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pytest -q tests/test_imports.py
+
+clean:
+	rm -rf $(DEMO)

@@ -1,0 +1,64 @@
+"""The structure that docs/architecture.md promises: imports run one way, and importing a module does nothing."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MAY_IMPORT = {
+    "configure": set(),
+    "common": set(),
+    "geometry": {"configure", "common"},
+    "generating": {"configure", "common", "geometry"},
+    "model": {"configure", "common", "geometry", "generating"},
+    "evaluating": {"configure", "common", "geometry"},
+    "reconstructing": {"configure", "common", "geometry", "generating", "model", "evaluating"},
+    "serving": {"configure", "common", "geometry", "generating", "model", "evaluating", "reconstructing"},
+}
+SCRIPTS = {path.stem for path in ROOT.glob("*.py")}
+MODULES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
+WITHOUT_KERAS = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in MODULES
+    if path.parent.name not in ("model", "serving") and path.name not in ("sequence.py", "__init__.py")
+)
+
+
+def imported_names(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path):
+    package = path.relative_to(ROOT).parts[0]
+    ours = {name.split(".")[0] for name in imported_names(path)} & (set(MAY_IMPORT) | SCRIPTS)
+    assert ours <= MAY_IMPORT[package] | {package}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_only_defines_things(path):
+    allowed = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        assert isinstance(node, allowed) or is_docstring, f"line {node.lineno} runs at import"
+
+
+def test_geometry_readers_and_metrics_do_without_keras():
+    code = f"import sys\nfor name in {WITHOUT_KERAS!r}: __import__(name)\n"
+    code += "print(sorted({'keras', 'tensorflow', 'matplotlib'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_no_two_files_differ_only_in_case():
+    tracked = [str(path.relative_to(ROOT)).lower() for path in MODULES]
+    assert len(tracked) == len(set(tracked))
