@@ -1,0 +1,44 @@
+"""`python -m benchmarks [names]`: measure, print each figure beside its target, end with 1 if one is missed."""
+
+import argparse
+import importlib
+import json
+import platform
+import sys
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+from benchmarks.figures import markdown_table
+from common.errors import run_script
+from common.files import written_whole
+
+BENCHMARKS = ["start_up", "sequence", "builder", "evaluation", "reconstruction", "profiling", "train_step"]
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(description="Measure speed and memory against their targets.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(BENCHMARKS)}; all by default")
+    parser.add_argument("--output", default="output/bench", help="folder of bench.md and bench.json")
+    options = parser.parse_args(argv)
+    unknown = set(options.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+
+    figures = []
+    for name in options.names or BENCHMARKS:
+        print(f"measuring {name}", file=sys.stderr, flush=True)
+        figures += importlib.import_module(f"benchmarks.{name}").measure()
+
+    table = f"{date.today()}, {platform.machine()}, Python {platform.python_version()}\n\n{markdown_table(figures)}"
+    print(table)
+    folder = Path(options.output)
+    with written_whole(folder / "bench.md") as path:
+        path.write_text(table + "\n", encoding="utf-8")
+    with written_whole(folder / "bench.json") as path:
+        path.write_text(json.dumps([asdict(figure) for figure in figures], indent=1), encoding="utf-8")
+    return int(any(figure.missed for figure in figures))
+
+
+if __name__ == "__main__":
+    run_script(main)
