@@ -11,6 +11,12 @@ MAP_SIZE = 256
 IMAGE_SIZES = (128, 256)
 """Sides of the square crops, in pixels, that the networks are built for."""
 
+NETWORKS = ("prnet", "lprnet")
+HEADS = ("linear", "sigmoid")
+LOSSES = ("mse", "wtmse", "wtrmse")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+"""What `--network`, `--head`, `--lossfunct` and `--precision` choose from."""
+
 TARGET_SCALE = 1.1
 """The network regresses a position map divided by image size x this number, as the published code does."""
 

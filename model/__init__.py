@@ -1,1 +1,1 @@
-"""Networks, losses, metrics, training and saved networks."""
+"""Networks, losses, metrics, the training function and saved models. Keras 3 operations only: any backend trains."""

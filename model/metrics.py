@@ -1,0 +1,33 @@
+"""The metric of training: NME of the 68 landmarks, read off the maps."""
+
+import keras
+from keras import ops
+
+from geometry.uv_layout import UVLayout, landmark_stencil
+
+
+def landmark_nme(truth, prediction, texels, weights):
+    """Normalised mean error of the 68 landmarks in 2D, in per cent, (B,).
+
+    Mean distance over the square root of the area of the box around the true landmarks (AFLW2000-3D's protocol).
+    truth, prediction : (B, S, S, 3) in any common unit. texels, weights : (68, 4), `landmark_stencil`'s.
+    """
+    true_points, points = (_landmarks(maps, texels, weights) for maps in (truth, prediction))
+    error = ops.mean(ops.norm(points - true_points, axis=-1), axis=-1)
+    width_height = ops.max(true_points, axis=1) - ops.min(true_points, axis=1)
+    return 100.0 * error / ops.sqrt(ops.prod(width_height, axis=-1))
+
+
+def _landmarks(maps, texels, weights):
+    size = maps.shape[1]
+    plane = ops.reshape(maps[..., :2], (-1, size * size, 2))
+    corners = ops.reshape(ops.take(plane, texels.ravel(), axis=1), (-1, *texels.shape, 2))
+    return ops.sum(corners * weights[..., None], axis=2)
+
+
+class LandmarkNME(keras.metrics.MeanMetricWrapper):
+    """`landmark_nme` averaged over images."""
+
+    def __init__(self, layout: UVLayout, size: int):
+        texels, weights = landmark_stencil(layout, size)
+        super().__init__(landmark_nme, name="nme", texels=texels, weights=weights)

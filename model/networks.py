@@ -1,0 +1,36 @@
+"""Networks by name. Input: a crop, float32 RGB in 0 to 1. Output: its position map / (image size x 1.1)."""
+
+import keras
+import numpy as np
+
+from common.errors import UserError
+from configure.config import HEADS, IMAGE_SIZES, NETWORKS, TARGET_SCALE
+from model.lprnet import build_lprnet
+from model.prnet import build_prnet
+
+BUILDERS = {"prnet": build_prnet, "lprnet": build_lprnet}
+
+
+def build_network(name: str, image_size: int, head: str = "linear", *, synchronised: bool = False) -> keras.Model:
+    """A network with fresh weights, (B, S, S, 3) to (B, S, S, 3) float32, in the dtype policy in force.
+
+    synchronised : batch statistics over all devices of a distributed run.
+    """
+    for label, value, known in (
+        ("network", name, NETWORKS),
+        ("image size", image_size, IMAGE_SIZES),
+        ("head", head, HEADS),
+    ):
+        if value not in known:
+            raise UserError(f"unknown {label} {value!r}; choose from {', '.join(map(str, known))}")
+    return BUILDERS[name](image_size, head, synchronised)
+
+
+def network_image_size(network: keras.Model) -> int:
+    """Side of the crops that a network takes, in pixels."""
+    return network.input_shape[1]
+
+
+def predict_maps(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Position maps of crops. images : (B, S, S, 3) float32 RGB in 0 to 1. Returns (B, S, S, 3) in crop pixels."""
+    return network.predict_on_batch(images) * np.float32(network_image_size(network) * TARGET_SCALE)
