@@ -1,0 +1,268 @@
+"""Face profiling: a photo with its fit, seen from other directions (Zhu et al., CVPR 2016, section 4).
+
+The picture becomes a surface with depth. The face is the fitted model on its UV grid. Around it, rings of anchor points
+continue the face's depth over hair, ears and neck. Both turn; what the z-buffer shows of them looks up its colours in
+the photo. What the photo itself did not show is filled from the nearest surface that it did show. The rest of the
+photo stays flat: it is stretched between the head's outline and the frame, so nothing of it is uncovered.
+
+All pixels here are those of the view's frame, a square around the landmarks, 2.2 times as wide as their box.
+"""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_filter1d, uniform_filter
+
+from geometry.crop import Box, compose, crop_image, crop_transform, landmark_box, lift_transform
+from geometry.face_model import FaceModel, face_vertices
+from geometry.mesh import vertex_normals
+from geometry.pose import fit_to_pixels, rotation_from_angles
+from geometry.position_map import MapBasis, map_basis
+from geometry.rasterise import interpolate, rasterise
+from geometry.uv_layout import grid_triangles
+
+GRID_SIDE = 128
+"""Side of the UV grid that carries the face: triangles of about 1.5 pixels at 256."""
+
+FRAME_MARGIN = 2.2
+"""Side of the frame over the mean side of the landmark box: room for the crop (1.5) and its augmentation."""
+
+FRAME_SIDES = (256, 450)
+"""Least and greatest side of a view in pixels; 450 is 300W-LP's."""
+
+ANCHOR_ANGLES = 96
+ANCHOR_RADII = np.array([0.95, 1.04, 1.14, 1.26, 1.4])
+ANCHOR_DROPS = np.array([0.03, 0.12, 0.32, 0.62, 1.05])
+"""The rings: how far out, over the radius of the face's outline, and how far behind it, over the mean radius."""
+
+LEAST_FACING = 0.2
+"""Cosine between normal and line of sight below which the photo's colours are not trusted."""
+
+
+@dataclass(frozen=True)
+class FaceGrid:
+    """A face model on a coarse UV grid."""
+
+    basis: MapBasis
+    triangles: np.ndarray  # (T, 3) int32
+    landmarks: FaceModel  # the model's 68 landmark vertices
+
+
+@dataclass(frozen=True)
+class Relief:
+    """A photo in its frame, with depth: everything that its views have in common."""
+
+    picture: np.ndarray  # (S, S, 3) uint8
+    region: np.ndarray  # (4,) left, top, right, bottom of the frame in 1-based pixels of the photo
+    landmarks: np.ndarray  # (68, 3) model units
+    angles: np.ndarray  # (3,) pitch, yaw, roll of the photo, radians
+    transform: np.ndarray  # (3, 4) model units to frame pixels
+    points: np.ndarray  # (P, 3) float32, face and rings, frame pixels
+    lookups: np.ndarray  # (P, 2) float32, where in the picture each point finds its colour
+    triangles: np.ndarray  # (T, 3) int32
+    centre: np.ndarray  # (2,) middle of the face in the picture
+    outline: np.ndarray  # (ANCHOR_ANGLES,) radius of the outermost ring about the centre
+
+
+def make_face_grid(model: FaceModel, side: int = GRID_SIDE) -> FaceGrid:
+    """Resample a face model to a UV grid and join its texels; texels beyond the mesh are left out."""
+    basis = map_basis(model, side)
+    triangles = grid_triangles(np.ones((side, side), dtype=bool))
+    corners = basis.mean.reshape(-1, 3)[triangles]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
+    chosen = model.landmark_vertices
+    landmarks = replace(
+        model,
+        mean=model.mean[chosen],
+        shape_basis=model.shape_basis[chosen],
+        expression_basis=model.expression_basis[chosen],
+        triangles=np.empty((0, 3), np.int32),
+        landmark_vertices=np.arange(len(chosen), dtype=np.int32),
+        uv=model.uv[chosen],
+        mean_texture=model.mean_texture[chosen],
+    )
+    return FaceGrid(basis=basis, triangles=triangles[area > 1e-3 * np.median(area)], landmarks=landmarks)
+
+
+def make_relief(photo: np.ndarray, coefficients: np.ndarray, pose: np.ndarray, grid: FaceGrid) -> Relief:
+    """Give a photo depth.
+
+    photo : (H, W, 3) uint8. coefficients : (K,) of the face model. pose : (7,) `Pose_Para`.
+    """
+    landmarks = face_vertices(grid.landmarks, coefficients)
+    to_photo = fit_to_pixels(pose, photo.shape[0])
+    box = landmark_box(_move(to_photo, landmarks))
+    side = int(np.clip(np.rint(FRAME_MARGIN * box.side), *FRAME_SIDES))
+    half = FRAME_MARGIN * box.side / 2
+    frame = crop_transform(box, side, margin=FRAME_MARGIN)
+    transform = compose(lift_transform(frame), to_photo)
+
+    shape = (grid.basis.mean + coefficients.astype(np.float32) @ grid.basis.basis).reshape(-1, 3)
+    face = _move(transform, shape).astype(np.float32)
+    raster = rasterise(face, grid.triangles, side, side)
+    shown = raster.triangle >= 0
+    centre = np.argwhere(shown).mean(axis=0)[::-1]
+    rings, ring_triangles, outline = _rings(raster.depth, shown, centre)
+    return Relief(
+        picture=_framed(photo, box, frame, side),
+        region=np.concatenate([box.centre - half, box.centre + half]) + 1,
+        landmarks=landmarks,
+        angles=np.asarray(pose[:3], dtype=np.float64),
+        transform=transform,
+        points=np.concatenate([face, rings]),
+        lookups=np.concatenate([_face_lookups(face, grid, raster.depth), rings[:, :2]]),
+        triangles=np.concatenate([grid.triangles, ring_triangles + len(face)]),
+        centre=centre,
+        outline=outline,
+    )
+
+
+def view_transform(relief: Relief, pitch: float, yaw: float) -> np.ndarray:
+    """Model units to frame pixels (3, 4) of a view at an absolute pitch and yaw (radians).
+
+    The head turns about its centre so that the box around the landmarks stays in the middle of the frame.
+    """
+    scale = np.cbrt(abs(np.linalg.det(relief.transform[:, :3])))
+    transform = np.zeros((3, 4))
+    transform[:, :3] = scale * rotation_from_angles([pitch, yaw, relief.angles[2]])
+    transform[1] *= -1.0
+    box = landmark_box(_move(transform, relief.landmarks))
+    transform[:2, 3] = (relief.picture.shape[0] - 1) / 2 - box.centre
+    middle = relief.landmarks.mean(axis=0)
+    transform[2, 3] = (relief.transform[2] - transform[2]) @ np.append(middle, 1.0)
+    return transform
+
+
+def view_pose(transform: np.ndarray, angles: np.ndarray, side: int) -> np.ndarray:
+    """`Pose_Para` (7,) of a view's transform whose angles (pitch, yaw, roll) are known."""
+    scale = np.cbrt(abs(np.linalg.det(transform[:, :3])))
+    x, y, z = transform[:, 3]
+    return np.array([*angles, x + 1, side - y, z, scale])
+
+
+def render_view(relief: Relief, transform: np.ndarray) -> np.ndarray:
+    """The photo's head turned to another transform (3, 4), in its frame. Returns (S, S, 3) uint8."""
+    side = relief.picture.shape[0]
+    linear = transform[:, :3] @ np.linalg.inv(relief.transform[:, :3])
+    turn = np.column_stack([linear, transform[:, 3] - linear @ relief.transform[:, 3]])
+    points = _move(turn, relief.points)
+    raster = rasterise(points, relief.triangles, side, side)
+    shown = raster.triangle >= 0
+    lookups = interpolate(raster, relief.triangles, relief.lookups)
+    lookups[~shown] = _background_lookups(shown, relief)
+    return cv2.remap(relief.picture, lookups, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _move(transform, points):
+    return points @ transform[:, :3].T.astype(points.dtype) + transform[:, 3].astype(points.dtype)
+
+
+def _framed(photo: np.ndarray, box: Box, frame: np.ndarray, side: int) -> np.ndarray:
+    """The frame's part of the photo; beyond the photo's border its blurred reflection."""
+    half = FRAME_MARGIN * box.side / 2 + 1
+    height, width = photo.shape[:2]
+    left, top = (max(int(np.ceil(half - at)), 0) for at in box.centre)
+    right, bottom = (max(int(np.ceil(at + half - length)), 0) for at, length in zip(box.centre, (width, height)))
+    if left or top or right or bottom:
+        inside = np.pad(np.ones((height, width), np.uint8), ((top, bottom), (left, right)))
+        photo = cv2.copyMakeBorder(photo, top, bottom, left, right, cv2.BORDER_REFLECT_101)
+        smooth = cv2.GaussianBlur(photo, (0, 0), 0.06 * box.side)
+        distance = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
+        share = np.minimum(distance / (0.1 * box.side), 1.0)[..., None]
+        photo = np.rint(photo * (1 - share) + smooth * share).astype(np.uint8)
+        frame = frame.copy()
+        frame[:, 2] -= frame[:, :2] @ (left, top)
+    return crop_image(photo, frame, side)
+
+
+def _face_lookups(face: np.ndarray, grid: FaceGrid, depth: np.ndarray) -> np.ndarray:
+    """Where each point of the face finds its colour: its own place if the photo shows it, else that of a point near
+    by on the surface that it shows. face : (G * G, 3) frame pixels. Returns (G * G, 2) float32."""
+    last = depth.shape[0] - 1
+    column, row = np.clip(np.rint(face[:, :2]), 0, last).astype(int).T
+    in_front = face[:, 2] >= depth[row, column] - 0.02 * last
+    facing = -vertex_normals(face, grid.triangles)[:, 2] > LEAST_FACING
+    inside = (face[:, :2] >= 0).all(axis=1) & (face[:, :2] <= last).all(axis=1)
+    side = grid.basis.size
+    hidden = ~(in_front & facing & inside).reshape(side, side)
+    lookups = face[:, :2].reshape(side, side, 2)
+    nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    lookups = lookups[tuple(nearest)]
+    for _ in range(8):
+        lookups[hidden] = cv2.blur(lookups, (5, 5))[hidden]
+    return lookups.reshape(-1, 2)
+
+
+def _rings(depth, shown, centre):
+    """Anchors around the face that continue its depth. Returns points (R * A, 3), triangles and the outermost radii."""
+    row, column = np.nonzero(shown)
+    x, y = column - centre[0], row - centre[1]
+    bearing = np.rint(np.arctan2(y, x) * ANCHOR_ANGLES / (2 * np.pi)).astype(int) % ANCHOR_ANGLES
+    radius = np.zeros(ANCHOR_ANGLES)
+    np.maximum.at(radius, bearing, np.hypot(x, y))
+    radius = gaussian_filter1d(radius, 1.0, mode="wrap")
+    angle = np.arange(ANCHOR_ANGLES) * 2 * np.pi / ANCHOR_ANGLES
+    direction = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+    behind = np.where(shown, depth, 0)
+    at = np.rint(centre + 0.93 * radius[:, None] * direction).astype(int)
+    column, row = np.clip(at, 0, len(depth) - 1).T
+    rim = gaussian_filter1d(
+        uniform_filter(behind, 5)[row, column]
+        / np.maximum(uniform_filter(shown.astype(np.float32), 5)[row, column], 0.04),
+        1.0,
+        mode="wrap",
+    )
+
+    points = np.empty((len(ANCHOR_RADII), ANCHOR_ANGLES, 3), dtype=np.float32)
+    points[..., :2] = centre + ANCHOR_RADII[:, None, None] * radius[:, None] * direction
+    points[..., 2] = rim - ANCHOR_DROPS[:, None] * radius.mean()
+    index = np.arange(points.shape[0] * ANCHOR_ANGLES, dtype=np.int32).reshape(points.shape[:2])
+    inner, outer = index[:-1], index[1:]
+    inner_next, outer_next = np.roll(inner, -1, axis=1), np.roll(outer, -1, axis=1)
+    triangles = np.concatenate(
+        [
+            np.stack([inner, inner_next, outer], axis=-1).reshape(-1, 3),
+            np.stack([outer, inner_next, outer_next], axis=-1).reshape(-1, 3),
+        ]
+    )
+    return points.reshape(-1, 3), triangles, ANCHOR_RADII[-1] * radius
+
+
+def _background_lookups(shown: np.ndarray, relief: Relief) -> np.ndarray:
+    """Where the pixels that no surface covers find their colours: along the ray from the head's middle, the stretch
+    from outline to frame is that of the photo. Returns (n, 2) float32, in the order of ~shown."""
+    row, column = np.nonzero(shown)
+    centre = np.array([column.mean(), row.mean()])
+    bearing, radius = _polar(column, row, centre)
+    outline = np.zeros(ANCHOR_ANGLES)
+    np.maximum.at(outline, np.rint(bearing).astype(int) % ANCHOR_ANGLES, radius)
+
+    row, column = np.nonzero(~shown)
+    bearing, radius = _polar(column, row, centre)
+    last = shown.shape[0] - 1
+    direction = np.stack([column, row], axis=-1) - centre
+    direction /= np.maximum(radius, 1e-6)[:, None]
+    here, there = _circular(outline, bearing), _circular(relief.outline, bearing)
+    end_here, end_there = _reach(centre, direction, last), _reach(relief.centre, direction, last)
+    along = np.clip((radius - here) / np.maximum(end_here - here, 1.0), 0.0, 1.0)
+    source = np.minimum(there, end_there) + along * np.maximum(end_there - there, 0.0)
+    return (relief.centre + source[:, None] * direction).astype(np.float32)
+
+
+def _polar(column, row, centre):
+    """Bearing in units of the anchors' spacing, and radius."""
+    x, y = column - centre[0], row - centre[1]
+    return np.arctan2(y, x) * ANCHOR_ANGLES / (2 * np.pi) % ANCHOR_ANGLES, np.hypot(x, y)
+
+
+def _circular(values, bearing):
+    return np.interp(bearing, np.arange(ANCHOR_ANGLES + 1), np.append(values, values[0]))
+
+
+def _reach(centre, direction, last):
+    """How far it is from the centre to the frame's edge, (n,)."""
+    with np.errstate(divide="ignore"):
+        to_edge = np.where(direction > 0, last - centre, -centre) / direction
+    return np.abs(to_edge).min(axis=-1)
