@@ -1,0 +1,141 @@
+"""One reconstructed face, and the two pure steps around the network: photo to crop, position map to face."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from configure.config import MAP_SIZE
+from geometry.alignment import align, apply_transform
+from geometry.crop import Box, crop_image, crop_transform, invert_transform, landmark_box, lift_transform
+from geometry.mesh import vertex_normals
+from geometry.pose import pixels_to_fit
+from geometry.uv_layout import UVLayout, face_mask, grid_triangles, landmark_texels, resample_map, sample_landmarks
+
+FLIP_Y = np.array([1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class FaceGrid:
+    """What is the same for every face of one network: its N texels of the face as vertices of a mesh."""
+
+    layout: UVLayout
+    mask: np.ndarray  # (S, S) bool, the face's texels; vertices are these in row-major order
+    triangles: np.ndarray  # (T, 3) int32, counter-clockwise as seen from outside
+    uv: np.ndarray  # (N, 2) float32 in 0 to 1, u to the right, v up: texel column u (S - 1), row (1 - v) (S - 1)
+    landmark_vertices: np.ndarray  # (68,) int32, the vertex nearest to each landmark
+    canonical: np.ndarray  # (N, 3) float64, the mean face looking at the viewer: x right, y up, z to the viewer,
+    # about its centroid, in pixels of a 256 pixel crop
+
+    @property
+    def size(self) -> int:
+        return self.mask.shape[0]
+
+
+def face_grid(layout: UVLayout, size: int) -> FaceGrid:
+    """The mesh that a layout's face texels form on a grid of side `size`."""
+    mask = face_mask(layout, size)
+    row, column = np.nonzero(mask)
+    place = resample_map(layout.canonical_map, size)[mask].astype(np.float64) * FLIP_Y
+    wanted = landmark_texels(layout, size)
+    distance = (wanted[:, :1] - column) ** 2 + (wanted[:, 1:] - row) ** 2
+    return FaceGrid(
+        layout=layout,
+        mask=mask,
+        triangles=grid_triangles(mask),
+        uv=np.column_stack([column / (size - 1), 1 - row / (size - 1)]).astype(np.float32),
+        landmark_vertices=distance.argmin(axis=1).astype(np.int32),
+        canonical=place - place.mean(axis=0),
+    )
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How a face is turned and where it is, in 300W-LP's convention (`geometry.pose`)."""
+
+    pitch: float  # degrees
+    yaw: float  # degrees, at most 90 each way
+    roll: float  # degrees
+    scale: float  # pixels of the photo per unit of the canonical face
+    matrix: np.ndarray  # (3, 4) float64: canonical face (`FaceGrid.canonical`) to pixels of the photo, y down
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face in the pixels of its photo: x right, y down, 0-based; z in pixels too, larger nearer to the camera."""
+
+    grid: FaceGrid
+    box: Box  # of the landmarks as they were expected; the crop is the square of side 1.5 x box.side about it
+    to_crop: np.ndarray  # (2, 3) float64, pixels of the photo to pixels of the S x S crop
+    position_map: np.ndarray  # (S, S, 3) float32, the network's map in pixels of the photo
+    landmarks: np.ndarray  # (68, 3) float32, iBUG order
+    pose: Pose
+
+    @cached_property
+    def vertices(self) -> np.ndarray:
+        """The mesh's vertices, (N, 3) float32: the position map at the texels of the face."""
+        return self.position_map[self.grid.mask]
+
+    @property
+    def triangles(self) -> np.ndarray:
+        """(T, 3) int32 indices of vertices."""
+        return self.grid.triangles
+
+    @cached_property
+    def normals(self) -> np.ndarray:
+        """Unit normals of the vertices, (N, 3) float32, outwards, in the photo's axes (y down)."""
+        return -vertex_normals(self.vertices, self.triangles)  # in a left-handed frame the cross product is inward
+
+    @property
+    def tracked_box(self) -> Box:
+        """The box around the landmarks that were found."""
+        return landmark_box(self.landmarks)
+
+    @cached_property
+    def frontal_vertices(self) -> np.ndarray:
+        """The vertices turned to the viewer, (N, 3) float32, in the canonical face's axes and unit (y up)."""
+        linear, offset = self.pose.matrix[:, :3], self.pose.matrix[:, 3]
+        return ((self.vertices - offset) @ np.linalg.inv(linear).T).astype(np.float32)
+
+    @cached_property
+    def misfit(self) -> float:
+        """Root mean squared distance of the vertices from the posed canonical face, as a share of its size."""
+        distance = self.vertices - apply_transform(self.pose.matrix, self.grid.canonical)
+        size = self.pose.scale * np.sqrt(np.mean(np.sum(self.grid.canonical**2, axis=1)))
+        return float(np.sqrt(np.mean(np.sum(distance**2, axis=1))) / size)
+
+
+def prepare_crop(image: np.ndarray, box: Box, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a network sees of a photo. image : (H, W, 3) uint8 RGB.
+
+    Returns the crop (size, size, 3) float32 in 0 to 1 and the transform (2, 3) that takes the photo to it.
+    """
+    to_crop = crop_transform(box, size)
+    return crop_image(image, to_crop, size).astype(np.float32) / 255, to_crop
+
+
+def restore_face(crop_map: np.ndarray, box: Box, to_crop: np.ndarray, grid: FaceGrid) -> Face:
+    """A face in its photo from the position map of its crop. crop_map : (S, S, 3) float32 crop pixels."""
+    position_map = cv2.transform(np.float32(crop_map), lift_transform(invert_transform(to_crop)))
+    return place_face(position_map, box, to_crop, grid)
+
+
+def place_face(position_map: np.ndarray, box: Box, to_crop: np.ndarray, grid: FaceGrid) -> Face:
+    """A face from a position map in pixels of its photo, (S, S, 3) float32."""
+    return Face(
+        grid=grid,
+        box=box,
+        to_crop=to_crop,
+        position_map=position_map,
+        landmarks=sample_landmarks(position_map, grid.layout),
+        pose=estimate_pose(position_map[grid.mask], grid.canonical),
+    )
+
+
+def estimate_pose(vertices: np.ndarray, canonical: np.ndarray) -> Pose:
+    """Pose by the similarity between the canonical face and vertices (N, 3) in pixels of a photo, y down."""
+    matrix = align(canonical, vertices * FLIP_Y)
+    matrix[1] *= -1.0
+    pitch, yaw, roll, _, _, _, scale = pixels_to_fit(matrix, MAP_SIZE)
+    return Pose(*np.degrees([pitch, yaw, roll]).tolist(), scale=float(scale), matrix=matrix)

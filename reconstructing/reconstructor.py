@@ -1,0 +1,80 @@
+"""The class that turns photos into faces: a network, its UV layout and a detector, loaded once."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from common.errors import UserError
+from geometry.crop import Box
+from reconstructing.detection import FaceDetector, box_of_image
+from reconstructing.face import Face, face_grid, prepare_crop, restore_face
+
+MODEL_PATH = "resource/weights/lprnet.keras"
+"""The network that scripts use unless `--model` says otherwise."""
+
+DETECTORS = ("mtcnn", "none")
+
+BATCH_SIZE = 16
+"""Crops that go through the network together."""
+
+
+class FaceReconstructor:
+    """Photos to faces.
+
+    model_path : a `.keras` file as train_model.py and export_model.py write it. detector : "mtcnn", or "none", which
+    takes the whole photo for one face. Raises `UserError` for a file that is no such network.
+
+    `detect` and `reconstruct` are all that one photo needs. A server that gathers the crops of several requests calls
+    `reconstructing.face.prepare_crop`, `predict` and `reconstructing.face.restore_face` itself.
+    """
+
+    def __init__(self, model_path=MODEL_PATH, detector: str = "mtcnn"):
+        from model.networks import network_image_size
+        from model.saved_network import load_network
+
+        if detector not in DETECTORS:
+            raise UserError(f"unknown detector {detector!r}; choose from {', '.join(DETECTORS)}")
+        self.network, self.layout = load_network(model_path)
+        taken, given = self.network.input_shape, self.network.output_shape
+        if len(taken) != 4 or taken[1] != taken[2] or taken[3] != 3 or given != taken:
+            raise UserError(f"{model_path}: takes {taken} and returns {given}; a square crop to a map of its size is due")
+        self.image_size = network_image_size(self.network)
+        self.grid = face_grid(self.layout, self.image_size)
+        self._detector_name = detector
+        self._detector = None
+
+    def detect(self, image: np.ndarray) -> list[Box]:
+        """Boxes of the faces in a photo, the largest first; none where none is found. image : (H, W, 3) uint8 RGB."""
+        if self._detector_name == "none":
+            return [box_of_image(*image.shape[:2])]
+        if self._detector is None:
+            self._detector = FaceDetector()
+        return [face.box for face in self._detector(image)]
+
+    def reconstruct(self, image: np.ndarray, boxes: Sequence[Box] | None = None) -> list[Face]:
+        """Faces of one photo, in the order of `boxes`, or of those that `detect` finds.
+
+        image : (H, W, 3) uint8 RGB. boxes : `geometry.crop.landmark_box(landmarks)` where landmarks are known,
+        `reconstructing.detection.box_of_rectangle(x, y, width, height)` for a face detector's rectangle.
+        """
+        return self.reconstruct_batch([image], None if boxes is None else [boxes])[0]
+
+    def reconstruct_batch(
+        self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[Box]] | None = None
+    ) -> list[list[Face]]:
+        """Faces of several photos, each photo's as `reconstruct` returns them; crops share the network's batches."""
+        boxes = [self.detect(image) for image in images] if boxes is None else boxes
+        owners = [(number, box) for number, of_image in enumerate(boxes) for box in of_image]
+        faces = [[] for _ in images]
+        for start in range(0, len(owners), BATCH_SIZE):
+            batch = owners[start : start + BATCH_SIZE]
+            crops, transforms = zip(*(prepare_crop(images[n], box, self.image_size) for n, box in batch), strict=True)
+            for (number, box), to_crop, crop_map in zip(batch, transforms, self.predict(np.stack(crops)), strict=True):
+                faces[number].append(restore_face(crop_map, box, to_crop, self.grid))
+        return faces
+
+    def predict(self, crops: np.ndarray) -> np.ndarray:
+        """Position maps of crops: (B, S, S, 3) float32 in 0 to 1, to (B, S, S, 3) float32 crop pixels."""
+        from model.networks import predict_maps
+
+        return predict_maps(self.network, crops)
