@@ -86,17 +86,29 @@ NO_AUGMENTATION = Augmentation(
 
 @dataclass(frozen=True)
 class Training:
-    """Settings of one training run (PRNet, section 3.3, unless a recipe overrides them)."""
+    """What decides the result of a training run (PRNet, section 3.3, unless a recipe overrides it)."""
 
     network: str = "prnet"
     image_size: int = 256
     head: str = "linear"  # or "sigmoid", as published
     loss: str = "mse"
     epochs: int = 50
+    steps: int | None = None  # where given, as many whole epochs as hold this many steps, instead of `epochs`
     batch_size: int = 16
     learning_rate: float = 1e-4
     drop_factor: float = 0.5
     drop_every: float = 5.0  # in `drop_unit`
     drop_unit: str = "epochs"  # or "steps"
+    precision: str = "float32"
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a training run is carried out: none of it is part of what the run means, so a run may go on with another."""
+
+    workers: int = 2  # threads that prepare batches
+    devices: int = 1
+    jit: str = "auto"  # XLA: "on", "off", or "auto", which is on where there is a GPU
+    server: str | None = None  # address that the log of each epoch is posted to

@@ -1,0 +1,46 @@
+"""Progress posted to a server as JSON. A server that does not answer costs one warning line and nothing else."""
+
+import json
+import sys
+import urllib.request
+from http.client import HTTPException
+
+from common.errors import UserError
+from configure.config import SERVER_HOST, SERVER_PORT
+
+TIMEOUT = 1.0
+"""Seconds that a post may take."""
+
+
+def server_address(choice: str) -> str | None:
+    """What `--serverlog` means: 0 is off, 1 the project's own server at its default address, else an http address."""
+    if choice == "0":
+        return None
+    if choice == "1":
+        return f"http://{SERVER_HOST}:{SERVER_PORT}"
+    if choice.startswith(("http://", "https://")):
+        return choice.rstrip("/")
+    raise UserError(f"--serverlog {choice}: not 0, 1 or an address; give one such as http://localhost:{SERVER_PORT}")
+
+
+class Poster:
+    """Posts records to one server; after the first failure it says so once and goes on trying."""
+
+    def __init__(self, address: str | None):
+        self.address = address
+        self.warned = False
+
+    def post(self, path: str, record: dict) -> None:
+        """Post `record` as JSON to `path` (it begins with /); without an address nothing happens."""
+        if self.address is None:
+            return
+        request = urllib.request.Request(
+            self.address + path, json.dumps(record).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT):
+                pass
+        except (OSError, HTTPException, ValueError) as error:
+            if not self.warned:
+                print(f"warning: {self.address} does not take the log ({error}); going on without", file=sys.stderr)
+            self.warned = True

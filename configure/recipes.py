@@ -1,0 +1,62 @@
+"""Training recipes: each a set of `Training` values that `train_model.py --recipe NAME` begins from.
+
+A flag on the command line wins over the recipe.
+"""
+
+from dataclasses import replace
+
+from configure.config import Augmentation, Training
+
+TAME = Augmentation(
+    crop_margin=1.6, rotation=30.0, translation=0.05, scale=(0.9, 1.1), colour=(0.75, 1.25), mirror=0.5
+)
+"""Ours, where BinaryVR says "tamer augmentation" and "a slightly larger crop" and gives no figures."""
+
+
+def default() -> Training:
+    """The published schedule with a linear head, plain mean squared error and mirrored samples.
+
+    Command: python train_model.py --hdf5dir DIR
+    Source: PRNet (Feng et al. 2018), section 3.3; the linear head and mirroring are ours.
+    """
+    return Training(augmentation=Augmentation(mirror=0.5))
+
+
+def paper() -> Training:
+    """As published: batch 16, Adam 1e-4 halved every 5 epochs, weighted loss, sigmoid, published augmentation.
+
+    Command: python train_model.py --recipe paper --hdf5dir DIR
+    Source: PRNet (Feng et al. 2018), sections 3.2 and 3.3.
+    """
+    return Training(loss="wtmse", head="sigmoid")
+
+
+def binaryvr() -> Training:
+    """BinaryVR's schedule: batch 20, 1e-3 halved every 75,000 steps, 300,000 steps, tamer augmentation, larger crop.
+
+    Command: python train_model.py --recipe binaryvr --hdf5dir DIR
+    Source: BinaryVR's re-implementation of PRNet; the figures of its augmentation are ours (`TAME`).
+    """
+    return Training(
+        loss="wtmse",
+        batch_size=20,
+        learning_rate=1e-3,
+        steps=300_000,
+        drop_every=75_000,
+        drop_unit="steps",
+        augmentation=TAME,
+    )
+
+
+def lprnet() -> Training:
+    """The light network for CPUs at 128 x 128, batch 16.
+
+    Command: python train_model.py --recipe lprnet --hdf5dir DIR
+    Source: this project.
+    """
+    return Training(
+        network="lprnet", image_size=128, loss="wtmse", epochs=10, learning_rate=1e-3, drop_every=3, augmentation=TAME
+    )
+
+
+RECIPES = {recipe.__name__: recipe for recipe in (default, paper, binaryvr, lprnet)}

@@ -1,0 +1,39 @@
+"""All that a training run needs to go on: weights, optimizer and log in one file that appears whole."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from common.errors import UserError
+from common.files import written_whole
+
+
+def save_checkpoint(path, network: keras.Model, state: dict) -> None:
+    """Write the weights of a compiled network and of its optimizer, and a JSON-able state beside them."""
+    arrays = {key: ops.convert_to_numpy(variable) for key, variable in _variables(network).items()}
+    with written_whole(path) as temporary:
+        np.savez(temporary, state=json.dumps(state), **arrays)
+
+
+def restore_checkpoint(path, network: keras.Model) -> dict:
+    """Set the weights of a compiled network and its optimizer from a file; returns the state saved with them."""
+    path = Path(path)
+    try:
+        with np.load(path) as arrays:
+            for key, variable in _variables(network).items():
+                variable.assign(arrays[key])
+            return json.loads(str(arrays["state"]))
+    except (zipfile.BadZipFile, EOFError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: damaged checkpoint ({error}); start again with --overwrite") from None
+
+
+def _variables(network: keras.Model) -> dict:
+    return {
+        f"{part}_{number}": variable
+        for part, variables in (("network", network.weights), ("optimizer", network.optimizer.variables))
+        for number, variable in enumerate(variables)
+    }

@@ -1,0 +1,41 @@
+"""Scalars and pictures for TensorBoard, written with the `tensorboard` package alone, whatever the backend."""
+
+import sys
+import time
+
+import cv2
+import numpy as np
+
+
+class TensorBoardLog:
+    """Event files in a folder; where the package is missing, one line says so and nothing is written."""
+
+    def __init__(self, folder):
+        try:
+            from tensorboard.compat.proto import event_pb2, summary_pb2
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        except ImportError:
+            print("TensorBoard is not installed (pip install tensorboard): no event files", file=sys.stderr)
+            self._writer = None
+            return
+        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        self._writer = EventFileWriter(str(folder))
+
+    def write(self, step: int, scalars: dict[str, float], pictures: dict[str, np.ndarray]) -> None:
+        """Values of one epoch. pictures : RGB uint8."""
+        if self._writer is None:
+            return
+        values = [self._summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
+        for name, picture in pictures.items():
+            _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+            height, width, channels = picture.shape
+            image = self._summary.Image(
+                height=height, width=width, colorspace=channels, encoded_image_string=encoded.tobytes()
+            )
+            values.append(self._summary.Value(tag=name, image=image))
+        self._writer.add_event(self._event(wall_time=time.time(), step=step, summary=self._summary(value=values)))
+        self._writer.flush()
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
