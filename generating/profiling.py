@@ -32,9 +32,15 @@ FRAME_SIDES = (256, 450)
 """Least and greatest side of a view in pixels; 450 is 300W-LP's."""
 
 ANCHOR_ANGLES = 96
-ANCHOR_RADII = np.array([0.95, 1.04, 1.14, 1.26, 1.4])
+ANCHOR_RADII = np.array([0.95, 1.04, 1.14, 1.28, 1.5])
 ANCHOR_DROPS = np.array([0.03, 0.12, 0.32, 0.62, 1.05])
 """The rings: how far out, over the radius of the face's outline, and how far behind it, over the mean radius."""
+
+CHEST_RECESSION = 0.3
+"""Share of that drop straight below the chin, where neck and chest do not recede as the skull does."""
+
+SEAM_JUMP = 5.0
+"""Distance in pixels between the sources of neighbouring pixels above which they are blended."""
 
 LEAST_FACING = 0.2
 """Cosine between normal and line of sight below which the photo's colours are not trusted."""
@@ -60,7 +66,8 @@ class Relief:
     transform: np.ndarray  # (3, 4) model units to frame pixels
     points: np.ndarray  # (P, 3) float32, face and rings, frame pixels
     lookups: np.ndarray  # (P, 2) float32, where in the picture each point finds its colour
-    triangles: np.ndarray  # (T, 3) int32
+    triangles: np.ndarray  # (T, 3) int32, the face's first
+    first_ring_triangle: int
     centre: np.ndarray  # (2,) middle of the face in the picture
     outline: np.ndarray  # (ANCHOR_ANGLES,) radius of the outermost ring about the centre
 
@@ -88,12 +95,18 @@ def make_face_grid(model: FaceModel, side: int = GRID_SIDE) -> FaceGrid:
 def make_relief(photo: np.ndarray, coefficients: np.ndarray, pose: np.ndarray, grid: FaceGrid) -> Relief:
     """Give a photo depth.
 
-    photo : (H, W, 3) uint8. coefficients : (K,) of the face model. pose : (7,) `Pose_Para`.
+    photo : (H, W, 3) uint8. coefficients : (K,) of the face model. pose : (7,) `Pose_Para`. Raises ValueError where
+    the fit puts the face outside the photo.
     """
     landmarks = face_vertices(grid.landmarks, coefficients)
     to_photo = fit_to_pixels(pose, photo.shape[0])
     box = landmark_box(_move(to_photo, landmarks))
     side = int(np.clip(np.rint(FRAME_MARGIN * box.side), *FRAME_SIDES))
+    size = np.array(photo.shape[1::-1])
+    if not (4 < box.side < 2 * size.max() and (box.centre > 0).all() and (box.centre < size).all()):
+        raise ValueError(
+            f"the fit puts the face, {box.side:.0f} pixels wide, at {np.rint(box.centre)}, outside the photo"
+        )
     half = FRAME_MARGIN * box.side / 2
     frame = crop_transform(box, side, margin=FRAME_MARGIN)
     transform = compose(lift_transform(frame), to_photo)
@@ -113,6 +126,7 @@ def make_relief(photo: np.ndarray, coefficients: np.ndarray, pose: np.ndarray, g
         points=np.concatenate([face, rings]),
         lookups=np.concatenate([_face_lookups(face, grid, raster.depth), rings[:, :2]]),
         triangles=np.concatenate([grid.triangles, ring_triangles + len(face)]),
+        first_ring_triangle=len(grid.triangles),
         centre=centre,
         outline=outline,
     )
@@ -148,10 +162,12 @@ def render_view(relief: Relief, transform: np.ndarray) -> np.ndarray:
     turn = np.column_stack([linear, transform[:, 3] - linear @ relief.transform[:, 3]])
     points = _move(turn, relief.points)
     raster = rasterise(points, relief.triangles, side, side)
-    shown = raster.triangle >= 0
     lookups = interpolate(raster, relief.triangles, relief.lookups)
-    lookups[~shown] = _background_lookups(shown, relief)
-    return cv2.remap(relief.picture, lookups, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    shown = raster.triangle >= 0
+    on_rings = raster.triangle >= relief.first_ring_triangle
+    lookups[~shown] = _background_lookups(shown, on_rings, lookups, relief)
+    view = cv2.remap(relief.picture, lookups, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return _soften_seams(view, lookups)
 
 
 def _move(transform, points):
@@ -163,7 +179,9 @@ def _framed(photo: np.ndarray, box: Box, frame: np.ndarray, side: int) -> np.nda
     half = FRAME_MARGIN * box.side / 2 + 1
     height, width = photo.shape[:2]
     left, top = (max(int(np.ceil(half - at)), 0) for at in box.centre)
-    right, bottom = (max(int(np.ceil(at + half - length)), 0) for at, length in zip(box.centre, (width, height)))
+    right, bottom = (
+        max(int(np.ceil(at + half - length)), 0) for at, length in zip(box.centre, (width, height), strict=True)
+    )
     if left or top or right or bottom:
         inside = np.pad(np.ones((height, width), np.uint8), ((top, bottom), (left, right)))
         photo = cv2.copyMakeBorder(photo, top, bottom, left, right, cv2.BORDER_REFLECT_101)
@@ -197,13 +215,11 @@ def _face_lookups(face: np.ndarray, grid: FaceGrid, depth: np.ndarray) -> np.nda
 def _rings(depth, shown, centre):
     """Anchors around the face that continue its depth. Returns points (R * A, 3), triangles and the outermost radii."""
     row, column = np.nonzero(shown)
-    x, y = column - centre[0], row - centre[1]
-    bearing = np.rint(np.arctan2(y, x) * ANCHOR_ANGLES / (2 * np.pi)).astype(int) % ANCHOR_ANGLES
+    bearing, distance = _polar(column, row, centre)
     radius = np.zeros(ANCHOR_ANGLES)
-    np.maximum.at(radius, bearing, np.hypot(x, y))
+    np.maximum.at(radius, np.rint(bearing).astype(int) % ANCHOR_ANGLES, distance)
     radius = gaussian_filter1d(radius, 1.0, mode="wrap")
-    angle = np.arange(ANCHOR_ANGLES) * 2 * np.pi / ANCHOR_ANGLES
-    direction = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    direction = _directions(np.arange(ANCHOR_ANGLES))
 
     behind = np.where(shown, depth, 0)
     at = np.rint(centre + 0.93 * radius[:, None] * direction).astype(int)
@@ -217,7 +233,8 @@ def _rings(depth, shown, centre):
 
     points = np.empty((len(ANCHOR_RADII), ANCHOR_ANGLES, 3), dtype=np.float32)
     points[..., :2] = centre + ANCHOR_RADII[:, None, None] * radius[:, None] * direction
-    points[..., 2] = rim - ANCHOR_DROPS[:, None] * radius.mean()
+    recession = np.interp(direction[:, 1], [0.0, 0.8], [1.0, CHEST_RECESSION])
+    points[..., 2] = rim - ANCHOR_DROPS[:, None] * recession * radius.mean()
     index = np.arange(points.shape[0] * ANCHOR_ANGLES, dtype=np.int32).reshape(points.shape[:2])
     inner, outer = index[:-1], index[1:]
     inner_next, outer_next = np.roll(inner, -1, axis=1), np.roll(outer, -1, axis=1)
@@ -230,25 +247,39 @@ def _rings(depth, shown, centre):
     return points.reshape(-1, 3), triangles, ANCHOR_RADII[-1] * radius
 
 
-def _background_lookups(shown: np.ndarray, relief: Relief) -> np.ndarray:
-    """Where the pixels that no surface covers find their colours: along the ray from the head's middle, the stretch
-    from outline to frame is that of the photo. Returns (n, 2) float32, in the order of ~shown."""
+def _background_lookups(shown: np.ndarray, on_rings: np.ndarray, lookups: np.ndarray, relief: Relief) -> np.ndarray:
+    """Where the pixels that no surface covers find their colours: the stretch of each ray from the head's outline to
+    the frame is that of the photo. Where a ring is the outline, the photo's ray starts where that ring's pixel lies.
+
+    lookups : (S, S, 2) of the pixels that are shown. Returns (n, 2) float32, in the order of ~shown."""
     row, column = np.nonzero(shown)
     centre = np.array([column.mean(), row.mean()])
     bearing, radius = _polar(column, row, centre)
-    outline = np.zeros(ANCHOR_ANGLES)
-    np.maximum.at(outline, np.rint(bearing).astype(int) % ANCHOR_ANGLES, radius)
+    order = np.argsort(radius)
+    ray = np.rint(bearing[order]).astype(int) % ANCHOR_ANGLES
+    outline, outermost = np.zeros(ANCHOR_ANGLES), np.zeros(ANCHOR_ANGLES, dtype=int)
+    outline[ray], outermost[ray] = radius[order], order
+    row, column = row[outermost], column[outermost]
+    swing = _polar(*lookups[row, column].T, relief.centre)[0] - np.arange(ANCHOR_ANGLES)
+    swing = (swing + ANCHOR_ANGLES / 2) % ANCHOR_ANGLES - ANCHOR_ANGLES / 2
+    swing = gaussian_filter1d(np.where(on_rings[row, column], swing, 0.0), 2.0, mode="wrap")
 
     row, column = np.nonzero(~shown)
     bearing, radius = _polar(column, row, centre)
     last = shown.shape[0] - 1
-    direction = np.stack([column, row], axis=-1) - centre
-    direction /= np.maximum(radius, 1e-6)[:, None]
-    here, there = _circular(outline, bearing), _circular(relief.outline, bearing)
-    end_here, end_there = _reach(centre, direction, last), _reach(relief.centre, direction, last)
-    along = np.clip((radius - here) / np.maximum(end_here - here, 1.0), 0.0, 1.0)
-    source = np.minimum(there, end_there) + along * np.maximum(end_there - there, 0.0)
-    return (relief.centre + source[:, None] * direction).astype(np.float32)
+    here = _circular(outline, bearing)
+    along = np.clip((radius - here) / np.maximum(_reach(centre, bearing, last) - here, 1.0), 0.0, 1.0)
+    bearing = (bearing + (1 - along) * _circular(swing, bearing)) % ANCHOR_ANGLES
+    there, end = _circular(relief.outline, bearing), _reach(relief.centre, bearing, last)
+    there = np.minimum(there, end)
+    return (relief.centre + (there + along * (end - there))[:, None] * _directions(bearing)).astype(np.float32)
+
+
+def _soften_seams(view: np.ndarray, lookups: np.ndarray) -> np.ndarray:
+    """Smooth the view where neighbouring pixels come from places far apart: outlines, and what is shrunk."""
+    around = np.ones((3, 3), np.uint8)
+    jump = (cv2.dilate(lookups, around) - cv2.erode(lookups, around)).max(axis=-1, keepdims=True)
+    return np.where(jump > SEAM_JUMP, cv2.GaussianBlur(view, (3, 3), 0.7), view)
 
 
 def _polar(column, row, centre):
@@ -257,12 +288,18 @@ def _polar(column, row, centre):
     return np.arctan2(y, x) * ANCHOR_ANGLES / (2 * np.pi) % ANCHOR_ANGLES, np.hypot(x, y)
 
 
+def _directions(bearing):
+    angle = bearing * 2 * np.pi / ANCHOR_ANGLES
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+
 def _circular(values, bearing):
     return np.interp(bearing, np.arange(ANCHOR_ANGLES + 1), np.append(values, values[0]))
 
 
-def _reach(centre, direction, last):
+def _reach(centre, bearing, last):
     """How far it is from the centre to the frame's edge, (n,)."""
+    direction = _directions(bearing)
     with np.errstate(divide="ignore"):
         to_edge = np.where(direction > 0, last - centre, -centre) / direction
     return np.abs(to_edge).min(axis=-1)

@@ -2,7 +2,11 @@
 
 import io
 import multiprocessing
+import os
+import shutil
+from collections import deque
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,19 +15,20 @@ import numpy as np
 from scipy.io import loadmat, savemat
 
 from common.errors import UserError
-from common.files import written_whole
-from generating.fit_files import read_fit
-from generating.pairs import find_pairs
+from generating.fit_files import read_fit, require_model
+from generating.pairs import PairSource
 from generating.profiling import FaceGrid, Relief, make_relief, render_view, view_pose, view_transform
 from generating.view_plan import ViewSettings, plan_views
 
 JPEG_QUALITY = 95
 
-_MAT_TEXT_LENGTH = 116
-"""Bytes of free text at the start of a MATLAB 5 file."""
-
 JOBS_AHEAD = 8
 """Photos read ahead of each worker: bounds the memory."""
+
+_KEPT_FIELDS = ("Shape_Para", "Exp_Para", "Tex_Para", "Illum_Para", "Color_Para", "pt3d_68")
+
+_MAT_TEXT_LENGTH = 116
+"""Bytes of free text at the start of a MATLAB 5 file."""
 
 
 @dataclass(frozen=True)
@@ -36,39 +41,65 @@ class ViewSet:
 
 
 def make_view_set(source, output, grid: FaceGrid, settings: ViewSettings, *, workers: int = 1) -> ViewSet:
-    """Write the views of every photo with a fit below `source` (folder or zip) to the folder `output`.
+    """Write the views of every photo with a fit below `source` (folder or zip) to a new folder `output`.
 
     Folders and names are kept: `<photo>-v00.jpg` is the photo itself in the views' frame, `-v01` and on are its views,
-    each with its `.mat`. A photo that cannot be used is left out. The result does not depend on `workers`.
+    each with its `.mat`. A photo that cannot be used is left out. The result does not depend on `workers`. The folder
+    appears when it is complete.
     """
     from tqdm import tqdm
 
-    pairs, fits, left_out = [], [], []
-    for pair in find_pairs(source):
-        try:
-            fits.append(read_fit(pair.fit_bytes(), pair.name))
-            pairs.append(pair)
-        except UserError as error:
-            left_out.append(str(error))
-    if not pairs:
-        raise UserError(f"{source}: no photo with a usable fit; give a folder or zip in 300W-LP's format")
-    pitch, yaw = np.degrees([fit.pose[:2] for fit in fits]).T
-    plan = plan_views(pitch, yaw, settings)
-    jobs = (
-        (pair.image_bytes(), pair.fit_bytes(), pair.name, Path(output) / pair.name, np.radians(poses))
-        for pair, poses in zip(pairs, plan, strict=True)
-    )
-    photos = views = 0
-    with tqdm(total=len(plan) + sum(map(len, plan)), unit="view") as bar:
-        for poses, (made, complaint) in zip(plan, _in_order(jobs, grid, workers), strict=True):
-            bar.update(1 + len(poses))
-            photos, views = photos + (made > 0), views + made
-            if complaint:
-                left_out.append(complaint)
-    return ViewSet(photos=photos, views=views, left_out=left_out)
+    with PairSource(source) as photos, _folder_made_whole(Path(output)) as folder:
+        pairs, fits, left_out = [], [], list(photos.left_out)
+        for pair in photos:
+            try:
+                fit = read_fit(pair.fit_bytes(), pair.fit_file)
+                require_model(fit, grid.landmarks, pair.fit_file)
+            except UserError as error:
+                left_out.append(str(error))
+            else:
+                pairs.append(pair)
+                fits.append(fit)
+        if not pairs:
+            reason = f" ({left_out[0]})" if left_out else ""
+            raise UserError(f"{source}: no photo with a usable fit{reason}; give photos in 300W-LP's format")
+        plan = plan_views(*np.degrees([fit.pose[:2] for fit in fits]).T, settings)
+
+        def jobs():
+            for pair, poses in zip(pairs, plan, strict=True):
+                try:
+                    yield pair.image_file, pair.image_bytes(), pair.fit_bytes(), folder / pair.stem, np.radians(poses)
+                except UserError as error:
+                    left_out.append(str(error))
+
+        made = []
+        with tqdm(total=len(plan) + sum(map(len, plan)), unit="view", disable=None) as bar:
+            for views, complaint in _in_order(jobs(), grid, workers):
+                if complaint:
+                    left_out.append(complaint)
+                else:
+                    made.append(views)
+                bar.update(views)
+        if not made:
+            raise UserError(f"{source}: no usable photo ({left_out[0]}); give photos in 300W-LP's format")
+    return ViewSet(photos=len(made), views=sum(made), left_out=left_out)
 
 
-def _in_order(jobs, grid, workers):
+@contextmanager
+def _folder_made_whole(output: Path):
+    """Yield a folder beside `output` that takes its name on success and is removed on any error."""
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise UserError(f"{output}: already exists; give a new folder, or remove this one first")
+    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        os.replace(partial, output)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _in_order(jobs, grid: FaceGrid, workers: int):
     """The results of `_write_views`, in the order of the jobs."""
     if workers == 1:
         _start_worker(grid)
@@ -76,56 +107,65 @@ def _in_order(jobs, grid, workers):
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start_worker, (grid,)) as pool:
-        running = []
+        running = deque()
         for job in jobs:
             running.append(pool.submit(_write_views, job))
             if len(running) >= workers * JOBS_AHEAD:
-                yield running.pop(0).result()
-        for future in running:
-            yield future.result()
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
 
 
-def _start_worker(grid):
+def _start_worker(grid: FaceGrid) -> None:
     global _grid
     _grid = grid
     cv2.setNumThreads(1)
 
 
 def _write_views(job) -> tuple[int, str | None]:
-    """Write all views of one photo. Returns how many, and a complaint if the photo cannot be used."""
-    image_bytes, fit_bytes, name, path, poses = job
-    photo = cv2.imdecode(np.frombuffer(image_bytes, np.uint8), cv2.IMREAD_COLOR)
-    if photo is None:
-        return 0, f"{name}: the image cannot be decoded; left out"
-    fit = read_fit(fit_bytes, name)
+    """Write all views of one photo. Returns how many views the job had, and a complaint if there are none of them."""
+    image_file, image_bytes, fit_bytes, path, poses = job
     try:
+        photo = cv2.imdecode(np.frombuffer(image_bytes, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if photo is None:
+            raise UserError(f"{image_file}: is not a readable image")
+        fit = read_fit(fit_bytes, image_file)
+        fields = _kept_fields(fit_bytes, image_file)
         relief = make_relief(photo, fit.coefficients, fit.pose, _grid)
-    except ValueError as error:
-        return 0, f"{name}: {error}; left out"
-    fields = {key: value for key, value in loadmat(io.BytesIO(fit_bytes)).items() if not key.startswith("__")}
+    except (UserError, ValueError) as error:
+        return 1 + len(poses), str(error) if isinstance(error, UserError) else f"{image_file}: {error}"
+    path.parent.mkdir(parents=True, exist_ok=True)
     _write_view(path, 0, relief.picture, fields, relief, relief.transform, relief.angles)
     for number, (pitch, yaw) in enumerate(poses, start=1):
         transform = view_transform(relief, pitch, yaw)
-        picture = render_view(relief, transform)
-        _write_view(path, number, picture, fields, relief, transform, (pitch, yaw, relief.angles[2]))
+        view = render_view(relief, transform)
+        _write_view(path, number, view, fields, relief, transform, (pitch, yaw, relief.angles[2]))
     return 1 + len(poses), None
 
 
-def _write_view(path: Path, number: int, picture, fields: dict, relief: Relief, transform, angles) -> None:
+def _kept_fields(fit_bytes: bytes, name: str) -> dict:
+    try:
+        fields = loadmat(io.BytesIO(fit_bytes), variable_names=_KEPT_FIELDS)
+    except Exception as error:  # the reader raises whatever a damaged file leads it to
+        raise UserError(f"{name}: the fit is not a readable MATLAB file: {error or type(error).__name__}") from None
+    return {field: fields[field] for field in _KEPT_FIELDS if field in fields}
+
+
+def _write_view(path: Path, number: int, picture: np.ndarray, fields: dict, relief: Relief, transform, angles) -> None:
+    """One view and its fit. `roi` is the part of the photo, in its 1-based pixels, that the frame covers; `pt2d` and
+    `pt3d_68` are the model's landmarks in 1-based pixels of the view."""
     side = len(picture)
     landmarks = (relief.landmarks @ transform[:, :3].T + transform[:, 3]).T + [[1.0], [1.0], [0.0]]
-    changed = {
+    fields = fields | {
         "Pose_Para": view_pose(transform, angles, side)[None].astype(np.float32),
         "pt2d": landmarks[:2],
         "roi": np.rint(relief.region)[None].astype(np.int16),
     }
     if "pt3d_68" in fields:
-        changed["pt3d_68"] = landmarks.astype(np.float32)
+        fields["pt3d_68"] = landmarks.astype(np.float32)
     encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    with written_whole(path.with_name(f"{path.name}-v{number:02d}.mat")) as temporary:
-        temporary.write_bytes(_mat_bytes(fields | changed))
-    with written_whole(path.with_name(f"{path.name}-v{number:02d}.jpg")) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+    path.with_name(f"{path.name}-v{number:02d}.mat").write_bytes(_mat_bytes(fields))
+    path.with_name(f"{path.name}-v{number:02d}.jpg").write_bytes(encoded.tobytes())
 
 
 def _mat_bytes(fields: dict) -> bytes:
