@@ -11,11 +11,13 @@ MAP_SIZE = 256
 IMAGE_SIZES = (128, 256)
 """Sides of the square crops, in pixels, that the networks are built for."""
 
-NETWORKS = ("prnet", "lprnet")
+NETWORKS = {"prnet": 256, "lprnet": 128}
+"""The networks, each with the image size that it is meant for."""
+
 HEADS = ("linear", "sigmoid")
 LOSSES = ("mse", "wtmse", "wtrmse")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-"""What `--network`, `--head`, `--lossfunct` and `--precision` choose from."""
+"""What `--head`, `--lossfunct` and `--precision` choose from."""
 
 TARGET_SCALE = 1.1
 """The network regresses a position map divided by image size x this number, as the published code does."""

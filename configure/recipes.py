@@ -5,11 +5,9 @@ A flag on the command line wins over the recipe.
 
 from dataclasses import replace
 
-from configure.config import Augmentation, Training
+from configure.config import CROP_MARGIN, Augmentation, Training
 
-TAME = Augmentation(
-    crop_margin=1.6, rotation=30.0, translation=0.05, scale=(0.9, 1.1), colour=(0.75, 1.25), mirror=0.5
-)
+TAME = Augmentation(crop_margin=1.6, rotation=30.0, translation=0.05, scale=(0.9, 1.1), colour=(0.75, 1.25), mirror=0.5)
 """Ours, where BinaryVR says "tamer augmentation" and "a slightly larger crop" and gives no figures."""
 
 
@@ -55,7 +53,13 @@ def lprnet() -> Training:
     Source: this project.
     """
     return Training(
-        network="lprnet", image_size=128, loss="wtmse", epochs=10, learning_rate=1e-3, drop_every=3, augmentation=TAME
+        network="lprnet",
+        image_size=128,
+        loss="wtmse",
+        epochs=10,
+        learning_rate=1e-3,
+        drop_every=3,
+        augmentation=replace(TAME, crop_margin=CROP_MARGIN),
     )
 
 

@@ -45,7 +45,9 @@ class StepMonitor(keras.callbacks.Callback):
         steps = len(self.sequence)
         self.begun, self.done = np.zeros(steps), np.zeros(steps)
         label = f"epoch {epoch + 1}/{self.epochs}"
-        self.bar = tqdm(total=steps * self.sequence.batch_size, desc=label, unit=" images", leave=False, mininterval=0.5)
+        self.bar = tqdm(
+            total=steps * self.sequence.batch_size, desc=label, unit=" images", leave=False, mininterval=0.5
+        )
 
     def on_train_batch_begin(self, batch, logs=None):
         self.begun[batch] = time.perf_counter()
@@ -72,6 +74,7 @@ class StepMonitor(keras.callbacks.Callback):
         names = ", ".join(self.sequence.batch_names(batch))
         step = self.epoch * len(self.sequence) + batch + 1
         raise UserError(
-            f"the loss is not finite at step {step} (epoch {self.epoch + 1}, batch {batch + 1}) on the samples {names}; "
-            "look at them, or lower --learningrate; the checkpoint of the last finished epoch stays"
+            f"the loss is not finite at step {step} (batch {batch + 1} of epoch {self.epoch + 1}), "
+            f"on the samples {names}; look at them, or lower --learningrate; "
+            "the checkpoint of the last finished epoch stays"
         )

@@ -61,11 +61,21 @@ def draw_samples(images: np.ndarray, true_maps: np.ndarray, maps: np.ndarray, la
     """
     return np.concatenate(
         [
-            np.concatenate([_picture(image), *(_picture(m / image.shape[0]) for m in (true, predicted)), marked], axis=1)
+            np.concatenate(
+                [_picture(image), *(_picture(m / image.shape[0]) for m in (true, predicted)), marked], axis=1
+            )
             for image, true, predicted in zip(images, true_maps, maps, strict=True)
-            for marked in [_mark(_mark(_picture(image), true, layout, TRUE_COLOUR), predicted, layout, PREDICTED_COLOUR)]
+            for marked in [
+                _mark(_mark(_picture(image), true, layout, TRUE_COLOUR), predicted, layout, PREDICTED_COLOUR)
+            ]
         ]
     )
+
+
+def write_picture(path, picture: np.ndarray) -> None:
+    """An RGB uint8 picture as a file."""
+    with written_whole(path) as temporary:
+        cv2.imwrite(str(temporary), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
 
 def _picture(values: np.ndarray) -> np.ndarray:

@@ -5,30 +5,34 @@ import json
 import math
 import platform
 import time
+from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
-import cv2
 import keras
 import numpy as np
+from keras import ops
 
 from common.errors import UserError
 from common.files import written_whole
 from common.progress import Poster
-from configure.config import NO_AUGMENTATION, TARGET_SCALE, Run, Training
+from configure.config import TARGET_SCALE, Run, Training
 from generating.dataset import Dataset
 from generating.sequence import FaceSequence
 from geometry.face_model import FaceModel
 from geometry.position_map import MapBasis, layout_of_model, map_basis
 from geometry.uv_layout import UVLayout
 from model.checkpoint import restore_checkpoint, save_checkpoint
-from model.devices import data_parallel, is_chief
+from model.devices import data_parallel, is_chief, uses_xla
 from model.losses import map_loss
 from model.metrics import LandmarkNME
 from model.monitoring import StepMonitor, TimedSequence
-from model.networks import build_network, predict_maps
-from model.reports import draw_curves, draw_samples, write_log
+from model.networks import build_network
+from model.reports import draw_curves, draw_samples, write_log, write_picture
 from model.saved_network import load_network, save_network
 from model.tensorboard_log import TensorBoardLog
+
+CONFIG, CHECKPOINT = "config.json", "checkpoint.npz"
 
 SHOWN_SAMPLES = 4
 """Validation samples whose pictures follow the run."""
@@ -69,31 +73,32 @@ def train(
     going_on = _claim(folder, record, overwrite)
     print(json.dumps(record, indent=2))
 
-    keras.utils.set_random_seed(training.seed)
-    network = _compiled(training, run, layout, steps_per_epoch)
-    state = {"epoch": start_epoch, "best": None, "rows": []}
-    if going_on:
-        state = restore_checkpoint(folder / "checkpoint.npz", network)
-        print(f"going on after epoch {state['epoch']}")
-    elif start_from is not None:
-        network.set_weights(saved.get_weights())
-        network.optimizer.iterations.assign(start_epoch * steps_per_epoch)
-    if state["epoch"] >= epochs:
-        print(f"{folder}: already trained for {state['epoch']} epochs; ask for more with --epochs")
-        return state["rows"]
+    with data_parallel(run.devices) as scope:
+        network = _compiled(training, run, layout, steps_per_epoch, scope)
+        state = {"epoch": start_epoch, "best": None, "rows": []}
+        if going_on:
+            state = restore_checkpoint(folder / CHECKPOINT, network)
+            print(f"going on after epoch {state['epoch']}")
+        elif start_from is not None:
+            network.set_weights(saved.get_weights())
+            network.optimizer.iterations.assign(start_epoch * steps_per_epoch)
+        if state["epoch"] >= epochs:
+            print(f"{folder}: already trained for {state['epoch']} epochs; ask for more with --epochs")
+            return state["rows"]
 
-    monitor = StepMonitor(sequence, epochs)
-    test = None if test_set is None else _reference_sequence(training, test_set, np.arange(len(test_set)), basis)
-    keeper = _Keeper(folder, network, saved, layout, state, monitor, validation, test, training.loss, run.server)
-    network.fit(
-        sequence,
-        validation_data=validation,
-        epochs=epochs,
-        initial_epoch=state["epoch"],
-        callbacks=[monitor, keeper],
-        shuffle=False,
-        verbose=0,
-    )
+        test = None if test_set is None else _reference_sequence(training, test_set, np.arange(len(test_set)), basis)
+        monitor = StepMonitor(sequence, epochs)
+        keeper = _Keeper(folder, saved, layout, state, monitor, validation, test, training.loss, Poster(run.server))
+        network.fit(
+            sequence,
+            validation_data=validation,
+            epochs=epochs,
+            initial_epoch=state["epoch"],
+            callbacks=[monitor, keeper],
+            shuffle=False,
+            verbose=0,
+        )
+    print(f"{folder}: validation NME {state['best']:.2f} %; best.keras, last.keras, training.csv, training.png")
     return state["rows"]
 
 
@@ -146,42 +151,173 @@ def _sequences(training: Training, run: Run, dataset: Dataset, basis: MapBasis |
 
 
 def _reference_sequence(training: Training, dataset: Dataset, indices, basis: MapBasis | None) -> FaceSequence:
-    augmentation = dataclasses.replace(NO_AUGMENTATION, crop_margin=training.augmentation.crop_margin)
-    return FaceSequence(
-        dataset,
-        indices,
-        basis=basis,
-        image_size=training.image_size,
-        batch_size=training.batch_size,
-        augmentation=augmentation,
+    size, batch_size = training.image_size, training.batch_size
+    return FaceSequence(dataset, indices, basis=basis, image_size=size, batch_size=batch_size)
+
+
+def _begin_with(network: keras.Model, path, layout: UVLayout) -> None:
+    """Give a network the weights of a saved one of the same kind and UV layout."""
+    other, other_layout = load_network(path)
+    found, wanted = (
+        (model.name, model.input_shape[1], model.layers[-1].activation.__name__) for model in (other, network)
     )
+    if found != wanted:
+        raise UserError(
+            f"{path}: a {' '.join(map(str, found))} network, not {' '.join(map(str, wanted))}; "
+            "give its --network, --imagesize and --head"
+        )
+    if other_layout.identity != layout.identity:
+        raise UserError(f"{path}: its maps mean another UV layout than the face model's; give the --facemodel it had")
+    network.set_weights(other.get_weights())
 
 
-def _compiled(training: Training, run: Run, layout: UVLayout, steps_per_epoch: int) -> keras.Model:
+def _record(training: Training, run: Run, dataset: Dataset, face_model: FaceModel, start_from, start_epoch) -> dict:
+    """The whole configuration of a run, as it is written beside its results."""
+    return {
+        "training": dataclasses.asdict(training),
+        "data": {
+            "path": str(dataset.path),
+            "identity": dataset.identity,
+            "face model": face_model.identity,
+            "start from": None if start_from is None else str(start_from),
+            "start epoch": start_epoch,
+        },
+        "run": dataclasses.asdict(run),
+        "versions": {
+            "python": platform.python_version(),
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+        },
+    }
+
+
+def _claim(folder: Path, record: dict, overwrite: bool) -> bool:
+    """Write config.json; whether the folder holds a checkpoint of this very run to go on from.
+
+    A folder that holds another run is refused, naming the differences, unless `overwrite`, which clears it.
+    """
+    config, checkpoint = folder / CONFIG, folder / CHECKPOINT
+    if overwrite:
+        for name in (CHECKPOINT, CONFIG, "best.keras", "last.keras", "training.csv", "training.png", "samples.png"):
+            (folder / name).unlink(missing_ok=True)
+    if config.exists():
+        try:
+            earlier = _decisive(json.loads(config.read_text()))
+        except (ValueError, KeyError):
+            raise UserError(
+                f"{config}: not a run's configuration; choose another --outputdir, or --overwrite"
+            ) from None
+        now = _decisive(json.loads(json.dumps(record)))
+        changes = [
+            f"{key} {earlier.get(key)} (now {now.get(key)})"
+            for key in now | earlier
+            if earlier.get(key) != now.get(key)
+        ]
+        if changes:
+            raise UserError(
+                f"{folder}: holds a run with {', '.join(changes)}; choose another --outputdir, or --overwrite"
+            )
+    if is_chief():
+        with written_whole(config) as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n")
+    return checkpoint.exists()
+
+
+def _decisive(record: dict) -> dict:
+    """What makes a run another run: everything but how long, from which path, on what and with how many workers."""
+    settings = {key.replace("_", " "): value for key, value in record["training"].items()}
+    data = {f"data {key}" if key == "identity" else key: value for key, value in record["data"].items()}
+    return {key: value for key, value in (settings | data).items() if key not in ("epochs", "steps", "path")}
+
+
+def _compiled(training: Training, run: Run, layout: UVLayout, steps_per_epoch: int, scope) -> keras.Model:
     """The network that trains, on its devices and in its precision, with optimizer, loss and metrics."""
+    keras.utils.set_random_seed(training.seed)
     drop_steps = training.drop_every * (steps_per_epoch if training.drop_unit == "epochs" else 1)
+    schedule = keras.optimizers.schedules.ExponentialDecay(
+        training.learning_rate, max(round(drop_steps), 1), training.drop_factor, staircase=True
+    )
+    loss = map_loss(training.loss, layout, training.image_size)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(training.precision)
     try:
-        with data_parallel(run.devices):
+        with scope():
             network = build_network(
-                training.network, training.image_size, training.head, synchronised=_synchronised(run)
+                training.network, training.image_size, training.head, synchronised=scope is not nullcontext
             )
-            loss = map_loss(training.loss, layout, training.image_size)
             network.compile(
-                optimizer=keras.optimizers.Adam(
-                    keras.optimizers.schedules.ExponentialDecay(
-                        training.learning_rate, max(round(drop_steps), 1), training.drop_factor, staircase=True
-                    )
-                ),
+                optimizer=keras.optimizers.Adam(schedule),
                 loss=loss,
                 metrics=[
                     keras.metrics.MeanMetricWrapper(loss.call, name=loss.name),
                     LandmarkNME(layout, training.image_size),
                 ],
-                jit_compile=_jit(run.jit),
+                jit_compile=uses_xla(run.jit),
             )
             network.optimizer.build(network.trainable_variables)
     finally:
         keras.config.set_dtype_policy(policy)
     return network
+
+
+class _Keeper(keras.callbacks.Callback):
+    """After each epoch: keeps the models and a checkpoint, and reports.
+
+    saved : the network in float32 without distribution, which takes over the trained weights and is what is written.
+    The checkpoint comes after the models, so a run stopped in between does the epoch again and writes the same.
+    """
+
+    def __init__(self, folder, saved, layout, state, monitor, validation, test, loss, poster):
+        super().__init__()
+        self.folder, self.saved, self.layout, self.state = folder, saved, layout, state
+        self.monitor, self.test, self.loss, self.poster = monitor, test, loss, poster
+        self.images, self.targets = (part[:SHOWN_SAMPLES] for part in validation[0])
+        self.board = TensorBoardLog(folder / "tensorboard") if is_chief() else None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.begun = time.perf_counter()
+        self.learning_rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+    def on_epoch_end(self, epoch, logs=None):
+        test = {}
+        if self.test is not None:
+            test["test_nme"] = self.model.evaluate(self.test, verbose=0, return_dict=True)["nme"]
+        if self.board is None:
+            return
+        row = {"epoch": epoch + 1, **logs, **test, "learning_rate": self.learning_rate, **self.monitor.figures}
+        best, state = self.state["best"], self.state
+        improved = best is None or row["val_nme"] < best
+        state.update(epoch=epoch + 1, best=row["val_nme"] if improved else best, rows=[*state["rows"], row])
+
+        self.saved.set_weights(self.model.get_weights())
+        if improved:
+            save_network(self.saved, self.layout, self.folder / "best.keras")
+        save_network(self.saved, self.layout, self.folder / "last.keras")
+        save_checkpoint(self.folder / CHECKPOINT, self.model, state)
+
+        picture = self._picture()
+        write_log(self.folder / "training.csv", state["rows"])
+        draw_curves(self.folder / "training.png", state["rows"], self.loss)
+        write_picture(self.folder / "samples.png", picture)
+        self.board.write(epoch + 1, {key: value for key, value in row.items() if key != "epoch"}, {"samples": picture})
+        self.poster.post("/publish/epoch/end/", row)
+        left = timedelta(seconds=round((self.monitor.epochs - epoch - 1) * (time.perf_counter() - self.begun)))
+        print(_summary(row, self.monitor.epochs, improved, left), flush=True)
+
+    def on_train_end(self, logs=None):
+        if self.board is not None:
+            self.board.close()
+
+    def _picture(self):
+        unit = self.images.shape[1] * TARGET_SCALE
+        maps = ops.convert_to_numpy(self.saved(self.images, training=False))
+        return draw_samples(self.images, self.targets * unit, maps * unit, self.layout)
+
+
+def _summary(row: dict, epochs: int, improved: bool, left: timedelta) -> str:
+    test = f", test NME {row['test_nme']:.2f} %" if "test_nme" in row else ""
+    return (
+        f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4g}, NME {row['nme']:.2f} %, "
+        f"validation NME {row['val_nme']:.2f} %{' (best)' if improved else ''}{test}, "
+        f"{row['images_per_second']:.0f} images/s, {row['waiting']:.0%} of the time waiting for data, {left} left"
+    )
