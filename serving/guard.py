@@ -1,0 +1,120 @@
+"""The gate in front of the application: a request is taken whole or refused, and dropped when its client leaves.
+
+A body is read into memory before the application sees it, within limits of size, time and rate, so that nothing
+behind the gate waits for a client.
+"""
+
+import asyncio
+import json
+import time
+from collections import Counter
+
+from serving.limits import Limits
+from serving.problems import RETRY_AFTER, Problem, problem_content
+
+DRAIN_SECONDS = 1.0
+"""How long a refused body is still read and thrown away, so that its sender gets to read the answer."""
+
+
+class Guard:
+    """ASGI middleware."""
+
+    def __init__(self, app, limits: Limits):
+        self.app, self.limits = app, limits
+        self.taken = Counter()  # requests with a body that are being served, by client address
+        self.buffered = 0  # bytes of bodies in memory
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+            await self.app(scope, receive, send)
+            return
+        client = (scope.get("client") or ("",))[0]
+        body = bytearray()
+        self.taken[client] += 1
+        try:
+            self._admit(client)
+            await self._read(scope, receive, body)
+            await self._serve(scope, receive, send, bytes(body))
+        except _ClientLeft:
+            return
+        except Problem as problem:
+            await _refuse(receive, send, problem)
+        finally:
+            self.buffered -= len(body)
+            self.taken[client] -= 1
+            self.taken += Counter()
+
+    def _admit(self, client: str) -> None:
+        if self.taken.total() > self.limits.requests:
+            raise Problem(503, "the server is busy; try again in a moment", RETRY_AFTER)
+        if self.taken[client] > self.limits.requests_per_client:
+            raise Problem(429, f"more than {self.limits.requests_per_client} requests at once", RETRY_AFTER)
+
+    async def _read(self, scope, receive, body: bytearray) -> None:
+        limits, start = self.limits, time.monotonic()
+        too_large = Problem(413, f"the request has more than {limits.body_bytes >> 20} MiB; send a smaller file")
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > limits.body_bytes:
+            raise too_large
+        more = True
+        while more:
+            allowed = max(limits.grace_seconds, len(body) / limits.least_rate)
+            remaining = start + min(allowed, limits.body_seconds) - time.monotonic()
+            try:
+                message = await asyncio.wait_for(receive(), max(remaining, 0))
+            except TimeoutError:
+                raise Problem(408, "the request's body came too slowly") from None
+            if message["type"] == "http.disconnect":
+                raise _ClientLeft
+            body += message["body"]
+            self.buffered += len(message["body"])
+            if len(body) > limits.body_bytes:
+                raise too_large
+            if self.buffered > limits.buffered_bytes:
+                raise Problem(503, "the server holds as many uploads as it can; try again in a moment", RETRY_AFTER)
+            more = message.get("more_body", False)
+
+    async def _serve(self, scope, receive, send, body: bytes) -> None:
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+        left = asyncio.Event()
+
+        async def replay():
+            if messages:
+                return messages.pop()
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        serving = asyncio.ensure_future(self.app(scope, replay, send))
+        watching = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done():
+                serving.cancel()
+                raise _ClientLeft
+            await serving
+        finally:
+            left.set()
+            watching.cancel()
+            serving.cancel()
+
+
+class _ClientLeft(Exception):
+    """The connection closed before the answer."""
+
+
+async def _refuse(receive, send, problem: Problem) -> None:
+    content = json.dumps(problem_content(problem.status, problem.detail)).encode()
+    headers = {"Content-Type": "application/problem+json", "Connection": "close", **(problem.headers or {})}
+    headers["Content-Length"] = str(len(content))
+    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": content, "more_body": True})
+    deadline = time.monotonic() + DRAIN_SECONDS
+    more = True
+    while more and (remaining := deadline - time.monotonic()) > 0:
+        try:
+            message = await asyncio.wait_for(receive(), remaining)
+        except TimeoutError:
+            break
+        more = message["type"] == "http.request" and message.get("more_body", False)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

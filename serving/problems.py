@@ -1,0 +1,67 @@
+"""Refusals: an HTTP status and one line that says what is wrong and what to do, as `application/problem+json`."""
+
+import http
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from common.errors import UserError
+
+RETRY_AFTER = {"Retry-After": "1"}
+"""What a refusal for want of room carries: seconds until another try makes sense."""
+
+
+class Problem(Exception):
+    """A request that is refused: the status, and one line for the person who sent it."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None):
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, headers
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457."""
+
+    status: int
+    title: str
+    detail: str
+
+
+def problem_content(status: int, detail: str) -> dict:
+    return ProblemBody(status=status, title=http.HTTPStatus(status).phrase, detail=detail).model_dump()
+
+
+def problem_response(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(problem_content(status, detail), status, headers, media_type="application/problem+json")
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Make every error of `app` a problem in JSON."""
+
+    @app.exception_handler(Problem)
+    async def refused(_: Request, problem: Problem):
+        return problem_response(problem.status, problem.detail, problem.headers)
+
+    @app.exception_handler(UserError)
+    async def unusable(_: Request, error: UserError):
+        return problem_response(422, str(error))
+
+    @app.exception_handler(HTTPException)
+    async def unroutable(_: Request, error: HTTPException):
+        return problem_response(error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        status = 400 if first["type"] == "json_invalid" else 422
+        return problem_response(status, f"{where}: {first['msg']}"[:300])
+
+    @app.exception_handler(Exception)
+    async def unforeseen(_: Request, error: Exception):
+        logging.getLogger("uvicorn.error").error("a request failed", exc_info=error)
+        return problem_response(500, "the server failed on this request; its log says why")
