@@ -1,0 +1,281 @@
+"""What surrounds a sample face so that it is a person: skull and hair, ears, neck and clothes, teeth, glasses.
+
+All parts are triangle meshes in the millimetres of the face at rest (`sample_anatomy`), later scaled to the person.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from generating.sample_anatomy import ramp, slit
+
+SKULL_CENTRE, SKULL_RADII = np.array([0.0, 12.0, -92.0]), np.array([76.0, 103.0, 98.0])
+NECK_PIVOT = np.array([0.0, -150.0, -100.0])
+DETAILS = ("skin", "hair", "cloth", "plain")
+"""The kinds of fine texture; `Part.detail` is an index."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One mesh of the scene."""
+
+    vertices: np.ndarray  # (V, 3) mm
+    triangles: np.ndarray  # (T, 3), counter-clockwise from outside
+    colours: np.ndarray  # (V, 3) sRGB 0 to 1
+    gloss: float
+    detail: int
+    detail_place: np.ndarray  # (V, 2) where in the fine texture, in its pixels
+    on_body: bool = False  # moves with the body rather than with the head
+
+
+@dataclass(frozen=True)
+class Hair:
+    """A hair style."""
+
+    colour: tuple[float, float, float]
+    thickness: float = 9.0  # mm above the skull; 0 is shaven
+    length: float = 0.0  # mm that it falls below the ears; 0 is short
+    hairline: float = 0.0  # radians, higher is a higher forehead
+    fringe: float = 0.0  # radians that it falls over the forehead
+    parting: float = 0.0  # asymmetry of the front, radians
+    curl: float = 0.0  # 0 straight to 1 curly
+    behind_ears: bool = True
+    seed: int = 0
+
+
+def grid_triangles(rows: int, columns: int, closed: bool) -> np.ndarray:
+    """Triangles of a grid of vertices in row-major order; `closed` joins the last column to the first. Rows run down
+    and columns to the right for a surface seen from outside."""
+    row, column = np.mgrid[: rows - 1, : columns if closed else columns - 1]
+    corner, right = row * columns + column, row * columns + (column + 1) % columns
+    below, below_right = corner + columns, right + columns
+    return np.concatenate(
+        [np.stack([corner, below, right], -1).reshape(-1, 3), np.stack([right, below, below_right], -1).reshape(-1, 3)]
+    ).astype(np.int32)
+
+
+def _dome(rows, columns, lowest):
+    """Azimuth (0 in front, rising to the image's right) and angle from the top of a spherical grid, both flat."""
+    polar, azimuth = np.meshgrid(
+        np.linspace(0.02, lowest, rows), np.linspace(-np.pi, np.pi, columns, endpoint=False), indexing="ij"
+    )
+    return azimuth.ravel(), polar.ravel()
+
+
+_short_line = PchipInterpolator(
+    [0, 0.45, 0.85, 1.1, 1.28, 1.42, 1.6, 1.85, 2.2, np.pi], [0.60, 0.62, 0.50, 0.18, -0.20, 0.0, 0.06, -0.55, -0.8, -0.9]
+)
+_open_line = PchipInterpolator([0, 0.45, 0.8, 1.0, 1.15, np.pi], [0.60, 0.60, 0.42, 0.0, -1.6, -1.6])
+_tucked_line = PchipInterpolator([0, 0.45, 0.85, 1.15, 1.4, 1.62, 1.85, np.pi], [0.60, 0.62, 0.5, 0.2, 0.12, 0.0, -1.6, -1.6])
+
+
+def hair_part(hair: Hair) -> Part:
+    """Hair as one closed shell that dives into the head where there is none."""
+    rows, columns = 46, 84
+    azimuth, polar = _dome(rows, columns, np.pi * 0.97)
+    elevation, side = np.pi / 2 - polar, np.abs(azimuth)
+    generator = np.random.default_rng(hair.seed)
+    long = hair.length > 0
+    line = (_short_line if not long else _tucked_line if hair.behind_ears else _open_line)(side)
+    front = ramp(side, 1.2, 0.5)
+    line = line + front * (hair.hairline - hair.fringe + hair.parting * np.sin(2.5 * azimuth))
+    waves = sum(
+        np.sin(azimuth * generator.integers(1, 9) + elevation * generator.uniform(-6, 6) + generator.uniform(0, 7))
+        for _ in range(6)
+    )
+    curls = generator.standard_normal(len(azimuth))
+    ragged = 0.018 * waves + 0.05 * hair.curl * curls + 0.02 * generator.standard_normal(len(azimuth))
+    cover = ramp(elevation - line + ragged, -0.05, 0.09)
+    top = 0.35 * hair.thickness * ramp(elevation, 0.2, 1.2)
+    thickness = hair.thickness + top + min(hair.thickness, 8) * (0.07 * waves + 0.35 * hair.curl * curls)
+    raised = cover * (thickness + 1.0) - 9.0 * (1 - cover)
+
+    direction = np.column_stack([np.sin(azimuth) * np.sin(polar), np.cos(polar), np.cos(azimuth) * np.sin(polar)])
+    vertices = SKULL_CENTRE + direction * (SKULL_RADII + raised[:, None])
+    if long:
+        fall = np.clip(-elevation / 1.45, 0, 1)
+        shell = np.column_stack([np.sin(azimuth), np.cos(azimuth)]) * (SKULL_RADII[[0, 2]] + raised[:, None])
+        narrowing = 1 - (0.10 + 0.04 * hair.curl) * fall + 0.02 * waves * fall
+        inner = (0.45 + 0.55 * cover)[:, None]
+        hanging = SKULL_CENTRE[[0, 2]] + shell * narrowing[:, None] * inner + fall[:, None] * (0.0, 14.0)
+        height = SKULL_CENTRE[1] - (SKULL_CENTRE[1] + 20 + hair.length) * fall * (1 + 0.02 * waves)
+        below = (elevation < 0)[:, None]
+        vertices[:, [0, 2]] = np.where(below, hanging, vertices[:, [0, 2]])
+        vertices[:, 1] = np.where(below[:, 0], height, vertices[:, 1])
+    shade = 0.86 + 0.22 * ramp(elevation, -0.4, 1.0) + 0.05 * waves
+    stretch = np.array([150.0, 26.0]) * (1 - hair.curl) + np.array([150.0, 150.0]) * hair.curl
+    place = np.column_stack([azimuth, polar]) * stretch
+    return Part(
+        vertices=vertices,
+        triangles=grid_triangles(rows, columns, closed=True),
+        colours=np.clip(np.array(hair.colour) * shade[:, None], 0, 1),
+        gloss=0.10 * (1 - hair.curl),
+        detail=DETAILS.index("hair" if hair.thickness > 0.5 else "skin"),
+        detail_place=place,
+    )
+
+
+def skull_part(tone) -> Part:
+    """The bare back of the head, just inside the face."""
+    azimuth, polar = _dome(26, 44, np.pi * 0.98)
+    direction = np.column_stack([np.sin(azimuth) * np.sin(polar), np.cos(polar), np.cos(azimuth) * np.sin(polar)])
+    inward = 1.5 + 10 * ramp(np.abs(azimuth), 1.55, 1.2) * ramp(polar, 0.75, 0.95)
+    return Part(
+        vertices=SKULL_CENTRE + direction * (SKULL_RADII - inward[:, None]),
+        triangles=grid_triangles(26, 44, closed=True),
+        colours=np.tile(np.asarray(tone, dtype=float), (len(azimuth), 1)),
+        gloss=0.12,
+        detail=DETAILS.index("skin"),
+        detail_place=np.column_stack([azimuth, polar]) * 80,
+    )
+
+
+def ear_part(side: int, tone) -> Part:
+    """An ear: a shell with a rolled rim, a hollow and a lobe. side : 1 at the image's right, -1 left."""
+    rows, columns = 12, 30
+    radius, angle = (
+        values.ravel()
+        for values in np.meshgrid(np.linspace(0.02, 1, rows), np.linspace(0, 2 * np.pi, columns, False), indexing="ij")
+    )
+    back, up = np.sin(angle), np.cos(angle)
+    narrow = 1 - 0.30 * ramp(-up, -0.2, 1.0)
+    back_mm, up_mm = 16.5 * radius * back * narrow + 1.5 * up * radius, 31.0 * radius * up
+    rim = np.exp(-np.square((radius - 0.87) / 0.10)) * ramp(back + 0.8 * up, -0.9, 0.0) * ramp(up, -0.85, -0.3)
+    fold = np.exp(-np.square((radius - 0.56) / 0.12)) * ramp(back, -0.3, 0.4) * ramp(up, -0.8, -0.2)
+    hollow = np.exp(-np.square(np.hypot((back_mm + 4) / 7.5, (up_mm + 3) / 11)))
+    out = 5.0 + 0.42 * (back_mm + 8) + 3.2 * rim + 2.2 * fold - 6.5 * hollow - 7.0 * ramp(radius, 0.94, 1.0) * ramp(back, 0.5, -0.3)
+    lean = np.radians(14)
+    depth = -(back_mm * np.cos(lean) + up_mm * np.sin(lean) * 0.9)
+    height = up_mm * np.cos(lean) - back_mm * np.sin(lean) * 0.4
+    vertices = np.column_stack([side * (69.5 + out), height - 11.0, depth - 90.0])
+    tone = np.asarray(tone, dtype=float)
+    shade = 1 - 0.5 * hollow - 0.16 * np.exp(-np.square((radius - 0.72) / 0.07)) * ramp(back, -0.2, 0.4)
+    colours = tone * (1.02, 0.90, 0.88) * shade[:, None]
+    triangles = grid_triangles(rows, columns, closed=True)
+    front = triangles if side > 0 else triangles[:, ::-1]
+    behind = vertices - (side * 1.5, 0, 0)
+    return Part(
+        vertices=np.concatenate([vertices, behind]),
+        triangles=np.concatenate([front, front[:, ::-1] + len(vertices)]),
+        colours=np.concatenate([colours, colours * 0.9]),
+        gloss=0.10,
+        detail=DETAILS.index("skin"),
+        detail_place=np.tile(np.column_stack([angle * 12, radius * 30]), (2, 1)),
+    )
+
+
+def _tube(rows_of, columns):
+    """A vertical tube from rows (y, half width, half depth, centre z): vertices (N, 3) and azimuth."""
+    table = np.asarray(rows_of, dtype=float)
+    azimuth = np.linspace(-np.pi, np.pi, columns, endpoint=False)
+    y, wide, deep, centre = (table[:, [i]] for i in range(4))
+    x = wide * np.sign(np.sin(azimuth)) * np.abs(np.sin(azimuth)) ** 0.9
+    z = centre + deep * np.cos(azimuth)
+    return np.stack([x, np.broadcast_to(y, x.shape), z], axis=-1).reshape(-1, 3), np.tile(azimuth, len(table))
+
+
+def neck_part(tone) -> Part:
+    """The back of the neck; its front belongs to the face."""
+    rows = [(0, 55, 44, -104), (-40, 51, 44, -104), (-80, 47, 43, -104), (-120, 47, 45, -104), (-160, 48, 47, -104), (-215, 56, 50, -104)]
+    vertices, azimuth = _tube(rows, 32)
+    return Part(
+        vertices=vertices,
+        triangles=grid_triangles(len(rows), 32, closed=True),
+        colours=np.tile(np.asarray(tone, dtype=float) * 0.92, (len(vertices), 1)),
+        gloss=0.08,
+        detail=DETAILS.index("skin"),
+        detail_place=np.column_stack([azimuth * 60, vertices[:, 1]]),
+    )
+
+
+def body_part(cloth, collar: float, neckline: float, tone) -> Part:
+    """Shoulders in clothes. collar : mm that it stands up the neck; neckline : mm that it is cut down in front."""
+    collar_rows = [(-168 + collar, 53, 55, -102), (-172, 57, 58, -101)]
+    lower = [(-180, 68, 62, -100), (-190, 92, 68, -99), (-202, 122, 74, -99), (-218, 154, 80, -100)]
+    rows = collar_rows + lower + [(-240, 182, 86, -101), (-275, 200, 94, -102), (-330, 206, 100, -102), (-520, 200, 104, -102)]
+    columns = 48
+    vertices, azimuth = _tube(rows, columns)
+    front = ramp(np.abs(azimuth), 1.3, 0.0)
+    sloping = vertices[:, 1] - 26 * front * ramp(vertices[:, 1], -176, -200) * ramp(vertices[:, 1], -420, -240)
+    vertices[:, 1] = sloping
+    cloth, tone = np.asarray(cloth, dtype=float), np.asarray(tone, dtype=float)
+    bare = ramp(vertices[:, 1] + 178 + neckline * (1.2 - np.abs(azimuth) / 0.7), -6, 6) * (neckline > 0)
+    colours = cloth + bare[:, None] * (tone * 0.95 - cloth)
+    return Part(
+        vertices=vertices,
+        triangles=grid_triangles(len(rows), columns, closed=True),
+        colours=colours,
+        gloss=0.02,
+        detail=DETAILS.index("cloth"),
+        detail_place=np.column_stack([azimuth * 90, vertices[:, 1] * 1.5]),
+        on_body=True,
+    )
+
+
+def mouth_parts(depth: float, drop: float) -> list[Part]:
+    """Teeth, tongue and the dark behind them. depth : z of the lips' inner rim; drop : mm that the jaw has opened."""
+    plain = DETAILS.index("plain")
+    bag = _sheet(25, (13, -24 - drop), depth - 15, 60.0, (0.16, 0.05, 0.05), 4)
+    upper = _sheet(20, (11, -2.6), depth - 1.5, 30.0, (0.86, 0.83, 0.76), 20)
+    lower = _sheet(17, (-4.2 - drop, -12.0 - drop), depth - 3.5, 26.0, (0.76, 0.72, 0.65), 16)
+    tongue = _sheet(14, (-7.5 - 0.8 * drop, -16.0 - drop), depth - 8.0, 24.0, (0.62, 0.30, 0.30), 8)
+    return [Part(vertices, triangles, colours, gloss, plain, np.zeros((len(vertices), 2)))
+            for (vertices, triangles, colours), gloss in ((bag, 0.0), (upper, 0.25), (lower, 0.2), (tongue, 0.2))]
+
+
+def _sheet(half_width, heights, depth, bend, colour, teeth):
+    """A curved upright sheet behind the lips, with dark joints between teeth."""
+    columns, rows = 41, 4
+    x = np.linspace(-half_width, half_width, columns)
+    y = np.linspace(*heights, rows)
+    grid_y, grid_x = np.meshgrid(y, x, indexing="ij")
+    z = depth - np.square(grid_x) / bend - np.square(grid_y - y.mean()) / 60
+    vertices = np.stack([grid_x, grid_y + slit(0.0), z], axis=-1).reshape(-1, 3)
+    joint = 0.9 + 0.1 * np.abs(np.sin(np.pi * teeth * grid_x / (4 * half_width))) ** 0.5
+    shade = joint * (1 - 0.55 * np.square(grid_x / half_width))
+    return vertices, grid_triangles(rows, columns, closed=False), shade.reshape(-1, 1) * np.array(colour)
+
+
+def glasses_part(colour, half_width: float, half_height: float, roundness: float, wire: float) -> Part:
+    """Spectacles without glass: two rims, a bridge and the arms. roundness : 2 an ellipse, more is squarer."""
+    turn = np.linspace(0, 2 * np.pi, 37)
+    cosine, sine = np.cos(turn), np.sin(turn)
+    rim_x = 33 + half_width * np.sign(cosine) * np.abs(cosine) ** (2 / roundness)
+    rim_y = -2 + half_height * np.sign(sine) * np.abs(sine) ** (2 / roundness)
+    rim = np.column_stack([rim_x, rim_y, 9 - 0.008 * np.square(rim_x)])
+    outer = rim[np.argmax(rim[:, 0])] + (0, 5, 0)
+    arm = np.array([outer, (73.0, 4.0, -25.0), (74.5, 3.0, -60.0), (74.5, 2.0, -92.0)])
+    inner = 33 - half_width
+    bridge_x = np.linspace(-inner, inner, 9)
+    bridge = np.column_stack([bridge_x, 4 + 1.5 * np.cos(bridge_x / inner), np.full(9, 10.5)])
+    paths = [rim, rim * (-1, 1, 1), arm, arm * (-1, 1, 1), bridge]
+    pieces, triangles, count = [], [], 0
+    for path in paths:
+        vertices, faces = _wire(path, wire)
+        pieces.append(vertices)
+        triangles.append(faces + count)
+        count += len(vertices)
+    vertices = np.concatenate(pieces)
+    return Part(
+        vertices=vertices,
+        triangles=np.concatenate(triangles),
+        colours=np.tile(np.asarray(colour, dtype=float), (len(vertices), 1)),
+        gloss=0.5,
+        detail=DETAILS.index("plain"),
+        detail_place=np.zeros((len(vertices), 2)),
+    )
+
+
+def _wire(path, radius):
+    """A tube of six sides around a polyline (n, 3)."""
+    tangent = np.gradient(path, axis=0)
+    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
+    helper = np.where(np.abs(tangent[:, 2:]) < 0.9, [[0.0, 0.0, 1.0]], [[0.0, 1.0, 0.0]])
+    first = np.cross(tangent, helper)
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    second = np.cross(tangent, first)
+    angle = np.linspace(0, 2 * np.pi, 6, endpoint=False)
+    ring = np.cos(angle)[:, None] * first[:, None] + np.sin(angle)[:, None] * second[:, None]
+    vertices = (path[:, None] + radius * ring).reshape(-1, 3)
+    return vertices, grid_triangles(len(path), 6, closed=True)[:, ::-1]
