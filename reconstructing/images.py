@@ -41,8 +41,11 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         raise UserError(too_large) from None
     except UnidentifiedImageError:
         raise UserError(f"{name}: not an image that can be read; convert it to JPEG or PNG") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise UserError(f"{name}: damaged or cut short ({error}); copy or export it again") from None
+    except UserError:
+        raise
+    except Exception as error:  # a damaged image leads its reader to exceptions of many kinds
+        reason = error or type(error).__name__
+        raise UserError(f"{name}: damaged or cut short ({reason}); copy or export it again") from None
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

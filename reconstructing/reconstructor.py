@@ -37,7 +37,9 @@ class FaceReconstructor:
         self.network, self.layout = load_network(model_path)
         taken, given = self.network.input_shape, self.network.output_shape
         if len(taken) != 4 or taken[1] != taken[2] or taken[3] != 3 or given != taken:
-            raise UserError(f"{model_path}: takes {taken} and returns {given}; a square crop to a map of its size is due")
+            raise UserError(
+                f"{model_path}: takes {taken} and returns {given}; a square crop to a map of its size is due"
+            )
         self.image_size = network_image_size(self.network)
         self.grid = face_grid(self.layout, self.image_size)
         self._detector_name = detector

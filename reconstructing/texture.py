@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from geometry.crop import transform_points
 from geometry.rasterise import rasterise
 from geometry.uv_layout import resample_map
 from reconstructing.face import Face
@@ -35,8 +36,7 @@ def uv_texture(face: Face, image: np.ndarray, size: int = 256) -> np.ndarray:
 def visible_vertices(face: Face) -> np.ndarray:
     """Which vertices the camera sees, (N,) bool: turned towards it, and in front in the z-buffer of the crop."""
     size = face.grid.size
-    scale = np.sqrt(np.linalg.det(face.to_crop[:, :2]))
-    place = np.column_stack([face.vertices[:, :2] @ face.to_crop[:, :2].T + face.to_crop[:, 2], face.vertices[:, 2:] * scale])
+    place = transform_points(face.to_crop, face.vertices)
     depth = rasterise(place, face.triangles, size, size).depth
     nearest = np.rint(place[:, :2]).astype(int)
     inside = ((nearest >= 0) & (nearest < size)).all(axis=1)

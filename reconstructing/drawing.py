@@ -1,0 +1,192 @@
+"""Pictures of faces: landmarks, mesh, depth and pose drawn over a photo, and one sheet that shows all of a face."""
+
+import cv2
+import numpy as np
+
+from geometry.crop import Box, compose, crop_image, crop_transform, lift_transform
+from geometry.mesh import vertex_normals
+from geometry.rasterise import rasterise, render
+from geometry.uv_layout import face_mask
+from reconstructing.face import FLIP_Y, Face
+from reconstructing.texture import uv_texture, vertex_colours, visibility_mask
+
+OVERLAYS = ("landmarks", "mesh", "depth")
+
+CONTOURS = tuple(
+    (np.arange(first, last + 1), closed)
+    for first, last, closed in (
+        *((0, 16, False), (17, 21, False), (22, 26, False), (27, 30, False), (31, 35, False)),
+        *((36, 41, True), (42, 47, True), (48, 59, True), (60, 67, True)),
+    )
+)
+"""Landmarks that are joined by lines: jaw, brows, nose, eyes, lips; and whether the line closes."""
+
+PANEL = 320
+"""Side of each picture of the sheet, in pixels."""
+
+SHEET_MARGIN = 1.8
+"""Side of the region that the sheet shows over the mean side of the landmarks' box."""
+
+MOST_RENDERED = 1024
+"""A depth map is rendered at no more pixels a side and enlarged from there."""
+
+SKIN = np.array([235.0, 225.0, 215.0])
+LINE, POINT = (255, 255, 255), (0, 200, 255)
+RED, GREEN, BLUE = (230, 60, 60), (60, 200, 90), (70, 120, 250)
+PAPER, INK = (250, 250, 250), (40, 40, 40)
+SHIFT = 4
+"""Fractional bits of the coordinates that lines and circles are drawn with."""
+
+
+def draw_landmarks(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """68 landmarks (68, 2 or more) in the picture's pixels, joined feature by feature. Returns a new picture."""
+    picture = picture.copy()
+    thickness = _thickness(landmarks)
+    points = _fixed(landmarks[:, :2])
+    for members, closed in CONTOURS:
+        cv2.polylines(picture, [points[members]], closed, LINE, thickness, cv2.LINE_AA, SHIFT)
+    for point in points:
+        cv2.circle(picture, point.tolist(), (thickness + 1) << SHIFT, POINT, cv2.FILLED, cv2.LINE_AA, SHIFT)
+    return picture
+
+
+def draw_mesh(picture: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, opacity: float = 0.7) -> np.ndarray:
+    """The surface (N, 3) in the picture's pixels, lit from the viewer, over the picture. Returns a new picture."""
+    shaded = render(vertices, triangles, _shading(-vertex_normals(vertices, triangles)), picture)
+    return cv2.addWeighted(shaded, opacity, picture, 1 - opacity, 0)
+
+
+def draw_depth(picture: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """The depth of the surface as colour, near warm and far cold, over the picture. Returns a new picture."""
+    raster = rasterise(vertices, triangles, *picture.shape[:2])
+    seen = raster.triangle >= 0
+    if not seen.any():
+        return picture.copy()
+    near, far = raster.depth[seen].max(), raster.depth[seen].min()
+    level = np.zeros(seen.shape, dtype=np.uint8)
+    level[seen] = np.rint(255 * (raster.depth[seen] - far) / max(near - far, 1e-6))
+    colours = cv2.applyColorMap(level, cv2.COLORMAP_TURBO)[..., ::-1]
+    return np.where(seen[..., None], colours, picture)
+
+
+def draw_pose(picture: np.ndarray, matrix: np.ndarray, canonical: np.ndarray) -> np.ndarray:
+    """A box around the face, its front bold, and its axes, x red, y green, z blue. Returns a new picture.
+
+    matrix : (3, 4) canonical face to the picture's pixels. canonical : (N, 3).
+    """
+    picture = picture.copy()
+    low, high = canonical.min(axis=0), canonical.max(axis=0)
+    corners = np.array([[x, y, z] for z in (low[2], high[2]) for x, y in _rectangle(low, high)])
+    points = _fixed((corners @ matrix[:, :3].T + matrix[:, 3])[:, :2])
+    thickness = max(round(np.ptp(points) / (1 << SHIFT) / 160), 1)
+    cv2.polylines(picture, [points[:4]], True, LINE, thickness, cv2.LINE_AA, SHIFT)
+    for corner in range(4):
+        cv2.line(picture, points[corner].tolist(), points[corner + 4].tolist(), LINE, thickness, cv2.LINE_AA, SHIFT)
+    cv2.polylines(picture, [points[4:]], True, LINE, 2 * thickness, cv2.LINE_AA, SHIFT)
+    origin = np.array([0.0, 0.0, high[2]])
+    for axis, colour in enumerate((RED, GREEN, BLUE)):
+        tip = origin + 0.45 * (high - low)[:2].mean() * np.eye(3)[axis]
+        ends = _fixed((np.stack([origin, tip]) @ matrix[:, :3].T + matrix[:, 3])[:, :2])
+        cv2.arrowedLine(picture, *ends.tolist(), colour, thickness + 1, cv2.LINE_AA, SHIFT, 0.15)
+    return picture
+
+
+def draw_overlay(picture: np.ndarray, face: Face, overlay: str) -> np.ndarray:
+    """A face over its own photo, as one of `OVERLAYS`. Returns a new picture."""
+    if overlay == "landmarks":
+        return draw_landmarks(picture, face.landmarks)
+    return {"mesh": draw_mesh, "depth": draw_depth}[overlay](picture, face.vertices, face.triangles)
+
+
+def depth_map(face: Face, height: int, width: int) -> np.ndarray:
+    """Depth of a face at every pixel of its photo: (height, width) float32 pixels, larger nearer, NaN off the face."""
+    result = np.full((height, width), np.nan, dtype=np.float32)
+    low = np.clip(np.floor(face.vertices[:, :2].min(axis=0)), 0, (width, height)).astype(int)
+    high = np.clip(np.ceil(face.vertices[:, :2].max(axis=0)) + 1, low, (width, height)).astype(int)
+    across, down = high - low
+    if min(across, down) == 0:
+        return result
+    step = max(across, down) / min(max(across, down), MOST_RENDERED)
+    columns, rows = round(across / step), round(down / step)
+    place = face.vertices - np.float32([*low, 0])
+    place[:, :2] = (place[:, :2] + 0.5) / (across / columns, down / rows) - 0.5
+    raster = rasterise(place, face.triangles, rows, columns)
+    window = np.where(raster.triangle >= 0, raster.depth, np.nan)
+    if step > 1:
+        window = cv2.resize(window, (int(across), int(down)), interpolation=cv2.INTER_LINEAR)
+    result[low[1] : high[1], low[0] : high[0]] = window
+    return result
+
+
+def draw_frontal(face: Face, image: np.ndarray, size: int) -> np.ndarray:
+    """The textured mesh turned to the viewer, (size, size, 3) uint8."""
+    reach = 1.15 * np.abs(face.grid.canonical[:, :2]).max()
+    place = face.frontal_vertices * np.float32(FLIP_Y * (size / 2 / reach)) + np.float32([size / 2, size / 2, 0])
+    return render(place, face.triangles, vertex_colours(face, image), np.full((size, size, 3), PAPER, dtype=np.uint8))
+
+
+def draw_sheet(face: Face, image: np.ndarray) -> np.ndarray:
+    """One picture of all that is known of a face. image : the photo, (H, W, 3) uint8 RGB. Returns (., ., 3) uint8."""
+    found = face.tracked_box
+    view = crop_transform(Box(found.centre, max(found.side, 1e-3)), PANEL, margin=SHEET_MARGIN)
+    photo = crop_image(image, view, PANEL)
+    lifted = lift_transform(view)
+    vertices = np.float32(face.vertices @ lifted[:, :3].T + lifted[:, 3])
+    landmarks = face.landmarks @ lifted[:, :3].T + lifted[:, 3]
+    pose = face.pose
+    texture = uv_texture(face, image, PANEL)
+    texture[~visibility_mask(face, PANEL)] //= 3
+    texture[~face_mask(face.grid.layout, PANEL)] = PAPER
+    panels = [
+        ("photo", photo),
+        ("68 landmarks", draw_landmarks(photo, landmarks)),
+        (f"mesh, {len(vertices):,} vertices", draw_mesh(photo, vertices, face.triangles)),
+        ("depth, red is near", draw_depth(photo, vertices, face.triangles)),
+        (
+            f"pitch {pose.pitch:.0f}°, yaw {pose.yaw:.0f}°, roll {pose.roll:.0f}°",
+            draw_pose(photo, compose(lifted, pose.matrix), face.grid.canonical),
+        ),
+        ("position map: x red, y green, z blue", _map_picture(face)),
+        ("texture, hidden parts dark", texture),
+        ("turned to the front", draw_frontal(face, image, PANEL)),
+    ]
+    return _sheet(panels, columns=4)
+
+
+def _sheet(panels, columns: int) -> np.ndarray:
+    from PIL import Image, ImageDraw, ImageFont
+
+    gap, caption = 12, 30
+    rows = -(-len(panels) // columns)
+    sheet = Image.new("RGB", (columns * (PANEL + gap) + gap, rows * (PANEL + caption) + gap), PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    for number, (title, picture) in enumerate(panels):
+        left = gap + number % columns * (PANEL + gap)
+        top = number // columns * (PANEL + caption)
+        pen.text((left, top + caption / 2 + 2), title, INK, font, anchor="lm")
+        sheet.paste(Image.fromarray(picture), (left, top + caption))
+    return np.asarray(sheet)
+
+
+def _map_picture(face: Face) -> np.ndarray:
+    low, high = face.position_map.min(axis=(0, 1)), face.position_map.max(axis=(0, 1))
+    levels = 255 * (face.position_map - low) / np.maximum(high - low, 1e-6)
+    return cv2.resize(np.rint(levels).astype(np.uint8), (PANEL, PANEL), interpolation=cv2.INTER_LINEAR)
+
+
+def _shading(normals: np.ndarray) -> np.ndarray:
+    """Colours of a matt surface lit from the viewer and a little from above; y of the normals points down."""
+    light = np.array([0.15, -0.35, 0.92])
+    return SKIN * (0.15 + 0.85 * np.clip(normals @ light, 0, 1))[:, None]
+
+
+def _rectangle(low: np.ndarray, high: np.ndarray):
+    return ((low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1]))
+
+
+def _thickness(landmarks: np.ndarray) -> int:
+    return max(round(float(np.ptp(landmarks[:, 1])) / 150), 1)
+
+
+def _fixed(points: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(points * (1 << SHIFT)), -(2**28), 2**28).astype(np.int32)

@@ -1,0 +1,71 @@
+"""Where the face is, from what a person knows of it: a rectangle, landmarks, or a 300W-LP fit."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+from configure.config import LANDMARK_COUNT
+from geometry.alignment import apply_transform
+from geometry.crop import Box, landmark_box
+from geometry.pose import fit_to_pixels
+from reconstructing.detection import box_of_rectangle
+from reconstructing.images import read_image
+
+
+def known_boxes(rectangle, landmark_file, fit_file, face_model_file, inputs: Sequence[Path]) -> list[Box] | None:
+    """The box that one of rectangle (x, y, width, height in pixels), landmark_file and fit_file gives; None for none.
+
+    face_model_file : for a fit without `pt3d_68`. Raises `UserError` for more than one input, or a face that is none.
+    """
+    given = next((value for value in (rectangle, landmark_file, fit_file) if value is not None), None)
+    if given is None:
+        return None
+    if len(inputs) != 1:
+        raise UserError(f"{given}: says where the face is in one photo, but {len(inputs)} inputs are given")
+    if rectangle is not None:
+        x, y, width, height = rectangle
+        if not (width > 0 and height > 0 and np.isfinite(rectangle).all()):
+            raise UserError(f"--bbox: width and height must be above 0, not {width:g} and {height:g}")
+        return [box_of_rectangle(x, y, width, height)]
+    landmarks = (
+        read_landmarks(landmark_file)
+        if landmark_file is not None
+        else fit_landmarks(fit_file, face_model_file, inputs[0])
+    )
+    box = landmark_box(landmarks)
+    if box.side <= 0:
+        raise UserError(f"{given}: all landmarks coincide; give the 68 landmarks of a face")
+    return [box]
+
+
+def read_landmarks(path) -> np.ndarray:
+    """68 landmarks (68, 2 or 3) in 0-based pixels from a text file or a `.npy` file. Raises `UserError`."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such landmark file")
+    try:
+        landmarks = np.load(path) if path.suffix == ".npy" else np.loadtxt(path, ndmin=2)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path}: not landmarks ({error}); give 68 lines of x y") from None
+    if landmarks.shape not in ((LANDMARK_COUNT, 2), (LANDMARK_COUNT, 3)) or not np.isfinite(landmarks).all():
+        raise UserError(f"{path}: holds an array of shape {landmarks.shape}; give 68 lines of x y, all finite")
+    return landmarks
+
+
+def fit_landmarks(fit_file, face_model_file, image_file) -> np.ndarray:
+    """The 68 landmarks (68, 3) in 0-based pixels of a 300W-LP fit: its `pt3d_68`, else the face model's landmarks."""
+    from generating.face_model_file import load_face_model
+    from generating.fit_files import read_fit, require_model
+    from geometry.face_model import face_vertices
+
+    fit = read_fit(fit_file)
+    if fit.landmarks is not None:
+        return fit.landmarks
+    if not Path(face_model_file).is_file():
+        raise UserError(f"{fit_file}: has no pt3d_68; give the face model it was fitted with by --facemodel")
+    model = load_face_model(face_model_file)
+    require_model(fit, model, str(fit_file))
+    landmarks = face_vertices(model, fit.coefficients, model.landmark_vertices)
+    return apply_transform(fit_to_pixels(fit.pose, read_image(image_file).shape[0]), landmarks)

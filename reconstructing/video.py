@@ -1,0 +1,174 @@
+"""Faces in videos, frame by frame: boxes tracked from the previous result, detection where a face is lost."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from common.errors import UserError
+from geometry.crop import Box
+from reconstructing.face import Face, place_face
+from reconstructing.reconstructor import FaceReconstructor
+from reconstructing.smoothing import OneEuroFilter
+
+VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"))
+
+CHECK_EVERY = 25
+"""Frames between two runs of the detector while faces are tracked: new faces are found and false tracks ended."""
+
+SAME_FACE = 0.5
+"""Two boxes hold the same face if their centres are closer than this share of the larger side."""
+
+MOST_SHIFT, MOST_GROWTH = 0.4, 1.4
+"""A track is lost where from one frame to the next its box moves by more than this share of its side, grows or shrinks
+by more than this factor; or"""
+
+MOST_MISFIT = 0.25
+"""where the mesh differs from the posed mean face by more than this share of its size (`Face.misfit`; real faces: 0.02
+to 0.1); or where its box's centre leaves the frame."""
+
+DEFAULT_RATE = 25.0
+"""Frames per second where a video does not say."""
+
+
+@dataclass
+class Track:
+    """One face over time."""
+
+    number: int
+    box: Box
+    filter: OneEuroFilter | None = field(default_factory=OneEuroFilter)
+
+
+class FaceTracker:
+    """Faces of successive frames. smooth : filter the position maps against jitter."""
+
+    def __init__(self, reconstructor: FaceReconstructor, *, smooth: bool = False, rate: float = DEFAULT_RATE):
+        self._reconstructor = reconstructor
+        self._smooth = smooth
+        self._rate = rate
+        self._tracks: list[Track] = []
+        self._numbers = 0
+        self._until_check = 0
+
+    def __call__(self, frame: np.ndarray) -> list[tuple[int, Face]]:
+        """Track numbers and faces of the next frame, (H, W, 3) uint8 RGB."""
+        detected = self._until_check == 0
+        if detected:
+            self._detect(frame)
+        found = self._reconstruct(frame)
+        if len(found) < len(self._tracks) and not detected:
+            self._tracks = [track for track, _ in found]
+            self._detect(frame)
+            found = self._reconstruct(frame)
+        self._tracks = [track for track, _ in found]
+        self._until_check = self._until_check - 1 if self._tracks else 0
+        for track, face in found:
+            track.box = face.tracked_box
+        return [(track.number, self._smoothed(track, face)) for track, face in found]
+
+    def _detect(self, frame: np.ndarray) -> None:
+        boxes = self._reconstructor.detect(frame)
+        kept = [track for track in self._tracks if any(_same_face(track.box, box) for box in boxes)]
+        new = [box for box in boxes if not any(_same_face(track.box, box) for track in kept)]
+        self._tracks = kept + [self._new_track(box) for box in new]
+        self._until_check = CHECK_EVERY
+
+    def _new_track(self, box: Box) -> Track:
+        self._numbers += 1
+        return Track(self._numbers - 1, box, OneEuroFilter() if self._smooth else None)
+
+    def _reconstruct(self, frame: np.ndarray) -> list[tuple[Track, Face]]:
+        faces = self._reconstructor.reconstruct(frame, [track.box for track in self._tracks])
+        return [(t, face) for t, face in zip(self._tracks, faces, strict=True) if not is_lost(face, *frame.shape[:2])]
+
+    def _smoothed(self, track: Track, face: Face) -> Face:
+        if track.filter is None:
+            return face
+        smooth_map = track.filter(face.position_map, 1 / self._rate, track.box.side)
+        return place_face(smooth_map, face.box, face.to_crop, face.grid)
+
+
+def is_lost(face: Face, height: int, width: int) -> bool:
+    """Whether a face found at the box of the frame before is none: it jumped, lost its shape or left the frame."""
+    before, after = face.box, face.tracked_box
+    if not np.isfinite(face.landmarks).all() or after.side <= 0:
+        return True
+    shift = np.abs(after.centre - before.centre).max() / before.side
+    growth = max(after.side / before.side, before.side / after.side)
+    outside = (after.centre < 0).any() or (after.centre >= (width, height)).any()
+    return bool(shift > MOST_SHIFT or growth > MOST_GROWTH or outside or face.misfit > MOST_MISFIT)
+
+
+def _same_face(one: Box, other: Box) -> bool:
+    return bool(np.linalg.norm(one.centre - other.centre) < SAME_FACE * max(one.side, other.side))
+
+
+@dataclass(frozen=True)
+class Video:
+    """An open video."""
+
+    frames: Iterator[np.ndarray]  # (H, W, 3) uint8 RGB each
+    rate: float  # frames per second
+    frame_count: int  # as the file promises; 0 where it does not say
+
+
+@contextmanager
+def open_video(path):
+    """Open a video file as a `Video`. Raises `UserError` where it cannot be read."""
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such video file")
+    capture = cv2.VideoCapture(str(path))
+    try:
+        if not capture.isOpened():
+            raise UserError(f"{path}: not a video that can be read, or cut short; convert it to MP4")
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        yield Video(_frames(capture), rate if 0 < rate < 1000 else DEFAULT_RATE, max(count, 0))
+    finally:
+        capture.release()
+
+
+def _frames(capture) -> Iterator[np.ndarray]:
+    while True:
+        read, frame = capture.read()
+        if not read:
+            return
+        yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+class VideoFile:
+    """An MP4 file (MPEG-4 Part 2, which needs no licence) that frames (H, W, 3) uint8 RGB of one size go into."""
+
+    def __init__(self, path, rate: float):
+        self._path, self._rate = path, rate
+        self._writer = None
+
+    def __enter__(self):
+        return self
+
+    def write(self, frame: np.ndarray) -> None:
+        height, width = frame.shape[:2]
+        if self._writer is None:
+            code = cv2.VideoWriter_fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self._path), code, self._rate, (width, height))
+            if not self._writer.isOpened():
+                raise UserError(f"{self._path}: cannot be written as an MP4 video")
+        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+
+    def __exit__(self, *error):
+        if self._writer is not None:
+            self._writer.release()
+
+
+def jitter(landmarks: np.ndarray) -> float:
+    """How much landmarks (F, 68, 2 or more) of a still face tremble, in per cent of its side.
+
+    The root mean squared distance between successive frames in x and y, over the mean side of the landmarks' box.
+    """
+    step = np.diff(landmarks[..., :2], axis=0)
+    side = np.ptp(landmarks[..., :2], axis=1).mean()
+    return float(100 * np.sqrt(np.mean(np.sum(step**2, axis=-1))) / side)
