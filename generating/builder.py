@@ -1,0 +1,253 @@
+"""300W-LP or AFLW2000-3D, zip or folder -> one data set file: every pair read, verified, converted and written once."""
+
+import os
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from common.errors import UserError
+from configure.config import CROP_MARGIN, MAP_SIZE, VALIDATION_SHARE
+from generating.dataset import DATA_MODES
+from generating.dataset_writer import Sample, dataset_writer
+from generating.fit_files import read_fit, require_model
+from generating.image_files import check_image, decode_image
+from generating.pairs import Pair, find_pairs
+from generating.split import split_by_group
+from geometry.crop import Box, compose, crop_image, crop_transform, landmark_box, lift_transform, transform_points
+from geometry.face_model import FaceModel
+from geometry.pose import fit_to_pixels
+from geometry.position_map import MapBasis, layout_of_model, map_basis, position_maps
+
+BUFFER_BYTES = 1 << 28
+"""Samples are written when the buffer holds this many bytes, if it is not full before."""
+
+_SOURCE_NAMES = {"train": ("300W-LP", "300W_LP"), "val": ("AFLW2000-3D", "AFLW2000")}
+_EXTENSION_NAMES = ("AFLW2000_augment",)
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build wrote, and a line for each file that it left out."""
+
+    path: Path
+    size: int  # bytes
+    counts: dict[str, int]  # samples by source folder
+    validation_count: int
+    flips_left_out: int
+    left_out: list[str]
+
+
+def find_sources(folder: str | Path, mode: str, *, archives: bool, extended: bool = False) -> list[Path]:
+    """The zip archives, or the folders, that hold the data of a build mode ("train" or "val").
+
+    folder : where to look, upper and lower case alike; an archive, or the very folder with the photos, is taken as it
+    is. extended : the archive or folder `AFLW2000_augment` beside it is wanted too.
+    Raises UserError, which says what was looked for, where nothing is found.
+    """
+    folder = Path(folder)
+    if archives and folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    wanted = [_find(folder, _SOURCE_NAMES[mode], archives)]
+    if wanted == [None] and not archives and not _find(folder, _SOURCE_NAMES[_other(mode)], archives):
+        wanted = [folder]
+    if extended:
+        wanted.append(_find(folder, _EXTENSION_NAMES, archives))
+    if None in wanted:
+        names = _SOURCE_NAMES[mode] if wanted[0] is None else _EXTENSION_NAMES
+        looked_for = " or ".join(f"{name}.zip" if archives else f"{name}{os.sep}" for name in names)
+        raise UserError(f"{folder}: holds no {looked_for}; give the folder that it lies in")
+    return wanted
+
+
+def _other(mode: str) -> str:
+    return "val" if mode == "train" else "train"
+
+
+def _find(folder: Path, names: Iterable[str], archives: bool) -> Path | None:
+    wanted = {(f"{name}.zip" if archives else name).lower() for name in names}
+    matches = (
+        path
+        for path in sorted(folder.iterdir())
+        if path.name.lower() in wanted and (path.is_file() if archives else path.is_dir())
+    )
+    return next(matches, None)
+
+
+def build_dataset(
+    sources: Iterable[str | Path],
+    output: str | Path,
+    model: FaceModel,
+    *,
+    data_mode: int = 5,
+    validation_share: float = VALIDATION_SHARE,
+    flips: bool = True,
+    batch: int = 200,
+    buffer: int = 1000,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> BuildReport:
+    """Build one data set file from folders or zip archives of photos with fits.
+
+    data_mode : 0 to 5, see `generating.dataset`. validation_share : of the groups, held out to select a model.
+    flips : take the mirrored photos in folders `*_Flip` too. batch : pairs read and verified as one unit of work.
+    buffer : samples held before a write. workers : threads, by default one for each core.
+    A pair that cannot be used is left out and listed in the report. Raises UserError, and leaves what is at `output`
+    as it is, where no pair can be used or the file cannot be written.
+    """
+    output = Path(output)
+    if output.exists() and not overwrite:
+        raise UserError(f"{output}: is there already; --overwrite replaces it")
+    with ExitStack() as stack:
+        opened = [stack.enter_context(find_pairs(source)) for source in sources]
+        left_out = [line for source in opened for line in source.left_out]
+        pairs = [pair for source in opened for pair in source]
+        kept = [pair for pair in pairs if flips or not pair.folder.lower().endswith("_flip")]
+        if not kept:
+            looked_in = " and ".join(str(source.path) for source in opened)
+            raise UserError(f"{looked_in}: no .jpg with a .mat of the same name beside it")
+        make = SampleMaker(model, data_mode)
+        writer = stack.enter_context(
+            dataset_writer(
+                output,
+                data_mode=data_mode,
+                model_identity=model.identity,
+                layout_identity=layout_of_model(model).identity,
+            )
+        )
+        batch = max(min(batch, BUFFER_BYTES // 8 // make.sample_bytes), 1)
+        buffer = max(min(buffer, BUFFER_BYTES // make.sample_bytes), 1)
+        units = [kept[start : start + batch] for start in range(0, len(kept), batch)]
+        held = []
+        with _progress_bar(len(kept), output.name, progress) as bar:
+            for unit, (samples, complaints) in zip(units, _in_order(make, units, workers), strict=True):
+                held += samples
+                left_out += complaints
+                if len(held) >= buffer:
+                    writer.append(held)
+                    held = []
+                bar.update(len(unit))
+        if held:
+            writer.append(held)
+        if not writer.names:
+            raise UserError(f"{left_out[0]} (and none of the other {len(kept) - 1} pairs can be used)")
+        groups, validation = split_by_group(writer.names, validation_share)
+        writer.finish(groups, validation)
+        counts = dict(sorted(Counter(writer.folders).items()))
+    return BuildReport(
+        path=output,
+        size=output.stat().st_size,
+        counts=counts,
+        validation_count=int(validation.sum()),
+        flips_left_out=len(pairs) - len(kept),
+        left_out=left_out,
+    )
+
+
+def _progress_bar(total: int, name: str, shown: bool):
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=name, unit="pair", disable=not shown)
+
+
+def _in_order(make, units: list, workers: int | None) -> Iterator:
+    """`make(unit)` for each unit, in order, a few ahead in threads."""
+    workers = workers or os.cpu_count() or 1
+    cv2.setNumThreads(1)
+    with ThreadPoolExecutor(workers) as pool:
+        running = deque()
+        for unit in units:
+            running.append(pool.submit(make, unit))
+            if len(running) > workers:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+
+
+class SampleMaker:
+    """Turns pairs into samples of one data mode; threads share it.
+
+    sample_bytes : about what one sample takes in memory.
+    """
+
+    def __init__(self, model: FaceModel, data_mode: int):
+        self.model = model
+        self.storage = DATA_MODES[data_mode]
+        self.basis: MapBasis | None = map_basis(model, MAP_SIZE) if self.storage.label else None
+        bases = np.concatenate([model.shape_basis, model.expression_basis], axis=2)[model.landmark_vertices]
+        self.landmark_basis = np.ascontiguousarray(bases.reshape(-1, model.coefficient_count))
+        self.landmark_mean = model.mean[model.landmark_vertices].ravel()
+        values = 3 * MAP_SIZE * MAP_SIZE
+        self.sample_bytes = 50_000 + sum(
+            values * np.dtype(kind).itemsize for kind in (self.storage.image, self.storage.label) if kind
+        )
+
+    def __call__(self, pairs: list[Pair]) -> tuple[list[Sample], list[str]]:
+        """Samples of the pairs that can be used, and a line for each that cannot."""
+        samples, complaints = [], []
+        for pair in pairs:
+            try:
+                samples.append(self.make(pair))
+            except UserError as error:
+                complaints.append(str(error))
+        return samples, complaints
+
+    def make(self, pair: Pair) -> Sample:
+        """One sample. Raises UserError where the photo or the fit cannot be used."""
+        fit = read_fit(pair.fit_bytes(), pair.fit_file)
+        require_model(fit, self.model, pair.fit_file)
+        image = pair.image_bytes()
+        height, width = check_image(image, pair.image_file)
+        coefficients = fit.coefficients
+        to_pixels = fit_to_pixels(fit.pose, height)
+        landmarks = (self.landmark_basis @ coefficients + self.landmark_mean).reshape(-1, 3)
+        box = landmark_box(landmarks @ to_pixels[:2, :3].T + to_pixels[:2, 3])
+        if not (0 <= box.centre[0] < width and 0 <= box.centre[1] < height and 2 < box.side < 4 * max(height, width)):
+            raise UserError(f"{pair.fit_file}: puts the face outside the photo")
+
+        given, label = fit.landmarks, coefficients
+        if self.storage.image:
+            crop = crop_transform(box, MAP_SIZE)
+            image = crop_image(decode_image(image, pair.image_file), crop, MAP_SIZE)
+            if self.storage.image != "uint8":
+                image = (image / 255).astype(self.storage.image)
+            height = width = MAP_SIZE
+            to_pixels = compose(lift_transform(crop), to_pixels)
+            given = None if given is None else transform_points(crop, given)
+            box = Box(transform_points(crop, box.centre), (MAP_SIZE - 1) / CROP_MARGIN)
+        if self.storage.label:
+            label = position_maps(self.basis, coefficients[None], to_pixels[None])[0].astype(self.storage.label)
+        return Sample(
+            name=pair.name,
+            folder=pair.folder,
+            yaw=float(np.degrees(fit.pose[1])),
+            box=(*box.centre, box.side),
+            image_height=height,
+            image_width=width,
+            landmarks=given,
+            image=image,
+            label=label,
+            pose=fit.pose,
+        )
+
+
+def describe(report: BuildReport) -> str:
+    """Counts by source folder, and where the file is, for a person to read."""
+    width = max(map(len, report.counts))
+    lines = [f"{folder:<{width}}  {count:>7,}" for folder, count in report.counts.items()]
+    if report.flips_left_out:
+        lines.append(f"{report.flips_left_out:,} mirrored photos not taken (--no-flips)")
+    total = sum(report.counts.values())
+    lines.append(
+        f"{report.path}: {total:,} samples, {report.validation_count:,} of them for validation, "
+        f"{report.size / 1e6:,.1f} MB; {len(report.left_out):,} files left out"
+    )
+    return "\n".join(lines)
