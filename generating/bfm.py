@@ -201,7 +201,8 @@ class _MatFile:
 
     def _numbers(self, name: str) -> np.ndarray:
         if name not in self.content:
-            raise UserError(f"{self.path}: has no field {name}")
+            there = ", ".join(field for field in self.content if not field.startswith("__")) or "nothing"
+            raise UserError(f"{self.path}: has no field {name}; it holds {there}")
         values = self.content[name]
         if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or values.ndim != 2 or not values.size:
             raise UserError(f"{self.path}: {name} is not a table of numbers")
