@@ -36,13 +36,17 @@ ANCHOR_RADII = np.array([0.95, 1.04, 1.14, 1.28, 1.5])
 ANCHOR_DROPS = np.array([0.03, 0.12, 0.32, 0.62, 1.05])
 """The rings: how far out, over the radius of the face's outline, and how far behind it, over the mean radius."""
 
-CHEST_RECESSION = 0.3
-"""Share of that drop straight below the chin, where neck and chest do not recede as the skull does."""
+ANCHOR_RECESSION = ((-1.0, -0.7, 0.0, 0.8), (0.55, 0.8, 1.0, 0.3))
+"""Share of that drop by direction (its sine, from straight up, -1, to straight down, 1): the skull is highest halfway
+back, and neck and chest do not recede."""
+
+FAR_SIDE = 0.1
+"""Distance behind the head's middle, over its width, that counts as its far side."""
 
 SEAM_JUMP = 5.0
 """Distance in pixels between the sources of neighbouring pixels above which they are blended."""
 
-LEAST_FACING = 0.2
+LEAST_FACING = 0.3
 """Cosine between normal and line of sight below which the photo's colours are not trusted."""
 
 
@@ -66,8 +70,9 @@ class Relief:
     transform: np.ndarray  # (3, 4) model units to frame pixels
     points: np.ndarray  # (P, 3) float32, face and rings, frame pixels
     lookups: np.ndarray  # (P, 2) float32, where in the picture each point finds its colour
-    triangles: np.ndarray  # (T, 3) int32, the face's first
-    first_ring_triangle: int
+    hidden: np.ndarray  # (T,) bool, triangles of the face that the photo does not show
+    triangles: np.ndarray  # (T, 3) int32, the rings' last
+    ring_triangle_count: int
     centre: np.ndarray  # (2,) middle of the face in the picture
     outline: np.ndarray  # (ANCHOR_ANGLES,) radius of the outermost ring about the centre
 
@@ -117,6 +122,7 @@ def make_relief(photo: np.ndarray, coefficients: np.ndarray, pose: np.ndarray, g
     shown = raster.triangle >= 0
     centre = np.argwhere(shown).mean(axis=0)[::-1]
     rings, ring_triangles, outline = _rings(raster.depth, shown, centre)
+    lookups, hidden = _face_lookups(face, grid, raster.depth)
     return Relief(
         picture=_framed(photo, box, frame, side),
         region=np.concatenate([box.centre - half, box.centre + half]) + 1,
@@ -124,9 +130,10 @@ def make_relief(photo: np.ndarray, coefficients: np.ndarray, pose: np.ndarray, g
         angles=np.asarray(pose[:3], dtype=np.float64),
         transform=transform,
         points=np.concatenate([face, rings]),
-        lookups=np.concatenate([_face_lookups(face, grid, raster.depth), rings[:, :2]]),
+        lookups=np.concatenate([lookups, rings[:, :2]]),
+        hidden=np.append(hidden[grid.triangles].any(axis=1), np.zeros(len(ring_triangles), bool)),
         triangles=np.concatenate([grid.triangles, ring_triangles + len(face)]),
-        first_ring_triangle=len(grid.triangles),
+        ring_triangle_count=len(ring_triangles),
         centre=centre,
         outline=outline,
     )
@@ -161,10 +168,11 @@ def render_view(relief: Relief, transform: np.ndarray) -> np.ndarray:
     linear = transform[:, :3] @ np.linalg.inv(relief.transform[:, :3])
     turn = np.column_stack([linear, transform[:, 3] - linear @ relief.transform[:, 3]])
     points = _move(turn, relief.points)
-    raster = rasterise(points, relief.triangles, side, side)
-    lookups = interpolate(raster, relief.triangles, relief.lookups)
+    triangles = relief.triangles[~(relief.hidden & _behind_the_head(points, transform, relief))]
+    raster = rasterise(points, triangles, side, side)
+    lookups = interpolate(raster, triangles, relief.lookups)
     shown = raster.triangle >= 0
-    on_rings = raster.triangle >= relief.first_ring_triangle
+    on_rings = raster.triangle >= len(triangles) - relief.ring_triangle_count
     lookups[~shown] = _background_lookups(shown, on_rings, lookups, relief)
     view = cv2.remap(relief.picture, lookups, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return _soften_seams(view, lookups)
@@ -196,7 +204,8 @@ def _framed(photo: np.ndarray, box: Box, frame: np.ndarray, side: int) -> np.nda
 
 def _face_lookups(face: np.ndarray, grid: FaceGrid, depth: np.ndarray) -> np.ndarray:
     """Where each point of the face finds its colour: its own place if the photo shows it, else that of a point near
-    by on the surface that it shows. face : (G * G, 3) frame pixels. Returns (G * G, 2) float32."""
+    by on the surface that it shows. face : (G * G, 3) frame pixels. Returns (G * G, 2) float32 and (G * G,) bool, which
+    points the photo does not show."""
     last = depth.shape[0] - 1
     column, row = np.clip(np.rint(face[:, :2]), 0, last).astype(int).T
     in_front = face[:, 2] >= depth[row, column] - 0.02 * last
@@ -209,7 +218,7 @@ def _face_lookups(face: np.ndarray, grid: FaceGrid, depth: np.ndarray) -> np.nda
     lookups = lookups[tuple(nearest)]
     for _ in range(8):
         lookups[hidden] = cv2.blur(lookups, (5, 5))[hidden]
-    return lookups.reshape(-1, 2)
+    return lookups.reshape(-1, 2), hidden.ravel()
 
 
 def _rings(depth, shown, centre):
@@ -233,7 +242,7 @@ def _rings(depth, shown, centre):
 
     points = np.empty((len(ANCHOR_RADII), ANCHOR_ANGLES, 3), dtype=np.float32)
     points[..., :2] = centre + ANCHOR_RADII[:, None, None] * radius[:, None] * direction
-    recession = np.interp(direction[:, 1], [0.0, 0.8], [1.0, CHEST_RECESSION])
+    recession = np.interp(direction[:, 1], *ANCHOR_RECESSION)
     points[..., 2] = rim - ANCHOR_DROPS[:, None] * recession * radius.mean()
     index = np.arange(points.shape[0] * ANCHOR_ANGLES, dtype=np.int32).reshape(points.shape[:2])
     inner, outer = index[:-1], index[1:]
@@ -245,6 +254,13 @@ def _rings(depth, shown, centre):
         ]
     )
     return points.reshape(-1, 3), triangles, ANCHOR_RADII[-1] * radius
+
+
+def _behind_the_head(points, transform, relief):
+    """Triangles (T,) bool beyond the middle of the head: the far ear's back, which a whole skull would cover."""
+    ears = _move(transform, relief.landmarks[[0, 16]])
+    least = ears[:, 2].mean() - FAR_SIDE * np.linalg.norm(ears[0] - ears[1])
+    return points[relief.triangles[:, 0], 2] < least
 
 
 def _background_lookups(shown: np.ndarray, on_rings: np.ndarray, lookups: np.ndarray, relief: Relief) -> np.ndarray:
