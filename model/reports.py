@@ -13,9 +13,10 @@ TRUE_COLOUR, PREDICTED_COLOUR = (0, 200, 0), (230, 0, 0)
 
 
 def write_log(path, rows: list[dict]) -> None:
-    """One line an epoch, the columns of the first row."""
+    """One line an epoch; a column that only some epochs have is empty in the others."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
     with written_whole(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
 
@@ -35,8 +36,9 @@ def draw_curves(path, rows: list[dict], loss: str) -> None:
     figure = Figure(figsize=(10, 7), layout="constrained")
     for axes, (columns, title, scale) in zip(figure.subplots(2, 2).flat, panels, strict=True):
         for column in columns:
-            if column in rows[0]:
-                axes.plot(epochs, [row[column] for row in rows], marker=".", label=_label(column))
+            values = [row.get(column, np.nan) for row in rows]
+            if not np.isnan(values).all():
+                axes.plot(epochs, values, marker=".", label=_label(column))
         axes.set(title=title, xlabel="epoch", yscale=scale)
         if scale == "linear":
             axes.set_ylim(bottom=0)

@@ -71,7 +71,8 @@ def train(
         _begin_with(saved, start_from, layout)
     record = _record(training, run, dataset, face_model, start_from, start_epoch)
     going_on = _claim(folder, record, overwrite)
-    print(json.dumps(record, indent=2))
+    for part, values in record.items():
+        print(f"{part}: {', '.join(f'{name} {value}' for name, value in values.items())}")
 
     with data_parallel(run.devices) as scope:
         network = _compiled(training, run, layout, steps_per_epoch, scope)
@@ -276,7 +277,7 @@ class _Keeper(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.begun = time.perf_counter()
-        self.learning_rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self.learning_rate = float(f"{float(ops.convert_to_numpy(self.model.optimizer.learning_rate)):.6g}")
 
     def on_epoch_end(self, epoch, logs=None):
         test = {}
@@ -284,7 +285,10 @@ class _Keeper(keras.callbacks.Callback):
             test["test_nme"] = self.model.evaluate(self.test, verbose=0, return_dict=True)["nme"]
         if self.board is None:
             return
-        row = {"epoch": epoch + 1, **logs, **test, "learning_rate": self.learning_rate, **self.monitor.figures}
+        measured = {
+            name: logs[name] for part in ("", "val_") for name in (f"{part}loss", f"{part}{self.loss}", f"{part}nme")
+        }
+        row = {"epoch": epoch + 1, **measured, **test, "learning_rate": self.learning_rate, **self.monitor.figures}
         best, state = self.state["best"], self.state
         improved = best is None or row["val_nme"] < best
         state.update(epoch=epoch + 1, best=row["val_nme"] if improved else best, rows=[*state["rows"], row])
