@@ -52,7 +52,8 @@ class Registration:
     """What iterative closest points found."""
 
     transform: np.ndarray  # (3, 4) float64, source to target
-    distances: np.ndarray  # (N,) float64, from each moved source point to its nearest target point
+    nearest: np.ndarray  # (N,) int, the target point nearest to each moved source point
+    distances: np.ndarray  # (N,) float64, to that point
     converged: bool  # False where the limit of steps ended it
 
 
@@ -95,8 +96,8 @@ def iterative_closest_point(source: np.ndarray, target: np.ndarray, *, scale: bo
         converged = _largest_move(step, moved) <= tolerance
         if converged:
             break
-    distances = tree.query(apply_transform(transform, source))[0]
-    return Registration(transform=transform, distances=distances, converged=converged)
+    distances, nearest = tree.query(apply_transform(transform, source))
+    return Registration(transform, nearest, distances, converged)
 
 
 def _evenly_spaced(points, count):

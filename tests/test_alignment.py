@@ -95,11 +95,13 @@ def test_points_that_cannot_be_aligned_are_refused():
 def test_icp_recovers_a_known_transform(scale):
     source = face_surface()
     expected = transform_of((12, -18, 9), (40, -25, 60), scale)
-    target = apply_transform(expected, source)[np.random.default_rng(5).permutation(len(source))]
+    order = np.random.default_rng(5).permutation(len(source))
+    target = apply_transform(expected, source)[order]
     found = iterative_closest_point(source, target, scale=scale != 1.0)
     assert found.converged
     np.testing.assert_allclose(found.transform, expected, atol=1e-6)
     assert found.distances.shape == (len(source),)
+    np.testing.assert_array_equal(order[found.nearest], np.arange(len(source)))
     assert found.distances.max() < 1e-6
 
 

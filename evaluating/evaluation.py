@@ -1,0 +1,127 @@
+"""The evaluation itself: subjects pass by in batches, are predicted and measured, and only numbers are kept."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+from evaluating.protocols import DENSE, RECONSTRUCTION, TYPES, Protocol
+from evaluating.results import Origin, Results, load_results
+from evaluating.scoring import Prediction, Score, score
+from evaluating.subjects import Subject, Subjects
+
+SAVE_EVERY = 20.0
+"""Seconds after which an evaluation writes down how far it has come."""
+
+WORKERS = 2
+"""Threads that measure, and the batches that are read ahead."""
+
+
+def evaluate(
+    subjects: Subjects,
+    method,
+    *,
+    types,
+    protocol: Protocol,
+    face: np.ndarray | None,
+    path,
+    batch_size: int = 10,
+    vertices_path=None,
+    progress=lambda results: None,
+) -> Results:
+    """Measure a method on subjects, going on from the results at `path` where they are of the same three.
+
+    method : `evaluating.methods.NetworkMethod` or `PredictionFile`. types : indices into `TYPES`. face : (V,) texels
+    of the face mask. path : the results file, written every `SAVE_EVERY` seconds and at the end. vertices_path : a
+    .npy file (N, V, 3) to collect the predicted vertices in. progress : called after each batch. Memory does not grow
+    with the number of images but for about 2 kB each.
+    """
+    require_possible(subjects, method, types, protocol, face)
+    origin = Origin(method.name, method.identity, subjects.identity, protocol, tuple(types), subjects.landmark_source)
+    going_on = vertices_path is None or Path(vertices_path).exists()
+    results = _earlier(origin, subjects, path) if going_on else None
+    vertices = None
+    if vertices_path is not None:
+        shape = (len(subjects), len(face), 3)
+        vertices = np.lib.format.open_memmap(vertices_path, "r+" if results else "w+", np.float32, shape)
+    results = results or Results(origin, subjects.names, subjects.yaw)
+    pending = np.flatnonzero(~results.done)
+    batches = [pending[start : start + batch_size] for start in range(0, len(pending), batch_size)]
+    saved = time.monotonic()
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(WORKERS) as workers:
+        ahead = [reader.submit(subjects.read, batch) for batch in batches[:WORKERS]]
+        for number, batch in enumerate(batches):
+            found = ahead.pop(0).result()
+            if number + WORKERS < len(batches):
+                ahead.append(reader.submit(subjects.read, batches[number + WORKERS]))
+            predictions = method.predict(found)
+
+            scores = workers.map(
+                lambda pair: _measure(*pair, face, results.columns, protocol), zip(found, predictions, strict=True)
+            )
+            for index, subject, prediction, measured in zip(batch, found, predictions, scores, strict=True):
+                if subject.truth is not None:
+                    results.set_truth(index, subject.truth.landmarks, subject.box)
+                if isinstance(measured, str):
+                    results.set_failure(index, measured)
+                else:
+                    results.set_score(index, measured, prediction.landmarks, face)
+                if vertices is not None:
+                    vertices[index] = np.nan if isinstance(measured, str) else prediction.vertices
+            if time.monotonic() - saved > SAVE_EVERY:
+                _save(results, path, vertices)
+                saved = time.monotonic()
+            progress(results)
+    _save(results, path, vertices)
+    return results
+
+
+def _save(results, path, vertices):
+    if vertices is not None:
+        vertices.flush()
+    results.save(path)
+
+
+def _measure(subject: Subject, prediction: Prediction | str, face, columns, protocol) -> Score | str:
+    """The errors of one image, or why it has none."""
+    if isinstance(prediction, str):
+        return prediction
+    if subject.truth is None:
+        return subject.problem
+    try:
+        measured = score(prediction, subject.truth, face, columns, protocol)
+    except ValueError as error:
+        return str(error)
+    return measured if np.isfinite(measured.errors).all() else "its errors are not finite"
+
+
+def require_possible(subjects: Subjects, method, types, protocol: Protocol, face) -> None:
+    """Raise UserError where the types or the protocol ask for more than subjects and method have."""
+    dense = sorted(set(types) & {*DENSE, *RECONSTRUCTION})
+    wanted = f"--evalidxs {' '.join(map(str, dense))} ({', '.join(TYPES[index] for index in dense)})"
+    if dense and not subjects.has_mesh:
+        raise UserError(f"{wanted}: needs the true mesh; give --facemodel, or only --evalidxs 0 1")
+    if dense and not method.has_vertices:
+        raise UserError(f"{wanted}: {method.name} has landmarks and no vertices; give only --evalidxs 0 1")
+    if dense and hasattr(method, "require_vertices"):
+        method.require_vertices(len(face))
+    if 1 in types and min(subjects.landmark_dimensions, method.landmark_dimensions) < 3:
+        raise UserError("--evalidxs 1 (sparse 3D): landmarks are known in 2D only; give --evalidxs 0")
+    if protocol.normaliser == "mesh diagonal" and not subjects.has_mesh:
+        raise UserError(f"--protocol {protocol.name}: divides by the size of the true mesh; give --facemodel")
+
+
+def _earlier(origin: Origin, subjects: Subjects, path) -> Results | None:
+    """The results at `path`, if they are of this origin."""
+    if not Path(path).is_file():
+        return None
+    try:
+        earlier = load_results(path)
+    except UserError:
+        return None
+    if earlier.origin.key != origin.key or earlier.names != subjects.names:
+        return None
+    earlier.origin = origin
+    return earlier

@@ -1,0 +1,173 @@
+"""What is measured: a network, or the predictions of any method in a file."""
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import written_whole
+from configure.config import LANDMARK_COUNT, MAP_SIZE
+from evaluating.scoring import Prediction
+from evaluating.subjects import Subject
+from geometry.crop import crop_image, crop_transform, invert_transform, transform_points
+from geometry.uv_layout import UVLayout, resample_map, sample_landmarks
+
+
+class NetworkMethod:
+    """A position map network on the reference crop of each photo.
+
+    predict : (B, S, S, 3) float32 images in 0 to 1 to (B, S, S, 3) maps in crop pixels.
+    """
+
+    landmark_dimensions = 3
+    has_vertices = True
+
+    def __init__(self, name: str, identity: str, predict, layout: UVLayout, size: int, face: np.ndarray):
+        self.name, self.identity, self.size = name, identity, size
+        self._predict, self._layout, self._face = predict, layout, face
+
+    def predict(self, subjects: list[Subject]) -> list[Prediction | str]:
+        """For each subject a prediction in the photo's pixels, or why there is none."""
+        results = [subject.problem for subject in subjects]
+        placed = [place for place, problem in enumerate(results) if problem is None]
+        if not placed:
+            return results
+        crops = [crop_transform(subjects[place].box, self.size) for place in placed]
+        images = [
+            _as_unit(crop_image(subjects[place].photo, crop, self.size))
+            for place, crop in zip(placed, crops, strict=True)
+        ]
+        maps = self._predict(np.stack(images))
+        for place, crop, position_map in zip(placed, crops, maps, strict=True):
+            results[place] = self._restore(position_map, invert_transform(crop))
+        return results
+
+    def _restore(self, position_map, to_photo):
+        if not np.isfinite(position_map).all():
+            return "the network's output is not finite"
+        landmarks = transform_points(to_photo, sample_landmarks(position_map, self._layout))
+        if self.size != MAP_SIZE:
+            position_map = resample_map(position_map, MAP_SIZE)
+        return Prediction(landmarks, transform_points(to_photo, position_map.reshape(-1, 3)[self._face]))
+
+
+def _as_unit(image):
+    return image.astype(np.float32) / 255 if image.dtype == np.uint8 else image
+
+
+class PredictionFile:
+    """Predictions in an .npz file: `names` (N,), `landmarks` (N, 68, 2 or 3) and, optional, `vertices` (N, V, 3).
+
+    Lengths are 0-based pixels of the photo; vertices are the V texels of the face mask, row by row. They are read
+    from the file image by image. NaN landmarks stand for an image without a result.
+    """
+
+    size = MAP_SIZE
+
+    def __init__(self, path):
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise UserError(f"{path}: no such file of predictions")
+        self.name = self.path.stem
+        self.identity = file_hash(self.path)
+        try:
+            with np.load(self.path, allow_pickle=False) as arrays:
+                names, landmarks = arrays["names"], arrays["landmarks"]
+        except KeyError as error:
+            raise UserError(
+                f"{path}: has no array {error.args[0].split()[0]}; names and landmarks are needed"
+            ) from None
+        except Exception as error:  # a damaged file leads its reader to exceptions of many kinds
+            raise UserError(f"{path}: is not a readable .npz file: {error}") from None
+        if names.ndim != 1 or names.dtype.kind not in "US":
+            raise UserError(f"{path}: names must be a list of strings, but is {names.dtype} of shape {names.shape}")
+        if (
+            landmarks.shape not in [(len(names), LANDMARK_COUNT, width) for width in (2, 3)]
+            or landmarks.dtype.kind not in "fiu"
+        ):
+            raise UserError(
+                f"{path}: landmarks must be numbers of shape ({len(names)}, {LANDMARK_COUNT}, 2 or 3), but is "
+                f"{landmarks.dtype} of shape {landmarks.shape}"
+            )
+        self.names = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+        if len(set(self.names)) < len(self.names):
+            raise UserError(f"{path}: names holds a name twice")
+        self._rows = {name: row for row, name in enumerate(self.names)}
+        self._landmarks = landmarks.astype(np.float32)
+        self.landmark_dimensions = landmarks.shape[2]
+        self._vertices = _ArchivedRows(self.path, "vertices.npy", len(names))
+        self.has_vertices = self._vertices.shape is not None
+
+    def __enter__(self) -> "PredictionFile":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._vertices.close()
+
+    def require_vertices(self, count: int) -> None:
+        """Raise UserError unless each prediction has `count` vertices."""
+        if self._vertices.shape[1:] != (count, 3):
+            raise UserError(
+                f"{self.path}: vertices must be of shape ({len(self.names)}, {count}, 3), the texels of the face mask "
+                f"row by row, but is {self._vertices.shape}"
+            )
+
+    def predict(self, subjects: list[Subject]) -> list[Prediction | str]:
+        """For each subject a prediction in the photo's pixels, or why there is none."""
+        return [self._of(subject.name) for subject in subjects]
+
+    def _of(self, name):
+        row = self._rows.get(name)
+        if row is None:
+            return f"{self.path} has no {name}"
+        vertices = self._vertices.row(row) if self.has_vertices else None
+        if not np.isfinite(self._landmarks[row]).all() or not (vertices is None or np.isfinite(vertices).all()):
+            return f"{self.path}: {name} is not finite"
+        return Prediction(self._landmarks[row], vertices)
+
+
+class _ArchivedRows:
+    """Rows of one array of an .npz file, read from it one by one. shape is None where the file has no such array."""
+
+    def __init__(self, path: Path, entry: str, count: int):
+        self._path, self.shape = path, None
+        self._archive = zipfile.ZipFile(path)
+        if entry not in self._archive.namelist():
+            return
+        self._file = self._archive.open(entry)
+        np.lib.format.read_magic(self._file)
+        self.shape, in_columns, self._dtype = np.lib.format.read_array_header_1_0(self._file)
+        self._start = self._file.tell()
+        if in_columns or self._dtype.kind != "f" or len(self.shape) != 3 or self.shape[0] != count:
+            raise UserError(f"{path}: {entry[:-4]} must be floats of shape ({count}, V, 3) in C order")
+        self._row_bytes = int(np.prod(self.shape[1:])) * self._dtype.itemsize
+
+    def close(self) -> None:
+        if self.shape is not None:
+            self._file.close()
+        self._archive.close()
+
+    def row(self, index: int) -> np.ndarray:
+        self._file.seek(self._start + index * self._row_bytes)
+        content = self._file.read(self._row_bytes)
+        if len(content) != self._row_bytes:
+            raise UserError(f"{self._path}: is cut short")
+        return np.frombuffer(content, self._dtype).reshape(self.shape[1:]).astype(np.float32)
+
+
+def write_predictions(path, names: list[str], landmarks: np.ndarray, vertices_file=None) -> None:
+    """Write what `PredictionFile` reads. vertices_file : a .npy file (N, V, 3), copied without being held in memory."""
+    with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for entry, array in (("names.npy", np.array(names, dtype=np.str_)), ("landmarks.npy", landmarks)):
+            with archive.open(entry, "w") as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+        if vertices_file:
+            archive.write(vertices_file, "vertices.npy")
+
+
+def file_hash(path) -> str:
+    """Hash of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -1,0 +1,144 @@
+"""Errors of every image, in one file that a stopped evaluation goes on from and that comparisons read."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+from common.files import written_whole
+from configure.config import LANDMARK_COUNT, MAP_SIZE
+from evaluating.protocols import Protocol
+from evaluating.scoring import Column, Score, columns_of
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What results belong to. Nothing is taken from an older run unless all of it agrees."""
+
+    method: str
+    method_identity: str
+    subjects_identity: str
+    protocol: Protocol
+    types: tuple[int, ...]
+    landmark_source: str
+
+    @property
+    def key(self) -> str:
+        """Hash of everything but the method's name."""
+        parts = asdict(self)
+        parts.pop("method")
+        statement = [parts, self.protocol.statement, FORMAT_VERSION]
+        return hashlib.sha256(json.dumps(statement, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Results:
+    """Errors of N images of one method.
+
+    errors : (N, C) float64 per cent, one column for each of `columns`; inf for an image without a result, NaN for one
+    not measured yet. landmark_errors : (N, 68) per cent in 2D. map_errors : (N, 2), what the position map itself
+    costs in 2D and 3D. landmarks, true_landmarks : (N, 68, 3) pixels of the photo, NaN where there is none; z is NaN
+    where only 2D is known. boxes : (N, 3) centre x, centre y and side of the landmark box that the crop is cut around.
+    vertex_error_sum : (256 x 256,) sum over `vertex_error_count` images of the dense 3D error. problems : image name
+    to why it has no result.
+    """
+
+    def __init__(self, origin: Origin, names: list[str], yaw: np.ndarray):
+        count = len(names)
+        self.origin, self.names, self.yaw = origin, names, np.asarray(yaw, dtype=np.float64)
+        self.columns = columns_of(origin.types)
+        self.done = np.zeros(count, dtype=bool)
+        self.errors = np.full((count, len(self.columns)), np.nan)
+        self.landmark_errors = np.full((count, LANDMARK_COUNT), np.nan, dtype=np.float32)
+        self.map_errors = np.full((count, 2), np.nan)
+        self.landmarks = np.full((count, LANDMARK_COUNT, 3), np.nan, dtype=np.float32)
+        self.true_landmarks = np.full((count, LANDMARK_COUNT, 3), np.nan, dtype=np.float32)
+        self.boxes = np.full((count, 3), np.nan)
+        self.vertex_error_sum = np.zeros(MAP_SIZE * MAP_SIZE)
+        self.vertex_error_count = 0
+        self.problems: dict[str, str] = {}
+
+    def of(self, column: Column) -> np.ndarray:
+        """Errors (N,) of one column."""
+        return self.errors[:, self.columns.index(column)]
+
+    def set_truth(self, index: int, landmarks: np.ndarray, box) -> None:
+        """Note the true landmarks (68, 2 or 3) and the box of an image."""
+        self.true_landmarks[index, :, : landmarks.shape[1]] = landmarks
+        if box is not None:
+            self.boxes[index] = *box.centre, box.side
+
+    def set_score(self, index: int, score: Score, landmarks: np.ndarray, face: np.ndarray | None) -> None:
+        """Note an image's errors."""
+        self.errors[index] = score.errors
+        self.landmark_errors[index] = score.landmark_errors
+        self.map_errors[index] = score.map_errors
+        self.landmarks[index, :, : landmarks.shape[1]] = landmarks
+        if score.vertex_errors is not None:
+            self.vertex_error_sum[face] += score.vertex_errors
+            self.vertex_error_count += 1
+        self.done[index] = True
+
+    def set_failure(self, index: int, reason: str) -> None:
+        """Note that an image has no result: a failure, neither left out nor zero."""
+        self.errors[index] = np.inf
+        self.problems[self.names[index]] = reason
+        self.done[index] = True
+
+    def save(self, path) -> None:
+        """Write all of it to one .npz file."""
+        origin = {**asdict(self.origin), "version": FORMAT_VERSION, "key": self.origin.key, "problems": self.problems}
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        with written_whole(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, names=np.array(self.names, dtype=np.str_), origin=json.dumps(origin), **arrays)
+
+
+_ARRAYS = (
+    "yaw",
+    "done",
+    "errors",
+    "landmark_errors",
+    "map_errors",
+    "landmarks",
+    "true_landmarks",
+    "boxes",
+    "vertex_error_sum",
+    "vertex_error_count",
+)
+
+
+def load_results(path) -> Results:
+    """Read what `Results.save` wrote; a folder stands for its results.npz. Raises UserError for anything else."""
+    path = Path(path)
+    if path.is_dir():
+        path = path / RESULTS_NAME
+    if not path.is_file():
+        raise UserError(f"{path}: no such results; evaluate_model.py writes them to its --outputdir")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            saved = json.loads(str(arrays["origin"]))
+            if saved.pop("version") != FORMAT_VERSION:
+                raise UserError(f"{path}: is of another version; evaluate again")
+            problems, _ = saved.pop("problems"), saved.pop("key")
+            saved["protocol"]["eye_corners"] = tuple(saved["protocol"]["eye_corners"])
+            origin = Origin(**{**saved, "protocol": Protocol(**saved["protocol"]), "types": tuple(saved["types"])})
+            results = Results(origin, [str(name) for name in arrays["names"]], arrays["yaw"])
+            for name in _ARRAYS:
+                found = arrays[name]
+                if found.shape != np.shape(getattr(results, name)):
+                    raise ValueError(f"{name} is of shape {found.shape}")
+                setattr(results, name, int(found) if name == "vertex_error_count" else found)
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file leads its reader to exceptions of many kinds
+        raise UserError(f"{path}: is no readable results file; remove it and evaluate again ({error})") from None
+    results.problems = problems
+    return results
+
+
+RESULTS_NAME = "results.npz"
+"""Name of the results file in an output folder."""

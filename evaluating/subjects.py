@@ -1,0 +1,328 @@
+"""Photos with what is true of them, read a few at a time: from a data set file, from pairs in a folder or archive, or,
+without photos, from a file of landmarks.
+"""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import UserError
+from configure.config import LANDMARK_COUNT, MAP_SIZE
+from evaluating.scoring import Truth
+from generating.fit_files import read_fit, require_model
+from generating.image_files import check_image, decode_image
+from geometry.crop import Box, landmark_box
+from geometry.face_model import FaceModel, face_vertices
+from geometry.pose import fit_to_pixels, one_based_to_pixels
+from geometry.position_map import map_basis, position_maps
+from geometry.uv_layout import UVLayout, resample_map, sample_landmarks
+
+READERS = 2
+"""Threads that read photos."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One photo and its truth. Where the photo cannot be read, `problem` says why and the rest is None."""
+
+    name: str
+    photo: np.ndarray | None = None  # (H, W, 3) RGB uint8, or float32 in 0 to 1
+    box: Box | None = None  # of the 68 true landmarks: what the crop is cut around
+    truth: Truth | None = None
+    problem: str | None = None
+
+
+class Subjects:
+    """N photos with their truth.
+
+    names : list of str. yaw : (N,) degrees. identity : hash of photos and truth. landmark_source : where the true
+    landmarks come from, for the table. landmark_dimensions : 2 or 3. has_mesh, has_photos : bool. left_out : one line
+    for each photo that has no truth to be measured by.
+    """
+
+    names: list[str]
+    yaw: np.ndarray
+    identity: str
+    landmark_source: str
+    landmark_dimensions = 3
+    has_mesh = False
+    has_photos = True
+    left_out: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, indices) -> list[Subject]:
+        """The subjects at some indices; meshes of a batch are made together."""
+        raise NotImplementedError
+
+
+class DatasetSubjects(Subjects):
+    """The samples of a `generating.dataset.Dataset`.
+
+    model : the face model; without it there is a mesh only where the data set stores maps. layout : the UV layout
+    that says where landmarks lie on maps. size : side of the maps whose landmarks are the map's own.
+    """
+
+    def __init__(self, dataset, model: FaceModel | None, layout: UVLayout | None, size: int = MAP_SIZE):
+        if model is not None and model.identity != dataset.model_identity:
+            raise UserError(
+                f"{dataset.path}: was built with another face model than {model.source}; give that one as --facemodel"
+            )
+        stores_maps = dataset.coefficients is None
+        if layout is not None and (stores_maps or model is not None) and layout.identity != dataset.layout_identity:
+            raise UserError(
+                f"{dataset.path}: was built for another UV layout than the network's, so their maps do not "
+                "correspond; build the data set with the face model that the network was trained with"
+            )
+        self._dataset, self._layout, self._size = dataset, layout, size
+        self.names, self.yaw, self._landmarks = dataset.names, dataset.yaw.astype(np.float64), dataset.landmarks
+        self._maps = None if stores_maps or model is None else _MapMaker(model, layout, size)
+        self.has_mesh = layout is not None and (stores_maps or model is not None)
+        self.identity = _hash(dataset.identity, model.identity if model else "", str(size))
+        self._truth_is_given = np.isfinite(self._landmarks).all(axis=(1, 2))
+        self.landmark_source = _landmark_source(self._truth_is_given)
+        if not self.has_mesh and not self._truth_is_given.all():
+            raise UserError(
+                f"{dataset.path}: {np.count_nonzero(~self._truth_is_given)} samples have no pt3d_68, and the landmarks "
+                "of their fits need the face model; give --facemodel"
+            )
+
+    def read(self, indices) -> list[Subject]:
+        with ThreadPoolExecutor(READERS) as pool:
+            photos = list(pool.map(self._photo, indices))
+        if self._maps:
+            dataset = self._dataset
+            found = self._maps.make(
+                dataset.coefficients[np.asarray(indices)], dataset.poses[indices], dataset.image_heights[indices]
+            )
+        elif self.has_mesh:
+            stored = [self._dataset.map(index) for index in indices]
+            found = [
+                (mesh, own, own)
+                for mesh, own in ((mesh, _own_landmarks(mesh, self._layout, self._size)) for mesh in stored)
+            ]
+        else:
+            found = [(None, None, None)] * len(photos)
+        subjects = []
+        for index, photo, (mesh, own, model_landmarks) in zip(indices, photos, found, strict=True):
+            given = self._landmarks[index] if self._truth_is_given[index] else None
+            x, y, side = self._dataset.boxes[index].astype(np.float64)
+            box = Box(np.array([x, y]), side)
+            truth = _truth(given, mesh, own, model_landmarks)
+            if isinstance(photo, str):
+                subjects.append(Subject(self.names[index], box=box, truth=truth, problem=photo))
+            else:
+                subjects.append(Subject(self.names[index], photo, box, truth))
+        return subjects
+
+    def _photo(self, index):
+        try:
+            return self._dataset.image(index)
+        except UserError as error:
+            return str(error)
+
+
+class PairSubjects(Subjects):
+    """The pairs of a `generating.pairs.PairSource`, read in place. Parameters as of `DatasetSubjects`.
+
+    A pair whose fit cannot be read has no truth and is left out; one whose photo cannot be read is a failure.
+    """
+
+    def __init__(self, source, model: FaceModel | None, layout: UVLayout | None, size: int = MAP_SIZE):
+        self._maps = None if model is None else _MapMaker(model, layout, size)
+        self.has_mesh = model is not None
+        digest, left_out = hashlib.sha256(), list(source.left_out)
+        self._pairs, self._fits = [], []
+        for pair in source:
+            try:
+                content = pair.fit_bytes()
+                fit = read_fit(content, pair.fit_file)
+                if model is not None:
+                    require_model(fit, model, pair.fit_file)
+                elif fit.landmarks is None:
+                    raise UserError(f"{pair.fit_file}: has no pt3d_68; give --facemodel")
+            except UserError as error:
+                left_out.append(str(error))
+                continue
+            digest.update(pair.name.encode() + content)
+            self._pairs.append(pair)
+            self._fits.append(fit)
+        if not self._pairs:
+            raise UserError(
+                f"{source.path}: no photo with a readable fit; {left_out[0] if left_out else 'it is empty'}"
+            )
+        self.names = [pair.name for pair in self._pairs]
+        self.left_out = tuple(left_out)
+        self.yaw = np.degrees([fit.pose[1] for fit in self._fits])
+        self.identity = _hash(digest.hexdigest(), model.identity if model else "", str(size))
+        self.landmark_source = _landmark_source(np.array([fit.landmarks is not None for fit in self._fits]))
+
+    def read(self, indices) -> list[Subject]:
+        with ThreadPoolExecutor(READERS) as pool:
+            photos = list(pool.map(self._photo, indices))
+        readable = [place for place, photo in enumerate(photos) if not isinstance(photo, str)]
+        fits = [self._fits[indices[place]] for place in readable]
+        found = [(None, None, None)] * len(fits)
+        if self._maps and fits:
+            found = self._maps.make(
+                np.array([fit.coefficients for fit in fits]),
+                np.array([fit.pose for fit in fits]),
+                np.array([photos[place].shape[0] for place in readable]),
+            )
+        subjects = [
+            Subject(self.names[index], problem=str(photo)) for index, photo in zip(indices, photos, strict=True)
+        ]
+        for place, fit, (mesh, own, model_landmarks) in zip(readable, fits, found, strict=True):
+            box = landmark_box(fit.landmarks if model_landmarks is None else model_landmarks)
+            truth = _truth(fit.landmarks, mesh, own, model_landmarks)
+            subjects[place] = Subject(self.names[indices[place]], photos[place], box, truth)
+        return subjects
+
+    def _photo(self, index):
+        pair = self._pairs[index]
+        try:
+            content = pair.image_bytes()
+            check_image(content, pair.image_file)
+            return decode_image(content, pair.image_file)
+        except UserError as error:
+            return str(error)
+
+
+class LandmarkSubjects(Subjects):
+    """Landmarks alone, without photos: only other methods' landmarks can be measured by them."""
+
+    has_photos = False
+
+    def __init__(self, landmarks: np.ndarray, names: list[str], yaw: np.ndarray, source: str):
+        self.names, self.yaw, self.landmark_source = names, yaw, source
+        self.landmark_dimensions = landmarks.shape[-1]
+        self._landmarks = landmarks
+        self.identity = _hash(landmarks.tobytes(), "\n".join(names))
+
+    def read(self, indices) -> list[Subject]:
+        return [Subject(self.names[index], truth=Truth(self._landmarks[index])) for index in indices]
+
+
+class Reannotated(Subjects):
+    """Subjects whose true landmarks come from a file; crops and meshes stay. landmarks : (N, 68, 2 or 3) pixels."""
+
+    def __init__(self, subjects: Subjects, landmarks: np.ndarray, source: str):
+        self._subjects, self._landmarks = subjects, landmarks
+        self.names, self.yaw, self.left_out = subjects.names, subjects.yaw, subjects.left_out
+        self.has_mesh, self.has_photos = subjects.has_mesh, subjects.has_photos
+        self.landmark_dimensions, self.landmark_source = landmarks.shape[-1], source
+        self.identity = _hash(subjects.identity, landmarks.tobytes())
+
+    def read(self, indices) -> list[Subject]:
+        result = []
+        for index, subject in zip(indices, self._subjects.read(indices), strict=True):
+            truth = subject.truth and _truth(
+                self._landmarks[index], subject.truth.mesh, subject.truth.mesh_landmarks, None
+            )
+            result.append(Subject(subject.name, subject.photo, subject.box, truth, subject.problem))
+        return result
+
+
+class _MapMaker:
+    """Position maps of fits in pixels of their photos, with their landmarks."""
+
+    def __init__(self, model: FaceModel, layout: UVLayout, size: int):
+        self._model, self._layout, self._size = model, layout, size
+        self._basis = map_basis(model, MAP_SIZE)
+
+    def make(self, coefficients, poses, heights):
+        """A list of (map (256, 256, 3), its own landmarks (68, 3), the model's projected landmarks (68, 3))."""
+        transforms = np.array([fit_to_pixels(pose, height) for pose, height in zip(poses, heights, strict=True)])
+        maps = position_maps(self._basis, coefficients, transforms)
+        found = []
+        for position_map, coefficient, transform in zip(maps, coefficients, transforms, strict=True):
+            vertices = face_vertices(self._model, coefficient, self._model.landmark_vertices)
+            projected = (vertices @ transform[:, :3].T + transform[:, 3]).astype(np.float32)
+            found.append((position_map, _own_landmarks(position_map, self._layout, self._size), projected))
+        return found
+
+
+def _own_landmarks(position_map, layout, size):
+    """The 68 landmarks that a map holds when it is stored with side `size`."""
+    if size != position_map.shape[0]:
+        position_map = resample_map(position_map, size)
+    return sample_landmarks(position_map, layout)
+
+
+def _truth(given, mesh, own_landmarks, model_landmarks) -> Truth:
+    """A truth whose landmarks are `given`, else the model's.
+
+    A position map's depth begins at its farthest texel and that of landmarks anywhere: theirs is moved so that its
+    mean is that of the map's own landmarks.
+    """
+    landmarks = np.array(model_landmarks if given is None else given)
+    if mesh is None:
+        return Truth(landmarks)
+    if landmarks.shape[1] == 3:
+        landmarks[:, 2] += own_landmarks[:, 2].mean() - landmarks[:, 2].mean()
+    return Truth(landmarks, mesh.reshape(-1, 3), own_landmarks)
+
+
+def _landmark_source(is_given: np.ndarray) -> str:
+    if is_given.all():
+        return "pt3d_68 of each sample"
+    if not is_given.any():
+        return "the face model's landmarks, projected with each sample's fit (no sample has pt3d_68)"
+    return (
+        f"pt3d_68 of {np.count_nonzero(is_given)} samples; for the other {np.count_nonzero(~is_given)} the face "
+        "model's landmarks, projected with the sample's fit"
+    )
+
+
+def _hash(*parts) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else part.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def read_landmark_file(path) -> np.ndarray:
+    """True landmarks from a NumPy file of 1-based pixels, as 3DDFA publishes them: (N, 2 or 3, 68).
+
+    Returns (N, 68, 2 or 3) float32, 0-based pixels. Raises UserError for anything else.
+    """
+    landmarks = _read_numbers(path)
+    if landmarks.ndim != 3 or landmarks.shape[1] not in (2, 3) or landmarks.shape[2] != LANDMARK_COUNT:
+        raise UserError(f"{path}: must be of shape (N, 2 or 3, {LANDMARK_COUNT}), but is {landmarks.shape}")
+    landmarks = np.ascontiguousarray(landmarks.transpose(0, 2, 1), dtype=np.float32)
+    if landmarks.shape[2] == 3:
+        return one_based_to_pixels(landmarks)
+    return landmarks - np.float32(1)
+
+
+def read_yaw_file(path) -> np.ndarray:
+    """Yaw angles (N,) in degrees from a NumPy file. Raises UserError for anything else."""
+    yaw = _read_numbers(path)
+    if yaw.ndim != 1:
+        raise UserError(f"{path}: must hold one yaw in degrees for each image, but is of shape {yaw.shape}")
+    return yaw.astype(np.float64)
+
+
+def require_count(path, found: int, wanted: int) -> None:
+    """Raise UserError unless a file of one row an image, in the order of their names, has a row for every image."""
+    if found != wanted:
+        raise UserError(
+            f"{path}: has {found:,} rows for {wanted:,} images; it must have one each, in the order of names"
+        )
+
+
+def _read_numbers(path) -> np.ndarray:
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        numbers = np.load(path, allow_pickle=False)
+    except Exception as error:  # a damaged file leads its reader to exceptions of many kinds
+        raise UserError(f"{path}: is not a NumPy file (.npy): {error}") from None
+    if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "fiu" or not np.isfinite(numbers).all():
+        raise UserError(f"{path}: must hold one array of finite numbers (.npy)")
+    return numbers
