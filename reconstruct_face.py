@@ -5,6 +5,7 @@ import sys
 
 from common.errors import run_script
 from configure.config import FACE_MODEL_PATH
+from reconstructing.settings import DETECTORS, MODEL_PATH, OVERLAYS, OutputSettings
 
 EPILOG = """examples:
   python reconstruct_face.py --image photo.jpg --outputdir output/faces
@@ -16,9 +17,6 @@ docs/reconstruction.md says what is in each file and which way the axes point.""
 
 
 def main(argv=None) -> int:
-    from reconstructing.drawing import OVERLAYS
-    from reconstructing.reconstructor import DETECTORS, MODEL_PATH, FaceReconstructor
-
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,8 +38,9 @@ def main(argv=None) -> int:
     parser.add_argument("--smooth", action="store_true", help="filter a video's faces against jitter (one-euro)")
     options = parser.parse_args(argv)
 
-    from reconstructing.outputs import OutputSettings, find_inputs, reconstruct_inputs
+    from reconstructing.outputs import find_inputs, reconstruct_inputs
     from reconstructing.places import known_boxes
+    from reconstructing.reconstructor import FaceReconstructor
 
     inputs = find_inputs(options.image)
     boxes = known_boxes(options.bbox, options.landmarks, options.fit, options.facemodel, inputs)

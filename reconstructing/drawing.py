@@ -10,8 +10,6 @@ from geometry.uv_layout import face_mask
 from reconstructing.face import FLIP_Y, Face
 from reconstructing.texture import uv_texture, vertex_colours, visibility_mask
 
-OVERLAYS = ("landmarks", "mesh", "depth")
-
 CONTOURS = tuple(
     (np.arange(first, last + 1), closed)
     for first, last, closed in (
@@ -92,7 +90,7 @@ def draw_pose(picture: np.ndarray, matrix: np.ndarray, canonical: np.ndarray) ->
 
 
 def draw_overlay(picture: np.ndarray, face: Face, overlay: str) -> np.ndarray:
-    """A face over its own photo, as one of `OVERLAYS`. Returns a new picture."""
+    """A face over its own photo, as one of `settings.OVERLAYS`. Returns a new picture."""
     if overlay == "landmarks":
         return draw_landmarks(picture, face.landmarks)
     return {"mesh": draw_mesh, "depth": draw_depth}[overlay](picture, face.vertices, face.triangles)
@@ -143,7 +141,7 @@ def draw_sheet(face: Face, image: np.ndarray) -> np.ndarray:
         (f"mesh, {len(vertices):,} vertices", draw_mesh(photo, vertices, face.triangles)),
         ("depth, red is near", draw_depth(photo, vertices, face.triangles)),
         (
-            f"pitch {pose.pitch:.0f}°, yaw {pose.yaw:.0f}°, roll {pose.roll:.0f}°",
+            f"pitch {round(pose.pitch)}°, yaw {round(pose.yaw)}°, roll {round(pose.roll)}°",
             draw_pose(photo, compose(lifted, pose.matrix), face.grid.canonical),
         ),
         ("position map: x red, y green, z blue", _map_picture(face)),

@@ -16,8 +16,6 @@ from geometry.mesh import vertex_normals
 from reconstructing.face import FLIP_Y, Face
 from reconstructing.texture import uv_texture, vertex_colours
 
-MESH_FORMATS = ("obj", "ply", "glb")
-
 
 @dataclass(frozen=True)
 class Mesh:

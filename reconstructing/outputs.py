@@ -4,7 +4,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +17,9 @@ from reconstructing.face import Face
 from reconstructing.images import IMAGE_SUFFIXES, read_image
 from reconstructing.mesh_files import face_mesh, mat_bytes, png_bytes, write_mesh
 from reconstructing.reconstructor import FaceReconstructor
+from reconstructing.settings import OutputSettings
 from reconstructing.texture import uv_texture, visibility_mask
 from reconstructing.video import VIDEO_SUFFIXES, FaceTracker, VideoFile, open_video
-
-
-@dataclass(frozen=True)
-class OutputSettings:
-    """What is written beside landmarks, pose, maps and the sheet."""
-
-    meshes: tuple[str, ...] = ("obj", "ply", "glb")  # of `mesh_files.MESH_FORMATS`
-    mat: bool = False  # a MATLAB file in the fields of PRNet-keras' server
-    frontal: bool = False  # the meshes once more, turned to the front
-    texture_size: int = 256  # side of the UV texture in pixels
-    overlay: str = "landmarks"  # what is drawn over a video, of `drawing.OVERLAYS`
-    smooth: bool = False  # filter a video's faces against jitter
 
 
 def find_inputs(path) -> list[Path]:
@@ -101,8 +90,8 @@ def write_face(face: Face, image: np.ndarray, folder: Path, stem: str, settings:
         "sheet": ("_sheet.png", png_bytes(draw_sheet(face, image))),
         "depth": ("_depth.png", png_bytes(levels)),
         "position_map": ("_uv_map.npy", _npy_bytes(face.position_map)),
-        "texture": ("_uv_texture.png", png_bytes(uv_texture(face, image, size))),
-        "visible": ("_uv_visible.png", png_bytes(np.uint8(visibility_mask(face, size)) * 255)),
+        "texture": ("_texture.png", png_bytes(uv_texture(face, image, size))),
+        "visible": ("_texture_visible.png", png_bytes(np.uint8(visibility_mask(face, size)) * 255)),
     }
     if settings.mat:
         contents["mat"] = (".mat", mat_bytes(face, image))

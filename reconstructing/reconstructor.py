@@ -8,11 +8,7 @@ from common.errors import UserError
 from geometry.crop import Box
 from reconstructing.detection import FaceDetector, box_of_image
 from reconstructing.face import Face, face_grid, prepare_crop, restore_face
-
-MODEL_PATH = "resource/weights/lprnet.keras"
-"""The network that scripts use unless `--model` says otherwise."""
-
-DETECTORS = ("mtcnn", "none")
+from reconstructing.settings import DETECTORS, MODEL_PATH
 
 BATCH_SIZE = 16
 """Crops that go through the network together."""

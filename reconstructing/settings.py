@@ -1,0 +1,31 @@
+"""What scripts let a person choose when a network is used or exported. No imports of weight: `--help` needs it."""
+
+from dataclasses import dataclass
+
+MODEL_PATH = "resource/weights/lprnet.keras"
+"""The network that scripts use unless `--model` says otherwise."""
+
+DETECTORS = ("mtcnn", "none")
+"""How faces are found; none takes the whole photo for one face."""
+
+OVERLAYS = ("landmarks", "mesh", "depth")
+"""What is drawn over a video."""
+
+MESH_FORMATS = ("obj", "ply", "glb")
+
+EXPORT_FORMATS = ("savedmodel", "litert", "onnx")
+
+QUANTIZATIONS = ("float16", "int8")
+"""Smaller forms of a LiteRT file."""
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """What is written beside landmarks, pose, maps and the sheet."""
+
+    meshes: tuple[str, ...] = MESH_FORMATS
+    mat: bool = False  # a MATLAB file in the fields of PRNet-keras' server
+    frontal: bool = False  # the meshes once more, turned to the front
+    texture_size: int = 256  # side of the UV texture in pixels
+    overlay: str = "landmarks"  # what is drawn over a video, of `OVERLAYS`
+    smooth: bool = False  # filter a video's faces against jitter
