@@ -38,7 +38,7 @@ def make_batch(
         mirror = bool(random.random() < augmentation.mirror)
         x, y, side = dataset.boxes[index].astype(np.float64)
         transform = draw_crop(random, augmentation, Box(np.array([x, y]), side), size, mirror)
-        crop = change_looks(crop_image(dataset.image(index), transform, size), random, augmentation, texture)
+        crop = change_looks(crop_image(_bytes(dataset.image(index)), transform, size), random, augmentation, texture)
         cv2.LUT(crop, tone_table(random, augmentation), dst=image)
         crops.append(lift_transform(transform))
         mirrored.append(mirror)
@@ -57,6 +57,11 @@ def make_batch(
         if mirror:
             target[:] = target[:, ::-1].copy()
     return images, targets
+
+
+def _bytes(image: np.ndarray) -> np.ndarray:
+    """uint8 of a stored image; one stored as floats in 0 to 1 was made of bytes, so nothing is lost."""
+    return image if image.dtype == np.uint8 else np.rint(image * 255).astype(np.uint8)
 
 
 def _stored_map(position_map: np.ndarray, size: int) -> np.ndarray:

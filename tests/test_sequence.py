@@ -1,0 +1,168 @@
+"""The Sequence: pairs that agree with the fit, every data mode alike, the same whatever the workers."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from configure.config import NO_AUGMENTATION, TARGET_SCALE, Augmentation
+from generating.batches import make_batch
+from generating.builder import build_dataset
+from generating.dataset import open_dataset
+from generating.sequence import FaceSequence
+from geometry.crop import Box, crop_transform, transform_points
+from geometry.face_model import face_vertices
+from geometry.pose import fit_to_pixels
+from geometry.position_map import layout_of_model, map_basis
+from geometry.uv_layout import mirror_maps, sample_landmarks
+from tests.tiny_data import write_tiny_data
+
+SIZE = 128
+EVERYTHING = Augmentation(
+    mirror=0.5, occluder=0.5, shadow=0.5, blur=0.5, low_resolution=0.5, noise=0.5, jpeg=0.5, gamma=(0.7, 1.4)
+)
+
+
+@pytest.fixture(scope="module")
+def basis(sample_model):
+    return map_basis(sample_model, SIZE)
+
+
+@pytest.fixture(scope="module")
+def dataset(sample_model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sequence")
+    write_tiny_data(folder, sample_model)
+    with open_dataset(folder / "train.hdf5") as dataset:
+        yield dataset
+
+
+def sequence(dataset, basis, **settings):
+    settings = {"image_size": SIZE, "batch_size": 4} | settings
+    return FaceSequence(dataset, np.arange(len(dataset)), basis=basis, **settings)
+
+
+def true_landmarks(dataset, model, index):
+    """The model's landmarks of one sample in pixels of its photo."""
+    vertices = face_vertices(model, dataset.coefficients[index], model.landmark_vertices)
+    transform = fit_to_pixels(dataset.poses[index], dataset.image_heights[index])
+    return vertices @ transform[:, :3].T + transform[:, 3]
+
+
+def test_batches_hold_images_and_targets_in_their_units(dataset, basis):
+    images, targets = sequence(dataset, basis)[0]
+    assert images.shape == targets.shape == (4, SIZE, SIZE, 3)
+    assert images.dtype == targets.dtype == np.float32
+    assert images.min() >= 0
+    assert 0.5 < images.max() <= 1
+    np.testing.assert_allclose(targets[..., 2].min(axis=(1, 2)), 0, atol=1e-7)
+    assert 0.5 < targets.max() < 1.3
+
+
+def test_landmarks_of_the_target_lie_where_the_fit_puts_them_in_the_crop(dataset, basis, sample_model):
+    _, targets = sequence(dataset, basis)[0]
+    landmarks = sample_landmarks(targets, layout_of_model(sample_model)) * SIZE * TARGET_SCALE
+    for index in range(4):
+        x, y, side = dataset.boxes[index].astype(float)
+        crop = crop_transform(Box(np.array([x, y]), side), SIZE)
+        expected = transform_points(crop, true_landmarks(dataset, sample_model, index))
+        distance = np.linalg.norm(landmarks[index, :, :2] - expected[:, :2], axis=-1)
+        assert np.median(distance) < 0.2
+        depths = landmarks[index, :, 2] - expected[:, 2]
+        assert np.ptp(depths) < 2
+
+
+def test_image_and_target_move_together(sample_model, basis, tmp_path):
+    """Photos that show x as red and y as green tell where each pixel of an augmented crop came from."""
+    write_tiny_data(tmp_path, sample_model)
+    ramp = np.arange(120, dtype=np.uint8) * 2
+    picture = np.zeros((120, 120, 3), dtype=np.uint8)
+    picture[..., 0], picture[..., 1] = ramp[None, :], ramp[:, None]
+    augmentation = replace(Augmentation(), colour=(1.0, 1.0), occlusion=0.0, mirror=0.5)
+    with open_dataset(tmp_path / "train.hdf5") as dataset:
+        dataset.image = lambda index: picture
+        images, targets = sequence(dataset, basis, augmentation=augmentation, seed=3, batch_size=12)[0]
+        landmarks = sample_landmarks(targets, layout_of_model(sample_model)) * SIZE * TARGET_SCALE
+        mirrored = 0
+        for index in range(12):
+            inside = ((landmarks[index, :, :2] > 1) & (landmarks[index, :, :2] < SIZE - 2)).all(axis=-1)
+            column, row = np.rint(landmarks[index, inside, :2]).astype(int).T
+            found = images[index, row, column, :2] * 255 / 2
+            expected = true_landmarks(dataset, sample_model, index)[:, :2]
+            straight = np.abs(found - expected[inside]).max()
+            swapped = np.abs(found[:, 1] - expected[inside, 1]).max()
+            mirrored += straight > 5
+            assert straight < 1.5 or swapped < 25
+    assert 0 < mirrored < 12
+
+
+def test_a_mirrored_sample_is_the_mirrored_image_with_the_mirrored_map(dataset, basis):
+    mirror = replace(NO_AUGMENTATION, mirror=1.0)
+    images, targets = sequence(dataset, basis)[0]
+    mirrored_images, mirrored_targets = sequence(dataset, basis, augmentation=mirror)[0]
+    np.testing.assert_allclose(mirrored_images, images[:, :, ::-1], atol=3 / 255)
+    unit = SIZE * TARGET_SCALE
+    np.testing.assert_allclose(mirrored_targets * unit, mirror_maps(targets * unit, SIZE), atol=1e-3)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_samples_do_not_depend_on_the_number_of_workers(dataset, basis, workers):
+    settings = {"augmentation": EVERYTHING, "seed": 7, "shuffle": True}
+    alone, together = (sequence(dataset, basis, workers=count, **settings) for count in (1, workers))
+    with ThreadPoolExecutor(workers) as pool:
+        batches = pool.map(together.__getitem__, range(len(together)))
+        for batch, prepared_in_threads in enumerate(batches):
+            for one, other in zip(alone[batch], prepared_in_threads, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+def test_a_sample_depends_on_seed_epoch_and_its_place_and_not_on_its_batch(dataset, basis):
+    settings = {"basis": basis, "size": SIZE, "augmentation": EVERYTHING, "texture": np.zeros((512, 512, 3), np.uint8)}
+
+    def image(indices, seed, epoch):
+        return make_batch(dataset, np.array(indices), seed=seed, epoch=epoch, **settings)[0][-1]
+
+    reference = image([5], 0, 0)
+    np.testing.assert_array_equal(image([2, 9, 5], 0, 0), reference)
+    assert np.any(image([5], 1, 0) != reference)
+    assert np.any(image([5], 0, 1) != reference)
+    assert np.any(image([6], 0, 0) != reference)
+
+
+def test_an_epoch_visits_every_sample_once_in_a_new_order(dataset, basis):
+    shuffled = sequence(dataset, basis, shuffle=True, seed=1)
+    first = np.concatenate([shuffled.batch_indices(batch) for batch in range(len(shuffled))])
+    shuffled.on_epoch_end()
+    second = np.concatenate([shuffled.batch_indices(batch) for batch in range(len(shuffled))])
+    assert sorted(first) == sorted(second) == list(range(12))
+    assert list(first) != list(second)
+    assert shuffled.batch_names(0) == [f"tiny_{index}" for index in second[:4]]
+
+
+def test_an_incomplete_batch_is_kept_in_order_and_left_out_when_shuffled(dataset, basis):
+    assert len(sequence(dataset, basis, batch_size=5)) == 3
+    assert len(sequence(dataset, basis, batch_size=5)[2][0]) == 2
+    assert len(sequence(dataset, basis, batch_size=5, shuffle=True)) == 2
+    assert len(sequence(dataset, basis, batch_size=50, shuffle=True)) == 1
+
+
+def test_every_data_mode_yields_the_same_pairs_within_its_precision(shared_data, stand_in_model, tmp_path):
+    batches = []
+    bases = {size: map_basis(stand_in_model, size) for size in (256, 128)}
+    for mode in range(6):
+        report = build_dataset(
+            [shared_data / "AFLW2000"], tmp_path / f"{mode}.hdf5", stand_in_model, data_mode=mode, progress=False
+        )
+        with open_dataset(report.path) as dataset:
+            for size, basis in bases.items():
+                pair = sequence(dataset, basis if mode == 5 else None, image_size=size, batch_size=6)[0]
+                batches.append((mode, size, *pair))
+    references = {size: (images, targets) for mode, size, images, targets in batches if mode == 5}
+    for mode, size, images, targets in batches:
+        reference_images, reference_targets = references[size]
+        pixels = np.abs(targets - reference_targets) * size * TARGET_SCALE
+        photo_precision = 0.3 if mode in (3, 4) else 0.01
+        assert pixels.mean() < (photo_precision if size == 256 else photo_precision + 0.05)
+        if size == 256 and mode < 4:
+            np.testing.assert_allclose(images, reference_images, atol=1.01 / 255)
+        assert np.abs(images - reference_images).mean() < 0.02
