@@ -183,9 +183,10 @@ class _MatFile:
     def __init__(self, path, struct=None):
         self.path = path
         try:
-            content = scipy.io.loadmat(path)
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file") from None
+            with open(path, "rb") as file:
+                content = scipy.io.loadmat(file)
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror or 'cut short'}") from error
         except NotImplementedError:
             raise UserError(f"{path}: a MATLAB 7.3 file; save it with the option -v7 and try again") from None
         except Exception as error:  # whatever SciPy meets in a file that is cut short or hostile

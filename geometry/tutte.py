@@ -50,6 +50,8 @@ def _mean_value_weights(vertices: np.ndarray, triangles: np.ndarray) -> sparse.c
         to_after, to_before = vertices[after] - vertices[here], vertices[before] - vertices[here]
         length_after, length_before = np.linalg.norm(to_after, axis=1), np.linalg.norm(to_before, axis=1)
         sine = np.linalg.norm(np.cross(to_after, to_before), axis=1)
+        if not sine.min() > 0:
+            raise ValueError("the mesh has triangles without an area")
         half_tangent = sine / (length_after * length_before + (to_after * to_before).sum(axis=1))
         rows += [here, here]
         columns += [after, before]
@@ -60,8 +62,6 @@ def _mean_value_weights(vertices: np.ndarray, triangles: np.ndarray) -> sparse.c
 
 def _check_disk(weights: sparse.csr_array, triangles: np.ndarray) -> None:
     """Raise a `ValueError` unless the mesh is connected, without loose vertices, and of Euler characteristic 1."""
-    if not (np.isfinite(weights.data).all() and (weights.data > 0).all()):
-        raise ValueError("the mesh has triangles without an area")
     pieces = connected_components(weights, directed=False, return_labels=False)
     edges = np.unique(
         np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])), axis=0
