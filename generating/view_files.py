@@ -12,11 +12,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.io import loadmat, savemat
+from scipy.io import savemat
 
 from common.errors import UserError
 from generating.fit_files import read_fit, require_model
-from generating.pairs import PairSource
+from generating.image_files import check_image, decode_image
+from generating.mat_files import read_mat_arrays
+from generating.pairs import find_pairs
 from generating.profiling import FaceGrid, Relief, make_relief, render_view, view_pose, view_transform
 from generating.view_plan import ViewSettings, plan_views
 
@@ -40,16 +42,25 @@ class ViewSet:
     left_out: list[str]
 
 
-def make_view_set(source, output, grid: FaceGrid, settings: ViewSettings, *, workers: int = 1) -> ViewSet:
+def make_view_set(
+    source: str | Path,
+    output: str | Path,
+    grid: FaceGrid,
+    settings: ViewSettings,
+    *,
+    subfolder: str | Path = "",
+    workers: int | None = None,
+) -> ViewSet:
     """Write the views of every photo with a fit below `source` (folder or zip) to a new folder `output`.
 
-    Folders and names are kept: `<photo>-v00.jpg` is the photo itself in the views' frame, `-v01` and on are its views,
-    each with its `.mat`. A photo that cannot be used is left out. The result does not depend on `workers`. The folder
-    appears when it is complete.
+    Folders, below `subfolder`, and names are kept: `<photo>-v00.jpg` is the photo itself in the views' frame, `-v01`
+    and on are its views, each with its `.mat`. A photo that cannot be used is left out. The result does not depend on
+    `workers`, by default one process for each core. The folder appears when it is complete. Raises UserError where it
+    is there already or no photo can be used.
     """
     from tqdm import tqdm
 
-    with PairSource(source) as photos, _folder_made_whole(Path(output)) as folder:
+    with find_pairs(source) as photos, _folder_made_whole(Path(output)) as folder:
         pairs, fits, left_out = [], [], list(photos.left_out)
         for pair in photos:
             try:
@@ -62,13 +73,14 @@ def make_view_set(source, output, grid: FaceGrid, settings: ViewSettings, *, wor
                 fits.append(fit)
         if not pairs:
             reason = f" ({left_out[0]})" if left_out else ""
-            raise UserError(f"{source}: no photo with a usable fit{reason}; give photos in 300W-LP's format")
+            raise UserError(f"{source}: no .jpg with a usable .mat of the same name beside it{reason}")
         plan = plan_views(*np.degrees([fit.pose[:2] for fit in fits]).T, settings)
 
         def jobs():
-            for pair, poses in zip(pairs, plan, strict=True):
+            for pair, fit, poses in zip(pairs, fits, plan, strict=True):
+                path = folder / subfolder / pair.stem
                 try:
-                    yield pair.image_file, pair.image_bytes(), pair.fit_bytes(), folder / pair.stem, np.radians(poses)
+                    yield pair.image_file, pair.image_bytes(), fit, pair.fit_bytes(), path, np.radians(poses)
                 except UserError as error:
                     left_out.append(str(error))
 
@@ -81,7 +93,7 @@ def make_view_set(source, output, grid: FaceGrid, settings: ViewSettings, *, wor
                     made.append(views)
                 bar.update(views)
         if not made:
-            raise UserError(f"{source}: no usable photo ({left_out[0]}); give photos in 300W-LP's format")
+            raise UserError(f"{left_out[-1]} (and none of the other {len(pairs) - 1} photos can be used)")
     return ViewSet(photos=len(made), views=sum(made), left_out=left_out)
 
 
@@ -89,7 +101,7 @@ def make_view_set(source, output, grid: FaceGrid, settings: ViewSettings, *, wor
 def _folder_made_whole(output: Path):
     """Yield a folder beside `output` that takes its name on success and is removed on any error."""
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise UserError(f"{output}: already exists; give a new folder, or remove this one first")
+        raise UserError(f"{output}: is there already; give a new folder, or remove this one first")
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     try:
@@ -100,7 +112,8 @@ def _folder_made_whole(output: Path):
 
 
 def _in_order(jobs, grid: FaceGrid, workers: int):
-    """The results of `_write_views`, in the order of the jobs."""
+    """The results of `_write_views`, in the order of the jobs, a few ahead in processes of their own."""
+    workers = workers or os.cpu_count() or 1
     if workers == 1:
         _start_worker(grid)
         yield from map(_write_views, jobs)
@@ -124,16 +137,16 @@ def _start_worker(grid: FaceGrid) -> None:
 
 def _write_views(job) -> tuple[int, str | None]:
     """Write all views of one photo. Returns how many views the job had, and a complaint if there are none of them."""
-    image_file, image_bytes, fit_bytes, path, poses = job
+    image_file, image_bytes, fit, fit_bytes, path, poses = job
     try:
-        photo = cv2.imdecode(np.frombuffer(image_bytes, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if photo is None:
-            raise UserError(f"{image_file}: is not a readable image")
-        fit = read_fit(fit_bytes, image_file)
-        fields = _kept_fields(fit_bytes, image_file)
+        check_image(image_bytes, image_file)
+        photo = decode_image(image_bytes, image_file)
         relief = make_relief(photo, fit.coefficients, fit.pose, _grid)
-    except (UserError, ValueError) as error:
-        return 1 + len(poses), str(error) if isinstance(error, UserError) else f"{image_file}: {error}"
+    except UserError as error:
+        return 1 + len(poses), str(error)
+    except ValueError as error:
+        return 1 + len(poses), f"{image_file}: {error}"
+    fields = {name: array for name, array in read_mat_arrays(fit_bytes).items() if name in _KEPT_FIELDS}
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_view(path, 0, relief.picture, fields, relief, relief.transform, relief.angles)
     for number, (pitch, yaw) in enumerate(poses, start=1):
@@ -141,14 +154,6 @@ def _write_views(job) -> tuple[int, str | None]:
         view = render_view(relief, transform)
         _write_view(path, number, view, fields, relief, transform, (pitch, yaw, relief.angles[2]))
     return 1 + len(poses), None
-
-
-def _kept_fields(fit_bytes: bytes, name: str) -> dict:
-    try:
-        fields = loadmat(io.BytesIO(fit_bytes), variable_names=_KEPT_FIELDS)
-    except Exception as error:  # the reader raises whatever a damaged file leads it to
-        raise UserError(f"{name}: the fit is not a readable MATLAB file: {error or type(error).__name__}") from None
-    return {field: fields[field] for field in _KEPT_FIELDS if field in fields}
 
 
 def _write_view(path: Path, number: int, picture: np.ndarray, fields: dict, relief: Relief, transform, angles) -> None:
@@ -163,7 +168,9 @@ def _write_view(path: Path, number: int, picture: np.ndarray, fields: dict, reli
     }
     if "pt3d_68" in fields:
         fields["pt3d_68"] = landmarks.astype(np.float32)
-    encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+    encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[
+        1
+    ]
     path.with_name(f"{path.name}-v{number:02d}.mat").write_bytes(_mat_bytes(fields))
     path.with_name(f"{path.name}-v{number:02d}.jpg").write_bytes(encoded.tobytes())
 
