@@ -17,7 +17,7 @@ AROUND = 70.0
 """Millimetres of u for one radian around the head."""
 
 #  v, front y, front z, side x, side y, side z, flatness of the front
-_SECTIONS = np.array(
+SECTIONS = np.array(
     [
         (92.0, 86.0, -20.0, 62.0, 84.0, -84.0, 1.05),
         (75.0, 74.0, -5.5, 69.0, 72.0, -85.0, 1.08),
@@ -35,10 +35,11 @@ _SECTIONS = np.array(
         (-146.0, -123.0, -42.0, 48.5, -102.0, -86.0, 1.0),
         (-162.0, -133.0, -51.0, 49.0, -117.0, -89.0, 1.0),
         (-184.0, -153.0, -52.0, 50.5, -140.0, -92.0, 1.0),
-        (-206.0, -174.0, -49.0, 55.0, -163.0, -94.0, 1.0),
+        (-206.0, -174.0, -53.0, 51.5, -163.0, -94.0, 1.0),
     ]
 )[::-1]
-_section = CubicSpline(_SECTIONS[:, 0], _SECTIONS[:, 1:])
+"""Sections around the head, in mm: how far each lies in front and at the side."""
+_section = CubicSpline(SECTIONS[:, 0], SECTIONS[:, 1:])
 
 EYE_INNER, EYE_OUTER = np.array([16.5, -1.4]), np.array([46.0, 1.4])
 IRIS_CENTRE, IRIS_RADIUS, PUPIL_RADIUS = np.array([31.2, 0.4]), 5.9, 2.2
@@ -90,7 +91,7 @@ def eye_heights(x):
     share = np.clip((x - EYE_INNER[0]) / (EYE_OUTER[0] - EYE_INNER[0]), 0, 1)
     line = EYE_INNER[1] + share * (EYE_OUTER[1] - EYE_INNER[1])
     arch = 4 * share * (1 - share)
-    return line, 6.3 * arch**0.85 * (1.08 - 0.16 * share), 4.6 * arch**0.9 * (0.9 + 0.2 * share)
+    return line, 6.7 * arch**0.85 * (1.08 - 0.16 * share), 5.0 * arch**0.9 * (0.9 + 0.2 * share)
 
 
 def eye_curve(upper: float, count: int) -> np.ndarray:
@@ -181,11 +182,11 @@ _NOSE_PROFILE = np.array(
         (-52.0, 2.8),
         (-48.5, 5.0),
         (-46.0, 9.5),
-        (-43.5, 15.5),
-        (-41.0, 19.3),
-        (-38.0, 21.0),
-        (-35.0, 20.8),
-        (-30.0, 18.2),
+        (-43.5, 14.5),
+        (-41.0, 17.8),
+        (-38.0, 19.6),
+        (-35.0, 19.6),
+        (-30.0, 17.6),
         (-22.0, 13.6),
         (-12.0, 8.0),
         (-4.0, 3.8),
@@ -196,7 +197,7 @@ _NOSE_PROFILE = np.array(
     ]
 )
 _nose_height = PchipInterpolator(*_NOSE_PROFILE.T)
-_nose_half_width = PchipInterpolator([-60, -48, -38, -30, -20, -10, 1, 14, 30], [6, 9, 10, 9.8, 9.2, 8.6, 7.5, 9, 12])
+_nose_half_width = PchipInterpolator([-60, -48, -41, -36, -29, -20, -10, 1, 14, 30], [6, 8, 8.8, 8.6, 7.8, 7.6, 7.4, 7.2, 9, 12])
 NOSTRIL = np.array([6.6, -46.2])
 ALA = np.array([12.8, -42.5])
 
@@ -205,12 +206,15 @@ def _nose(x, y):
     """Displacements (N, 3) that raise the nose on the face."""
     place = np.column_stack([x, y])
     clipped = np.clip(y - 0.028 * np.minimum(x, 12) ** 2 * ramp(y, -30, -42), -66, 30)
-    height = _nose_height(clipped) * np.exp(-np.abs(x / _nose_half_width(clipped)) ** 2.1)
-    wing = bump(place, ALA, (4.0, 4.4))
-    groove = bump(place, ALA + (5.4, 1.5), (1.6, 6.5)) + 0.8 * bump(place, ALA + (1.0, 7.5), (3.6, 2.0))
-    nostril = bump(place, NOSTRIL, (3.6, 1.7))
-    forward = height + 7.2 * wing + 1.2 * bump(place, (0, -37.5), 5.5) - 1.8 * groove - 4.5 * nostril
-    return np.column_stack([1.8 * wing, -1.6 * bump(place, (0, -41.0), (9, 3.2)) + 1.6 * nostril, forward])
+    height = _nose_height(clipped) * np.exp(-np.abs(x / _nose_half_width(clipped)) ** 2.0)
+    wing = bump(place, ALA, (4.2, 4.6))
+    ball = bump(place, (0, -38.0), (5.6, 5.6))
+    groove = bump(place, ALA + (5.6, 1.0), (1.8, 5.5)) + 0.7 * bump(place, ALA + (0.5, 7.0), (4.0, 2.2))
+    between = bump(place, (6.6, -36.5), (1.8, 4.0))
+    nostril = bump(place, NOSTRIL, (3.4, 1.7))
+    forward = height + 8.4 * wing + 2.6 * ball - 1.5 * groove - 1.3 * between - 5.0 * nostril
+    tuck = bump(place, (0, -42.0), (7, 3.0))
+    return np.column_stack([1.6 * wing, 1.8 * nostril - 2.2 * tuck - 0.8 * wing, forward])
 
 
 def _lips(x, y, inside):

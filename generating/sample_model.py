@@ -37,6 +37,7 @@ class SampleHead:
     model: FaceModel
     rest: np.ndarray  # (V, 3) float32 millimetres, the anatomy at rest
     inside_mouth: np.ndarray  # (V,) float32, 0 on the face, 1 at the mouth's hole
+    eyes: np.ndarray  # (V,) bool, what lies between the lids
     mirror: np.ndarray  # (V,) int32, each vertex's mirror image
     mirror_signs: np.ndarray  # (K,) 1 or -1: what mirroring the face does to each coefficient
 
@@ -81,6 +82,7 @@ def make_sample_head() -> SampleHead:
         model=model,
         rest=whole.astype(np.float32),
         inside_mouth=inside_mouth,
+        eyes=np.abs(anatomy.eye_opening(np.column_stack([np.abs(whole[:, 0]), whole[:, 1]]))) < 1 - 1e-6,
         mirror=mirror,
         mirror_signs=np.concatenate([identity_signs, expression_signs]),
     )
@@ -144,7 +146,7 @@ def _half_mesh():
         anatomy.lip_curve(1),
         anatomy.lip_curve(-1),
         anatomy.mouth_rim(0.5),
-        *(anatomy.lip_curve(share) for share in (0.33, 0.67, -0.25, -0.5, -0.75)),
+        *(anatomy.lip_curve(share) for share in (0.8, 1.22, -0.8, -1.2, 0.4, -0.3, -0.55)),
         anatomy.eye_curve(1, 90),
         anatomy.eye_curve(-1, 90),
         anatomy.IRIS_CENTRE[None],
@@ -182,7 +184,7 @@ def _landmark_points():
         order = np.argsort(curve[:, 0])
         return [(x, np.interp(x, curve[order, 0], curve[order, 1])) for x in at]
 
-    inner_corner = [(24.4, anatomy.slit(24.4))]
+    inner_corner = [(23.6, anatomy.slit(23.6))]
     mouth = [*on(upper, (0, 6.2, 15.5, 25.5)), *on(lower, (16.0, 8.0, 0.0))]
     inside = [*on(upper_edge, (0.0, 9.0)), *inner_corner, *on(lower_edge, (9.0, 0.0))]
     places = np.concatenate([brow, nose, eye, mouth, inside]).astype(np.float64)
@@ -409,3 +411,5 @@ _EXPRESSIONS = {
     "jaw to one side": (lambda rest: _along(0, 7.0 * _jaw_weight(rest)), -1, 0.25),
     "one brow up": (_push((30, 22), (18, 9), (0, 4.5, 0.3), sign=-1), -1, 0.25),
 }
+
+IDENTITY_NAMES, EXPRESSION_NAMES = tuple(_IDENTITY), tuple(_EXPRESSIONS)

@@ -3,12 +3,12 @@
 All parts are triangle meshes in the millimetres of the face at rest (`sample_anatomy`), later scaled to the person.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from generating.sample_anatomy import ramp, slit
+from generating.sample_anatomy import SECTIONS, ramp, slit
 
 SKULL_CENTRE, SKULL_RADII = np.array([0.0, 12.0, -92.0]), np.array([76.0, 103.0, 98.0])
 NECK_PIVOT = np.array([0.0, -150.0, -100.0])
@@ -23,7 +23,7 @@ class Part:
     vertices: np.ndarray  # (V, 3) mm
     triangles: np.ndarray  # (T, 3), counter-clockwise from outside
     colours: np.ndarray  # (V, 3) sRGB 0 to 1
-    gloss: float
+    gloss: float  # or (V,)
     detail: int
     detail_place: np.ndarray  # (V, 2) where in the fine texture, in its pixels
     on_body: bool = False  # moves with the body rather than with the head
@@ -63,33 +63,57 @@ def _dome(rows, columns, lowest):
     return azimuth.ravel(), polar.ravel()
 
 
-_short_line = PchipInterpolator(
-    [0, 0.45, 0.85, 1.1, 1.28, 1.42, 1.6, 1.85, 2.2, np.pi], [0.60, 0.62, 0.50, 0.18, -0.20, 0.0, 0.06, -0.55, -0.8, -0.9]
-)
-_open_line = PchipInterpolator([0, 0.45, 0.8, 1.0, 1.15, np.pi], [0.60, 0.60, 0.42, 0.0, -1.6, -1.6])
-_tucked_line = PchipInterpolator([0, 0.45, 0.85, 1.15, 1.4, 1.62, 1.85, np.pi], [0.60, 0.62, 0.5, 0.2, 0.12, 0.0, -1.6, -1.6])
+_EDGES = {
+    "short": PchipInterpolator(
+        [0, 0.45, 0.85, 1.1, 1.28, 1.42, 1.6, 1.85, 2.2, np.pi],
+        [0.52, 0.54, 0.42, 0.12, -0.20, 0.0, 0.06, -0.55, -0.8, -0.9],
+    ),
+    "open": PchipInterpolator([0, 0.45, 0.8, 1.0, 1.15, np.pi], [0.52, 0.52, 0.36, 0.0, -1.7, -1.7]),
+    "tucked": PchipInterpolator(
+        [0, 0.45, 0.85, 1.15, 1.4, 1.62, 1.85, np.pi], [0.52, 0.54, 0.42, 0.16, 0.10, 0.0, -1.7, -1.7]
+    ),
+}
+"""Where hair begins: elevation over azimuth, both seen from the skull's centre, in radians."""
+
+
+def hair_edge(hair: Hair, azimuth: np.ndarray) -> np.ndarray:
+    """Elevation (N,) of the hairline at azimuths, radians."""
+    side = np.abs(azimuth)
+    kind = "short" if hair.length == 0 else "tucked" if hair.behind_ears else "open"
+    change = hair.hairline - hair.fringe + hair.parting * np.sin(2.5 * azimuth)
+    return _EDGES[kind](side) + ramp(side, 1.2, 0.5) * change
+
+
+def hair_roots(hair: Hair, rest: np.ndarray) -> np.ndarray:
+    """How much of the hair's colour the face itself (V, 3) shows under the hair's edge, (V,) 0 to 1."""
+    direction = (rest - SKULL_CENTRE) / SKULL_RADII
+    azimuth = np.arctan2(direction[:, 0], direction[:, 2])
+    elevation = np.arctan2(direction[:, 1], np.hypot(direction[:, 0], direction[:, 2]))
+    grown = replace(hair, fringe=0.0, length=0.0)
+    return ramp(elevation - hair_edge(grown, azimuth), -0.03, 0.07)
 
 
 def hair_part(hair: Hair) -> Part:
     """Hair as one closed shell that dives into the head where there is none."""
-    rows, columns = 46, 84
+    rows, columns = 56, 108
     azimuth, polar = _dome(rows, columns, np.pi * 0.97)
-    elevation, side = np.pi / 2 - polar, np.abs(azimuth)
+    elevation = np.pi / 2 - polar
     generator = np.random.default_rng(hair.seed)
     long = hair.length > 0
-    line = (_short_line if not long else _tucked_line if hair.behind_ears else _open_line)(side)
-    front = ramp(side, 1.2, 0.5)
-    line = line + front * (hair.hairline - hair.fringe + hair.parting * np.sin(2.5 * azimuth))
+    line = hair_edge(hair, azimuth)
     waves = sum(
         np.sin(azimuth * generator.integers(1, 9) + elevation * generator.uniform(-6, 6) + generator.uniform(0, 7))
         for _ in range(6)
     )
     curls = generator.standard_normal(len(azimuth))
-    ragged = 0.018 * waves + 0.05 * hair.curl * curls + 0.02 * generator.standard_normal(len(azimuth))
-    cover = ramp(elevation - line + ragged, -0.05, 0.09)
-    top = 0.35 * hair.thickness * ramp(elevation, 0.2, 1.2)
-    thickness = hair.thickness + top + min(hair.thickness, 8) * (0.07 * waves + 0.35 * hair.curl * curls)
-    raised = cover * (thickness + 1.0) - 9.0 * (1 - cover)
+    fine = generator.standard_normal(len(azimuth))
+    ragged = 0.02 * waves + (0.03 * hair.curl + 0.025) * fine
+    cover = ramp(elevation - line + ragged, -0.04, 0.12)
+    full = 0.35 * hair.thickness * ramp(elevation, 0.2, 1.2) + 3.0 * ramp(hair.thickness, 0, 3)
+    thickness = hair.thickness + full + min(hair.thickness, 8) * (0.07 * waves + 0.35 * hair.curl * curls)
+    thickness = np.maximum(thickness, 2.5)
+    sunk = 9 + 22 * ramp(np.abs(azimuth), 1.5, 0.9)
+    raised = cover * (thickness + 1.0) - sunk * (1 - cover)
 
     direction = np.column_stack([np.sin(azimuth) * np.sin(polar), np.cos(polar), np.cos(azimuth) * np.sin(polar)])
     vertices = SKULL_CENTRE + direction * (SKULL_RADII + raised[:, None])
@@ -97,14 +121,15 @@ def hair_part(hair: Hair) -> Part:
         fall = np.clip(-elevation / 1.45, 0, 1)
         shell = np.column_stack([np.sin(azimuth), np.cos(azimuth)]) * (SKULL_RADII[[0, 2]] + raised[:, None])
         narrowing = 1 - (0.10 + 0.04 * hair.curl) * fall + 0.02 * waves * fall
-        inner = (0.45 + 0.55 * cover)[:, None]
-        hanging = SKULL_CENTRE[[0, 2]] + shell * narrowing[:, None] * inner + fall[:, None] * (0.0, 14.0)
+        hanging = SKULL_CENTRE[[0, 2]] + shell * narrowing[:, None] + fall[:, None] * (0.0, 14.0)
+        within = SKULL_CENTRE[[0, 2]] + shell * (0.35, 0.1)
+        hanging = within + cover[:, None] * (hanging - within)
         height = SKULL_CENTRE[1] - (SKULL_CENTRE[1] + 20 + hair.length) * fall * (1 + 0.02 * waves)
         below = (elevation < 0)[:, None]
         vertices[:, [0, 2]] = np.where(below, hanging, vertices[:, [0, 2]])
         vertices[:, 1] = np.where(below[:, 0], height, vertices[:, 1])
     shade = 0.86 + 0.22 * ramp(elevation, -0.4, 1.0) + 0.05 * waves
-    stretch = np.array([150.0, 26.0]) * (1 - hair.curl) + np.array([150.0, 150.0]) * hair.curl
+    stretch = np.array([110.0, 26.0]) * (1 - hair.curl) + np.array([110.0, 110.0]) * hair.curl
     place = np.column_stack([azimuth, polar]) * stretch
     return Part(
         vertices=vertices,
@@ -140,7 +165,7 @@ def ear_part(side: int, tone) -> Part:
     )
     back, up = np.sin(angle), np.cos(angle)
     narrow = 1 - 0.30 * ramp(-up, -0.2, 1.0)
-    back_mm, up_mm = 16.5 * radius * back * narrow + 1.5 * up * radius, 31.0 * radius * up
+    back_mm, up_mm = 15.5 * radius * back * narrow + 1.5 * up * radius, 29.0 * radius * up
     rim = np.exp(-np.square((radius - 0.87) / 0.10)) * ramp(back + 0.8 * up, -0.9, 0.0) * ramp(up, -0.85, -0.3)
     fold = np.exp(-np.square((radius - 0.56) / 0.12)) * ramp(back, -0.3, 0.4) * ramp(up, -0.8, -0.2)
     hollow = np.exp(-np.square(np.hypot((back_mm + 4) / 7.5, (up_mm + 3) / 11)))
@@ -151,9 +176,9 @@ def ear_part(side: int, tone) -> Part:
     vertices = np.column_stack([side * (69.5 + out), height - 11.0, depth - 90.0])
     tone = np.asarray(tone, dtype=float)
     shade = 1 - 0.5 * hollow - 0.16 * np.exp(-np.square((radius - 0.72) / 0.07)) * ramp(back, -0.2, 0.4)
-    colours = tone * (1.02, 0.90, 0.88) * shade[:, None]
+    colours = tone * (1.0, 0.92, 0.91) * shade[:, None]
     triangles = grid_triangles(rows, columns, closed=True)
-    front = triangles if side > 0 else triangles[:, ::-1]
+    front = triangles[:, ::-1] if side > 0 else triangles
     behind = vertices - (side * 1.5, 0, 0)
     return Part(
         vertices=np.concatenate([vertices, behind]),
@@ -177,30 +202,51 @@ def _tube(rows_of, columns):
 
 def neck_part(tone) -> Part:
     """The back of the neck; its front belongs to the face."""
-    rows = [(0, 55, 44, -104), (-40, 51, 44, -104), (-80, 47, 43, -104), (-120, 47, 45, -104), (-160, 48, 47, -104), (-215, 56, 50, -104)]
-    vertices, azimuth = _tube(rows, 32)
+    sides = SECTIONS[SECTIONS[:, 0] <= 18.0]
+    deep = np.interp(sides[:, 4], [-170, -110, -79, -36, 20], [56, 52, 54, 72, 84])
+    azimuth, height = np.meshgrid(np.linspace(np.pi / 2 - 0.1, 3 * np.pi / 2 + 0.1, 24), sides[::-1, 4])
+    wide, centre, deep = (values[::-1, None] for values in (sides[:, 3], sides[:, 5] - 6, deep))
+    vertices = np.stack([wide * np.sin(azimuth), height, centre + deep * np.cos(azimuth)], axis=-1).reshape(-1, 3)
     return Part(
         vertices=vertices,
-        triangles=grid_triangles(len(rows), 32, closed=True),
-        colours=np.tile(np.asarray(tone, dtype=float) * 0.92, (len(vertices), 1)),
+        triangles=grid_triangles(len(sides), 24, closed=False),
+        colours=np.tile(np.asarray(tone, dtype=float), (len(vertices), 1)),
         gloss=0.08,
         detail=DETAILS.index("skin"),
-        detail_place=np.column_stack([azimuth * 60, vertices[:, 1]]),
+        detail_place=np.column_stack([azimuth.ravel() * 60 - 190, vertices[:, 1] + 60]),
     )
+
+
+_SHOULDERS = np.array(
+    [
+        (-520, 200, 104, -102),
+        (-330, 206, 100, -102),
+        (-275, 200, 94, -102),
+        (-240, 182, 86, -101),
+        (-218, 154, 80, -100),
+        (-202, 122, 74, -99),
+        (-190, 92, 68, -99),
+        (-180, 68, 62, -100),
+        (-172, 59, 62, -101),
+        (-168, 55, 59, -102),
+    ],
+    dtype=float,
+)
+"""Height, half width, half depth and centre z of the shoulders' sections."""
 
 
 def body_part(cloth, collar: float, neckline: float, tone) -> Part:
     """Shoulders in clothes. collar : mm that it stands up the neck; neckline : mm that it is cut down in front."""
-    collar_rows = [(-168 + collar, 53, 55, -102), (-172, 57, 58, -101)]
-    lower = [(-180, 68, 62, -100), (-190, 92, 68, -99), (-202, 122, 74, -99), (-218, 154, 80, -100)]
-    rows = collar_rows + lower + [(-240, 182, 86, -101), (-275, 200, 94, -102), (-330, 206, 100, -102), (-520, 200, 104, -102)]
-    columns = 48
+    profile = PchipInterpolator(_SHOULDERS[:, 0], _SHOULDERS[:, 1:])
+    heights = np.concatenate([[-168 + collar], np.linspace(-172, -250, 21), [-275, -330, -520]])
+    rows = np.column_stack([heights, profile(np.minimum(heights, -168))])
+    columns = 64
     vertices, azimuth = _tube(rows, columns)
     front = ramp(np.abs(azimuth), 1.3, 0.0)
     sloping = vertices[:, 1] - 26 * front * ramp(vertices[:, 1], -176, -200) * ramp(vertices[:, 1], -420, -240)
     vertices[:, 1] = sloping
     cloth, tone = np.asarray(cloth, dtype=float), np.asarray(tone, dtype=float)
-    bare = ramp(vertices[:, 1] + 178 + neckline * (1.2 - np.abs(azimuth) / 0.7), -6, 6) * (neckline > 0)
+    bare = ramp(vertices[:, 1] + 178 + neckline * (1.2 - np.abs(azimuth) / 0.7), -3, 3) * (neckline > 0)
     colours = cloth + bare[:, None] * (tone * 0.95 - cloth)
     return Part(
         vertices=vertices,
@@ -208,7 +254,7 @@ def body_part(cloth, collar: float, neckline: float, tone) -> Part:
         colours=colours,
         gloss=0.02,
         detail=DETAILS.index("cloth"),
-        detail_place=np.column_stack([azimuth * 90, vertices[:, 1] * 1.5]),
+        detail_place=np.column_stack([azimuth * 90, (vertices[:, 1] + 300) * 1.5]),
         on_body=True,
     )
 
@@ -217,7 +263,7 @@ def mouth_parts(depth: float, drop: float) -> list[Part]:
     """Teeth, tongue and the dark behind them. depth : z of the lips' inner rim; drop : mm that the jaw has opened."""
     plain = DETAILS.index("plain")
     bag = _sheet(25, (13, -24 - drop), depth - 15, 60.0, (0.16, 0.05, 0.05), 4)
-    upper = _sheet(20, (11, -2.6), depth - 1.5, 30.0, (0.86, 0.83, 0.76), 20)
+    upper = _sheet(20, (11, -2.6), depth - 1.5, 30.0, (0.93, 0.91, 0.86), 20)
     lower = _sheet(17, (-4.2 - drop, -12.0 - drop), depth - 3.5, 26.0, (0.76, 0.72, 0.65), 16)
     tongue = _sheet(14, (-7.5 - 0.8 * drop, -16.0 - drop), depth - 8.0, 24.0, (0.62, 0.30, 0.30), 8)
     return [Part(vertices, triangles, colours, gloss, plain, np.zeros((len(vertices), 2)))

@@ -6,6 +6,7 @@ Colours are sRGB, 0 to 1. Places are those of the face at rest in millimetres (`
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 from generating import sample_anatomy as anatomy
 from generating.sample_anatomy import bump, ramp
@@ -26,8 +27,15 @@ class Skin:
     beard: float = 0.0  # 0 none, 1 dense
     beard_extent: tuple[float, float, float] = (1.0, 1.0, 1.0)  # cheeks and jaw, chin, moustache
     lashes: float = 0.6
+    scalp: tuple[float, float, float] = (0.26, 0.18, 0.13)  # under the hair
     shadow: float = 0.0  # of make-up on the upper lids
     freckles: float = 0.0
+
+
+_beard_line = PchipInterpolator(
+    [0, 13, 20, 26, 31, 38, 48, 57, 64, 72], [-87, -87, -83, -74, -66, -60, -48, -28, 0, 20]
+)
+"""Height of the beard's upper edge over |x|."""
 
 
 def average_skin(rest: np.ndarray, inside_mouth: np.ndarray) -> np.ndarray:
@@ -35,10 +43,11 @@ def average_skin(rest: np.ndarray, inside_mouth: np.ndarray) -> np.ndarray:
     return paint(rest, inside_mouth, Skin(), np.zeros(len(rest)))
 
 
-def paint(rest: np.ndarray, inside_mouth: np.ndarray, skin: Skin, noise: np.ndarray) -> np.ndarray:
+def paint(rest: np.ndarray, inside_mouth: np.ndarray, skin: Skin, noise: np.ndarray, hair=0.0) -> np.ndarray:
     """Colours (V, 3) of one person.
 
-    rest : (V, 3) mm. inside_mouth : (V,). noise : (V,) standard normal numbers, for hairs and freckles.
+    rest : (V, 3) mm. inside_mouth : (V,). noise : (V,) standard normal numbers, for hairs and freckles. hair :
+    (V,) how much of the scalp's hair grows there.
     """
     place = np.column_stack([np.abs(rest[:, 0]), rest[:, 1]]).astype(np.float64)
     x, y = place.T
@@ -48,7 +57,7 @@ def paint(rest: np.ndarray, inside_mouth: np.ndarray, skin: Skin, noise: np.ndar
 
     def mix(towards, share):
         nonlocal colour
-        colour = colour + np.clip(share, 0, 1)[:, None] * (np.asarray(towards) - colour)
+        colour = colour + np.clip(share, 0, 1)[..., None] * (np.asarray(towards) - colour)
 
     red = tone * (1.02, 0.78, 0.76)
     mix(red, skin.flush * front * (0.8 * bump(place, (40, -36), (17, 14)) + 0.7 * bump(place, (0, -38), (14, 10))))
@@ -58,12 +67,13 @@ def paint(rest: np.ndarray, inside_mouth: np.ndarray, skin: Skin, noise: np.ndar
     mix(tone * (0.55, 0.42, 0.36), skin.freckles * (noise > 1.3) * front * bump(place, (22, -25), (26, 16)))
 
     cheeks, chin, moustache = skin.beard_extent
-    jaw = ramp(y, -50 - 9 * ramp(x, 50, 30), -66 - 9 * ramp(x, 50, 30)) * ramp(x, 24, 36)
-    jaw = np.maximum(jaw, ramp(x, 48, 56) * ramp(y, -12, -30) * ramp(rest[:, 2], -92, -80)) * ramp(y, -136, -112)
-    below_lip = ramp(y, -84, -91) * ramp(x, 38, 26) * ramp(y, -134, -112)
-    lip_hair = bump(place, (10, -59), (13, 3.6)) + 0.8 * bump(place, (27, -66), (4.5, 7.0))
-    hair = np.maximum(np.maximum(cheeks * jaw, chin * below_lip), moustache * np.minimum(1.3 * lip_hair, 1))
-    mix(np.array(skin.brows) * 0.8 + tone * 0.08, skin.beard * hair * (0.86 + 0.14 * noise) * front**0.3)
+    grown = ramp(y - _beard_line(x), 4, -6) * ramp(y, -138, -112) * ramp(rest[:, 2], -94, -84)
+    on_chin = ramp(x, 34, 26)
+    upper_lip = np.minimum(1.3 * (bump(place, (9, -58.6), (13, 3.4)) + 0.8 * bump(place, (27.5, -66), (4, 6.5))), 1)
+    beard = np.maximum(grown * (chin * on_chin + cheeks * (1 - on_chin)), moustache * upper_lip)
+    mix(np.array(skin.brows) * 0.8 + tone * 0.08, skin.beard * beard * (0.86 + 0.14 * noise))
+
+    mix(skin.scalp, np.asarray(hair))
 
     line = anatomy.brow_line(np.clip(x, 9, 53))
     along = np.clip((x - 9) / 44, 0, 1)
@@ -74,13 +84,13 @@ def paint(rest: np.ndarray, inside_mouth: np.ndarray, skin: Skin, noise: np.ndar
     upper = y > anatomy.slit(x)
     border = np.where(upper, anatomy.upper_lip(x), anatomy.lower_lip(x))
     share = np.abs(y - anatomy.slit(x)) / np.maximum(np.abs(border - anatomy.slit(x)), 0.3)
-    lips = ramp(share, 1.12, 0.88) * ramp(x, anatomy.MOUTH_CORNER + 0.7, anatomy.MOUTH_CORNER - 1.0)
+    lips = ramp(share, 1.14, 0.9) * ramp(x, anatomy.MOUTH_CORNER + 0.7, anatomy.MOUTH_CORNER - 1.0)
     lip_colour = np.array(skin.lips)
     mix(lip_colour, lips * 0.92)
     mix(lip_colour * 0.86, lips * upper * 0.7)
     mix(lip_colour * 0.55, lips * ramp(share, 0.22, 0.0) * 0.9)
     mix(lip_colour * (0.55, 0.4, 0.4), ramp(inside_mouth, 0.05, 0.5))
-    mix(tone * 0.45, 0.5 * bump(place, (26.6, -71.3), (2.2, 1.3)))
+    mix(tone * 0.55, 0.4 * bump(place, (25.8, -71.2), (1.6, 1.2)))
 
     mix(tone * (0.30, 0.22, 0.2), 0.95 * ramp(bump(place, anatomy.NOSTRIL + (0, 0.2), (2.9, 1.25)), 0.25, 0.75))
     mix(tone * (0.62, 0.5, 0.46), 0.5 * bump(place, anatomy.ALA + (5.0, 1.5), (1.3, 5.0)))
