@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -26,6 +26,9 @@ from geometry.position_map import MapBasis, layout_of_model, map_basis, position
 
 BUFFER_BYTES = 1 << 28
 """Samples are written when the buffer holds this many bytes, if it is not full before."""
+
+MAPS_AT_ONCE = 16
+"""Maps made by one matrix product: enough to read the basis seldom, few enough to stay small."""
 
 _SOURCE_NAMES = {"train": ("300W-LP", "300W_LP"), "val": ("AFLW2000-3D", "AFLW2000")}
 _EXTENSION_NAMES = ("AFLW2000_augment",)
@@ -192,28 +195,36 @@ class SampleMaker:
 
     def __call__(self, pairs: list[Pair]) -> tuple[list[Sample], list[str]]:
         """Samples of the pairs that can be used, and a line for each that cannot."""
-        samples, complaints = [], []
+        samples, transforms, complaints = [], [], []
         for pair in pairs:
             try:
-                samples.append(self.make(pair))
+                sample, transform = self._prepare(pair)
+                samples.append(sample)
+                transforms.append(transform)
             except UserError as error:
                 complaints.append(str(error))
+        if self.storage.label:
+            samples = [
+                labelled
+                for start in range(0, len(samples), MAPS_AT_ONCE)
+                for labelled in self._with_maps(
+                    samples[start : start + MAPS_AT_ONCE], transforms[start : start + MAPS_AT_ONCE]
+                )
+            ]
         return samples, complaints
 
-    def make(self, pair: Pair) -> Sample:
-        """One sample. Raises UserError where the photo or the fit cannot be used."""
+    def _prepare(self, pair: Pair) -> tuple[Sample, np.ndarray]:
+        """A sample with its coefficients for a label, and the (3, 4) transform from model to stored image."""
         fit = read_fit(pair.fit_bytes(), pair.fit_file)
         require_model(fit, self.model, pair.fit_file)
         image = pair.image_bytes()
         height, width = check_image(image, pair.image_file)
-        coefficients = fit.coefficients
+        coefficients, landmarks = fit.coefficients, fit.landmarks
         to_pixels = fit_to_pixels(fit.pose, height)
-        landmarks = (self.landmark_basis @ coefficients + self.landmark_mean).reshape(-1, 3)
-        box = landmark_box(landmarks @ to_pixels[:2, :3].T + to_pixels[:2, 3])
+        model_landmarks = (self.landmark_basis @ coefficients + self.landmark_mean).reshape(-1, 3)
+        box = landmark_box(model_landmarks @ to_pixels[:2, :3].T + to_pixels[:2, 3])
         if not (0 <= box.centre[0] < width and 0 <= box.centre[1] < height and 2 < box.side < 4 * max(height, width)):
             raise UserError(f"{pair.fit_file}: puts the face outside the photo")
-
-        given, label = fit.landmarks, coefficients
         if self.storage.image:
             crop = crop_transform(box, MAP_SIZE)
             image = crop_image(decode_image(image, pair.image_file), crop, MAP_SIZE)
@@ -221,22 +232,27 @@ class SampleMaker:
                 image = (image / 255).astype(self.storage.image)
             height = width = MAP_SIZE
             to_pixels = compose(lift_transform(crop), to_pixels)
-            given = None if given is None else transform_points(crop, given)
+            landmarks = None if landmarks is None else transform_points(crop, landmarks)
             box = Box(transform_points(crop, box.centre), (MAP_SIZE - 1) / CROP_MARGIN)
-        if self.storage.label:
-            label = position_maps(self.basis, coefficients[None], to_pixels[None])[0].astype(self.storage.label)
-        return Sample(
+        sample = Sample(
             name=pair.name,
             folder=pair.folder,
             yaw=float(np.degrees(fit.pose[1])),
             box=(*box.centre, box.side),
             image_height=height,
             image_width=width,
-            landmarks=given,
+            landmarks=landmarks,
             image=image,
-            label=label,
+            label=coefficients,
             pose=fit.pose,
         )
+        return sample, to_pixels
+
+    def _with_maps(self, samples: list[Sample], transforms: list[np.ndarray]) -> list[Sample]:
+        """The samples with position maps in place of their coefficients."""
+        maps = position_maps(self.basis, np.stack([sample.label for sample in samples]), np.stack(transforms))
+        maps = maps.astype(self.storage.label)
+        return [replace(sample, label=label) for sample, label in zip(samples, maps, strict=True)]
 
 
 def describe(report: BuildReport) -> str:

@@ -1,7 +1,5 @@
 """Face-model fits as 300W-LP and AFLW2000-3D store them: one small `.mat` file (MATLAB 4 to 7.2) beside each photo."""
 
-import io
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,25 +7,15 @@ import numpy as np
 
 from common.errors import UserError
 from configure.config import LANDMARK_COUNT
+from generating.mat_files import read_mat_arrays
 from geometry.face_model import FaceModel
 from geometry.pose import one_based_to_pixels
 
 MAX_FIT_BYTES = 1 << 18
-"""Larger files are not fits (real ones have 2 to 9 kB); with it the memory that a hostile one can claim is bounded."""
+"""Larger files are not fits (real ones have 2 to 9 kB); the limit bounds what a hostile one can claim."""
 
-_FIELDS = ("Shape_Para", "Exp_Para", "Pose_Para", "pt3d_68")
-_REAL_CLASSES = {
-    "double",
-    "single",
-    "int8",
-    "uint8",
-    "int16",
-    "uint16",
-    "int32",
-    "uint32",
-    "int64",
-    "uint64",
-}
+_FIELDS = ("Shape_Para", "Exp_Para", "Pose_Para")
+_LARGEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -54,15 +42,14 @@ def read_fit(source: bytes | str | Path, name: str | None = None) -> Fit:
     name = name or str(source)
     content = source if isinstance(source, bytes) else Path(source).read_bytes()
     fields = _read_fields(content, name)
-    missing = [field for field in _FIELDS[:3] if field not in fields]
+    missing = [field for field in _FIELDS if field not in fields]
     if missing:
-        raise UserError(f"{name}: has no {' and no '.join(missing)}; give a fit in the format of 300W-LP")
-    for field, value in fields.items():
-        if not np.isfinite(value).all():
-            raise UserError(f"{name}: {field} holds NaN or infinite numbers")
-    shape, expression, pose = (fields[field].ravel() for field in _FIELDS[:3])
-    if pose.size != 7 or pose[6] <= 0:
-        raise UserError(f"{name}: Pose_Para must be 7 numbers, the last (the scale) above 0, but is {pose[:9]}")
+        raise UserError(f"{name}: has no {', no '.join(missing)}; give a fit in the format of 300W-LP")
+    shape, expression, pose = (fields[field].ravel() for field in _FIELDS)
+    if pose.size != 7:
+        raise UserError(f"{name}: Pose_Para must be 7 numbers, but is {pose.size}")
+    if pose[6] <= 0:
+        raise UserError(f"{name}: Pose_Para ends in the scale {pose[6]:g}, which must be above 0")
     landmarks = fields.get("pt3d_68")
     if landmarks is not None:
         if landmarks.shape != (3, LANDMARK_COUNT):
@@ -85,26 +72,18 @@ def require_model(fit: Fit, model: FaceModel, name: str) -> None:
 
 
 def _read_fields(content: bytes, name: str) -> dict[str, np.ndarray]:
-    """The fields of a fit as float64 arrays, each of a size that a fit may have."""
+    """What a fit needs and may have, as float64 arrays of sensible numbers."""
     if len(content) > MAX_FIT_BYTES:
-        raise UserError(
-            f"{name}: is {len(content):,} bytes long, too long for a fit; give one `.mat` file for each photo"
-        )
-    if content[:10] == b"MATLAB 7.3" or content[:4] == b"\x89HDF" or content[512:516] == b"\x89HDF":
-        raise UserError(f"{name}: is a MATLAB 7.3 file, which is not read; save it with `save -v7` in MATLAB")
-    from scipy.io import loadmat, whosmat
-
+        raise UserError(f"{name}: has {len(content):,} bytes, too many for a fit; give one .mat for each photo")
     try:
-        listing = whosmat(io.BytesIO(content))
-        for field, count in Counter(field for field, _, _ in listing).items():
-            if count > 1:
-                raise UserError(f"{name}: holds {field} twice")
-        for field, shape, kind in listing:
-            if field in _FIELDS and (kind not in _REAL_CLASSES or np.prod(shape, dtype=float) > MAX_FIT_BYTES):
-                raise UserError(f"{name}: {field} must be an array of numbers, but is {kind} of shape {shape}")
-        fields = loadmat(io.BytesIO(content), variable_names=_FIELDS)
-        return {field: np.asarray(fields[field], dtype=np.float64) for field in _FIELDS if field in fields}
-    except UserError:
-        raise
-    except Exception as error:  # the reader raises whatever a damaged file leads it to
-        raise UserError(f"{name}: is not a readable MATLAB file: {error or type(error).__name__}") from None
+        arrays = read_mat_arrays(content)
+    except ValueError as error:
+        raise UserError(f"{name}: {error}") from None
+    fields = {}
+    for field in (*_FIELDS, "pt3d_68"):
+        if field in arrays:
+            with np.errstate(invalid="ignore"):
+                fields[field] = arrays[field].astype(np.float64)
+                if not (np.abs(fields[field]) < _LARGEST).all():
+                    raise UserError(f"{name}: {field} holds NaN, infinite or absurdly large numbers")
+    return fields

@@ -6,7 +6,7 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from common.errors import UserError
 from generating.fit_files import MAX_FIT_BYTES
@@ -30,22 +30,22 @@ class Pair:
     @property
     def name(self) -> str:
         """File name without suffix: AFW_134212_1_0."""
-        return PurePosixPath(self.stem).name
+        return self.stem.rpartition("/")[2]
 
     @property
     def folder(self) -> str:
         """Innermost folder: AFW_Flip; for a file at the top, the name of the source itself."""
-        return PurePosixPath(self.stem).parent.name or self.source.path.stem
+        return self.stem.rpartition("/")[0].rpartition("/")[2] or self.source.path.stem
 
     @property
     def image_file(self) -> str:
         """What errors call the photo."""
-        return f"{self.source.path / self.stem}{self.image_suffix}"
+        return f"{self.source.path}/{self.stem}{self.image_suffix}"
 
     @property
     def fit_file(self) -> str:
         """What errors call the fit."""
-        return f"{self.source.path / self.stem}{self.fit_suffix}"
+        return f"{self.source.path}/{self.stem}{self.fit_suffix}"
 
     def image_bytes(self) -> bytes:
         """The encoded photo. Raises UserError where it cannot be read."""
@@ -92,25 +92,25 @@ class PairSource:
         """Bytes of one file. Raises UserError where it is longer than `limit` bytes or cannot be read."""
         try:
             if self._files.size(file) > limit:
-                raise UserError(f"{self.path / file}: is longer than {limit:,} bytes")
+                raise UserError(f"{self.path}/{file}: is longer than {limit:,} bytes")
             return self._files.read(file)
         except UserError:
             raise
         except Exception as error:  # a damaged archive leads its reader to exceptions of many kinds
-            raise UserError(f"{self.path / file}: cannot be read: {error or type(error).__name__}") from None
+            raise UserError(f"{self.path}/{file}: cannot be read: {error or type(error).__name__}") from None
 
     def _pair_up(self) -> list[Pair]:
         images, fits = {}, {}
         for file in sorted(self._files.names):
             stem, suffix = os.path.splitext(file)
             if suffix.lower() not in (*IMAGE_SUFFIXES, FIT_SUFFIX):
-                self.left_out.append(f"{self.path / file}: neither a photo ({', '.join(IMAGE_SUFFIXES)}) nor a .mat")
+                self.left_out.append(f"{self.path}/{file}: neither a photo ({', '.join(IMAGE_SUFFIXES)}) nor a .mat")
             elif stem in (known := fits if suffix.lower() == FIT_SUFFIX else images):
-                self.left_out.append(f"{self.path / file}: {stem}{known[stem]} is used in its place")
+                self.left_out.append(f"{self.path}/{file}: {stem}{known[stem]} is used in its place")
             else:
                 known[stem] = suffix
-        self.left_out += [f"{self.path / stem}{images[stem]}: has no .mat" for stem in sorted(images.keys() - fits)]
-        self.left_out += [f"{self.path / stem}{fits[stem]}: has no photo" for stem in sorted(fits.keys() - images)]
+        self.left_out += [f"{self.path}/{stem}{images[stem]}: has no .mat" for stem in sorted(images.keys() - fits)]
+        self.left_out += [f"{self.path}/{stem}{fits[stem]}: has no photo" for stem in sorted(fits.keys() - images)]
         return [Pair(self, stem, suffix, fits[stem]) for stem, suffix in images.items() if stem in fits]
 
 

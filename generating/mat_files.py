@@ -1,0 +1,97 @@
+"""Arrays of real numbers in MATLAB files of version 4 and 5 to 7.2, from bytes that nobody vouches for.
+
+Follows MathWorks' "MAT-File Format". SciPy's reader is compiled for speed on files that can be trusted, and damaged
+ones can crash it; this one checks every length against the bytes that are there. Anything but full real arrays
+(structs, cells, objects, text, sparse or complex ones) is passed over.
+"""
+
+import math
+import struct
+import zlib
+
+import numpy as np
+
+MAX_BYTES = 1 << 20
+"""A compressed array may not unfold to more."""
+
+_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+_MATRIX, _COMPRESSED = 14, 15
+_NUMERIC_CLASSES = range(6, 16)
+_COMPLEX = 0x0800
+_VERSION_4_TYPES = ("f8", "f4", "i4", "i2", "u2", "u1")
+
+
+def read_mat_arrays(content: bytes) -> dict[str, np.ndarray]:
+    """Arrays by name, in their own type and MATLAB's shape. Raises ValueError where the content is damaged."""
+    if content[:10] == b"MATLAB 7.3" or b"\x89HDF\r\n" in (content[:6], content[512:518]):
+        raise ValueError("is a MATLAB 7.3 file, which is not read; save it with `save -v7` in MATLAB")
+    try:
+        named = _version_4(content) if 0 in content[:4] else _version_5(content)
+        arrays = {}
+        for name, array in named:
+            if name in arrays:
+                raise ValueError(f"holds {name} twice")
+            arrays[name] = array
+    except (struct.error, zlib.error) as error:
+        raise ValueError(f"is damaged or cut short ({error})") from None
+    return arrays
+
+
+def _version_5(content: bytes):
+    order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
+    if order is None:
+        raise ValueError("is not a MATLAB file")
+    position = 128
+    while position < len(content):
+        kind, data, end = _element(content, position, order)
+        position = end
+        if kind == _COMPRESSED:
+            unfolded = zlib.decompressobj().decompress(data, MAX_BYTES)
+            kind, data, _ = _element(unfolded, 0, order)
+        if kind != _MATRIX:
+            raise ValueError("is damaged: something other than an array stands between its arrays")
+        _, flags, at = _element(data, 0, order)
+        (flags,) = struct.unpack_from(f"{order}I", flags)
+        if flags & 0xFF in _NUMERIC_CLASSES and not flags & _COMPLEX:
+            _, shape, at = _element(data, at, order)
+            _, name, at = _element(data, at, order)
+            kind, values, _ = _element(data, at, order)
+            shape = list(struct.unpack(f"{order}{len(shape) // 4}i", shape))
+            yield name.decode("latin-1"), _array(values, order, _TYPES.get(kind), shape)
+
+
+def _element(content: bytes, position: int, order: str) -> tuple[int, bytes, int]:
+    """Type and data of the element at a position, and where the next one begins."""
+    kind, size = struct.unpack_from(f"{order}II", content, position)
+    if kind >> 16:
+        kind, size, start, end = kind & 0xFFFF, kind >> 16, position + 4, position + 8
+    else:
+        start = position + 8
+        end = start + size if kind == _COMPRESSED else start + -(-size // 8) * 8
+    if start + size > min(len(content), end):
+        raise ValueError("is damaged or cut short")
+    return kind, content[start : start + size], end
+
+
+def _version_4(content: bytes):
+    position = 0
+    while position < len(content):
+        order = "<" if struct.unpack_from("<I", content, position)[0] < 10000 else ">"
+        code, rows, columns, is_complex, name_size = struct.unpack_from(f"{order}5I", content, position)
+        thousands, kind, matrix = code // 1000, code // 10 % 10, code % 10
+        if thousands > 1 or kind >= len(_VERSION_4_TYPES) or matrix > 2:
+            raise ValueError("is not a MATLAB file, or damaged")
+        start = position + 20 + name_size
+        kind = _VERSION_4_TYPES[kind]
+        position = start + rows * columns * np.dtype(kind).itemsize * (2 if is_complex else 1)
+        if position > len(content):
+            raise ValueError("is damaged or cut short")
+        if matrix == 0 and not is_complex:
+            name = content[start - name_size : start].rstrip(b"\0").decode("latin-1")
+            yield name, _array(content[start:position], order, kind, [rows, columns])
+
+
+def _array(values: bytes, order: str, kind: str | None, shape: list[int]) -> np.ndarray:
+    if kind is None or len(shape) < 2 or min(shape) < 0 or len(values) != math.prod(shape) * np.dtype(kind).itemsize:
+        raise ValueError("is damaged: an array has no such type or shape")
+    return np.frombuffer(values, order + kind).reshape(shape, order="F")
