@@ -10,6 +10,20 @@ from configure.config import CROP_MARGIN, Augmentation, Training
 TAME = Augmentation(crop_margin=1.6, rotation=30.0, translation=0.05, scale=(0.9, 1.1), colour=(0.75, 1.25), mirror=0.5)
 """Ours, where BinaryVR says "tamer augmentation" and "a slightly larger crop" and gives no figures."""
 
+HARD_LOOKS = replace(
+    TAME,
+    crop_margin=CROP_MARGIN,
+    gamma=(0.6, 1.6),
+    occlusion=0.2,
+    occluder=0.25,
+    shadow=0.2,
+    blur=0.15,
+    low_resolution=0.15,
+    noise=0.15,
+    jpeg=0.15,
+)
+"""What a small set of good photos lacks."""
+
 
 def default() -> Training:
     """The published schedule with a linear head, plain mean squared error and mirrored samples.
