@@ -21,7 +21,9 @@ def main(argv=None) -> None:
     parser.add_argument(
         "--facemodel", default=FACE_MODEL_PATH, metavar="FILE", help=f"for /extract and fits ({FACE_MODEL_PATH})"
     )
-    parser.add_argument("--detector", choices=["mtcnn", "none"], default="mtcnn", help="none: the whole photo is a face")
+    parser.add_argument(
+        "--detector", choices=["mtcnn", "none"], default="mtcnn", help="none: the whole photo is a face"
+    )
     parser.add_argument("--batchsize", type=int, default=8, help="most crops that the network takes at once (8)")
     options = parser.parse_args(argv)
 

@@ -1,7 +1,7 @@
 """Progress of training and evaluation runs, posted by `--serverlog` or Keras' `RemoteMonitor`, shown live.
 
-An event is one flat JSON object. `run` names the run, `stage` what it does, `epoch` counts from 0 and `epochs` says of
-how many, `done` and `total` count within a run without epochs; every other number is a measure (`loss`, `val_loss`,
+An event is one flat JSON object. `run` names the run and `stage` what it does; `done` of `total` epochs or images are
+finished (without `done`, Keras' `epoch`, which counts from 0); every other number is a measure (`loss`, `val_loss`,
 ...). All of it may be absent. Runs live in memory: the page shows them until the server stops.
 """
 
@@ -30,8 +30,8 @@ class Run(BaseModel):
     stage: str
     started: float  # seconds since 1970
     updated: float
-    position: float | None = None  # the last `epoch` or `done`
-    total: float | None = None  # the last `epochs` or `total`
+    done: float | None = None  # epochs or images finished
+    total: float | None = None  # of how many
     points: list[dict[str, float | None]] = []  # None where a measure is not finite
 
 
@@ -57,17 +57,18 @@ class RunLog:
             for name, value in list(event.items())[:MEASURES]
             if isinstance(value, int | float) and not isinstance(value, bool)
         }
-        position = numbers.get("epoch", numbers.get("done"))
+        done = numbers.get("done")
+        if done is None and numbers.get("epoch") is not None:
+            done = numbers["epoch"] + 1
         name = str(event.get("run", "training"))[:TEXT_LENGTH]
         stage = str(event.get("stage", "training"))[:TEXT_LENGTH]
         run = next((run for run in reversed(self._runs) if (run.name, run.stage) == (name, stage)), None)
-        steps_back = run and position is not None and run.position is not None and position <= run.position
+        steps_back = run and done is not None and run.done is not None and done <= run.done
         if run is None or steps_back:
             run = Run(name=name, stage=stage, started=now, updated=now)
             self._runs.append(run)
         run.updated = now
-        run.position = position
-        run.total = numbers.get("epochs", numbers.get("total"))
+        run.done, run.total = done, numbers.get("total")
         run.points.append(numbers)
         if len(run.points) > self._points:
             del run.points[1::2]
@@ -91,7 +92,7 @@ def runs_router(log: RunLog) -> APIRouter:
         except (TypeError, ValueError, RecursionError) as error:
             raise Problem(400, f"the event is not JSON: {error}"[:200]) from None
         if not isinstance(event, dict):
-            raise Problem(422, "an event is a JSON object such as {\"epoch\": 0, \"loss\": 0.1}")
+            raise Problem(422, 'an event is a JSON object such as {"epoch": 0, "loss": 0.1}')
         log.record(event)
 
     return router

@@ -1,4 +1,4 @@
-"""Files from strangers: checked by their headers before anything is decoded, so that no small file costs much memory."""
+"""Files from strangers: checked by their headers before anything is decoded, so that no small one costs much."""
 
 import base64
 import binascii
@@ -21,7 +21,7 @@ MAT_HEADER_BYTES = 128
 MAT_COMPRESSED = 15
 """The size of a version 5 header, and its type of a compressed element (MAT-File Format, chapter 1)."""
 
-NUMERIC_CLASSES = frozenset(("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"))
+NUMERIC_CLASSES = {"double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
 
 
 def decode_base64(text: str, name: str) -> bytes:

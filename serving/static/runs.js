@@ -1,6 +1,6 @@
 // The progress page: asks for the runs every two seconds and draws their measures.
 const INTERVAL = 2000; // milliseconds
-const COUNTERS = new Set(["epoch", "epochs", "done", "total", "step"]);
+const COUNTERS = new Set(["epoch", "done", "total"]);
 const $ = (id) => document.getElementById(id);
 
 $("command").textContent = `python train_model.py … --serverlog ${location.origin}`;
@@ -27,7 +27,7 @@ function card(run) {
   if (run.total) {
     const bar = element("progress");
     bar.max = run.total;
-    bar.value = done(run);
+    bar.value = run.done ?? 0;
     article.append(bar);
   }
   const charts = element("div", "charts");
@@ -39,15 +39,9 @@ function card(run) {
   return article;
 }
 
-function done(run) {
-  const last = run.points.at(-1) ?? {};
-  return "epoch" in last ? last.epoch + 1 : (run.position ?? 0);
-}
-
 function state(run) {
   const parts = [run.stage];
-  if (run.total) parts.push(`${done(run)} of ${run.total}`);
-  else if (run.position !== null) parts.push(`${done(run)} done`);
+  if (run.done !== null) parts.push(run.total ? `${run.done} of ${run.total}` : `${run.done} done`);
   const seconds = Date.now() / 1000 - run.updated;
   parts.push(seconds < 60 ? "just now" : seconds < 3600 ? `${Math.round(seconds / 60)} min ago` : new Date(run.updated * 1000).toLocaleString());
   return parts.join(" · ");

@@ -1,0 +1,109 @@
+"""The HTTP application: pages for people, two APIs for programs, all behind the gate of `serving.guard`."""
+
+import base64
+import hashlib
+import re
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
+
+from geometry.face_model import FaceModel
+from reconstructing.reconstructor import FaceReconstructor
+from serving.engine import Engine
+from serving.fits import FitMeshes
+from serving.guard import Guard
+from serving.limits import Limits
+from serving.prnet_keras import prnet_keras_router
+from serving.problems import answer_problems
+from serving.reconstructions import reconstructions_router
+from serving.results import Results
+from serving.runs import RunLog, runs_router
+
+STATIC = Path(__file__).parent / "static"
+
+DESCRIPTION = """From one photo of a face to its 3D shape, 68 landmarks and pose.
+
+Errors are problem details in JSON (RFC 9457). 503 and 429 carry Retry-After."""
+
+
+class Health(BaseModel):
+    status: str
+    image_size: int
+    face_model: bool
+    crops: int  # that went through the network so far
+
+
+class Greeting(BaseModel):
+    message: str
+
+
+def build_application(
+    reconstructor: FaceReconstructor,
+    *,
+    face_model: FaceModel | None = None,
+    missing: str = "the server has no face model, which fits need; start it with --facemodel",
+    batch_size: int = 8,
+    limits: Limits | None = None,
+) -> FastAPI:
+    """The application around one network. missing : what requests that need a face model hear where there is none."""
+    limits = limits or Limits()
+    engine = Engine(reconstructor, batch_size, limits)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI):
+        async with engine:
+            yield
+
+    app = FastAPI(title="PRNet", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(Guard, limits=limits)
+    answer_problems(app)
+    app.include_router(reconstructions_router(engine, Results(limits)))
+    app.include_router(prnet_keras_router(engine, FitMeshes(face_model, reconstructor.grid, missing)))
+    app.include_router(runs_router(RunLog(limits)))
+    add_pages(app)
+
+    @app.get("/health", tags=["server"], summary="Whether the network is loaded")
+    async def health() -> Health:
+        return Health(
+            status="ready",
+            image_size=reconstructor.image_size,
+            face_model=face_model is not None,
+            crops=engine.batcher.crops,
+        )
+
+    return app
+
+
+def add_pages(app: FastAPI) -> None:
+    """`/` is the page for browsers, and for other clients PRNet-keras' greeting."""
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    policies = {path.name: content_policy(path.read_text("utf-8")) for path in STATIC.glob("*.html")}
+
+    def page(name: str) -> FileResponse:
+        return FileResponse(STATIC / name, headers={"Content-Security-Policy": policies[name], "Vary": "Accept"})
+
+    @app.get("/", tags=["server"], summary="The page, or a greeting for programs", response_model=Greeting)
+    async def index(request: Request):
+        if "text/html" in request.headers.get("accept", ""):
+            return page("index.html")
+        return Greeting(message="PRNet: the API is described at /docs")
+
+    @app.get("/runs", include_in_schema=False)
+    async def runs():
+        return page("runs.html")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs():
+        return page("docs.html")
+
+
+def content_policy(html: str) -> str:
+    """A Content-Security-Policy that lets a page load what lies on this server, and its own inline import map."""
+    inline = re.findall(r'<script type="importmap">(.*?)</script>', html, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in inline]
+    scripts = " ".join(["'self'", *(f"'sha256-{digest}'" for digest in hashes)])
+    return f"default-src 'self'; script-src {scripts}; img-src 'self' blob: data:; connect-src 'self' blob:"

@@ -1,0 +1,102 @@
+"""From the bytes of a photo to faces, shared by all requests: a few threads for photos, one for the network."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import numpy as np
+
+from geometry.crop import Box
+from reconstructing.face import Face, prepare_crop, restore_face
+from reconstructing.reconstructor import FaceReconstructor
+from serving.batching import Batcher
+from serving.limits import Limits
+from serving.problems import Problem
+from serving.uploads import read_photo
+
+PHOTO_THREADS = 2
+"""Photos that are decoded at once: bounds the memory that they take."""
+
+LEAST_SIDE = 4.0
+"""Of a face's box, in pixels of the photo."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """What is left of a photo once its faces are cut out."""
+
+    width: int
+    height: int
+    faces: list[Face]
+
+
+class Engine:
+    """Use as `async with`: at the end what was taken is finished."""
+
+    def __init__(self, reconstructor: FaceReconstructor, batch_size: int, limits: Limits):
+        self.reconstructor, self.limits = reconstructor, limits
+        self.batcher = Batcher(reconstructor.predict, batch_size, limits.waiting_crops)
+        self._threads = ThreadPoolExecutor(PHOTO_THREADS, thread_name_prefix="photo")
+        self._detecting = threading.Lock()
+
+    async def __aenter__(self) -> "Engine":
+        self._exit = AsyncExitStack()
+        self._exit.callback(self._threads.shutdown)
+        await self._exit.enter_async_context(self.batcher)
+        return self
+
+    async def __aexit__(self, *_) -> None:
+        await self._exit.aclose()
+
+    async def run(self, function: Callable, *arguments):
+        """A call in one of the threads for photos; if cancelled while it waits for one, it does not begin."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    async def reconstruct(
+        self, data: bytes, name: str, boxes_of: Callable[[np.ndarray], list[Box]] | None = None
+    ) -> Photo:
+        """Faces of the photo that the bytes of a file hold.
+
+        name : what errors call it. boxes_of : boxes of its faces from the decoded photo; by default those that the
+        detector finds. Raises `Problem` or `UserError` for a photo that is refused.
+        """
+        height, width, boxes, crops = await self.run(self._prepare, data, name, boxes_of or self._detect)
+        maps = await self.batcher.predict([crop for crop, _ in crops])
+        return Photo(width, height, await self.run(self._restore, maps, boxes, crops))
+
+    def _prepare(self, data, name, boxes_of):
+        photo = read_photo(data, name, self.limits)
+        boxes = boxes_of(photo)
+        if len(boxes) > self.limits.faces:
+            raise Problem(413, f"{name}: {len(boxes)} faces, more than {self.limits.faces}; send a part of the photo")
+        for box in boxes:
+            check_box(box, photo, name)
+        return *photo.shape[:2], boxes, [prepare_crop(photo, box, self.reconstructor.image_size) for box in boxes]
+
+    def _detect(self, photo):
+        with self._detecting:
+            return self.reconstructor.detect(photo)
+
+    def _restore(self, maps, boxes, crops):
+        grid = self.reconstructor.grid
+        return [restore_face(m, box, to_crop, grid) for m, box, (_, to_crop) in zip(maps, boxes, crops, strict=True)]
+
+
+def check_box(box: Box, photo: np.ndarray, name: str) -> None:
+    """Raise `Problem` 422 unless a face can be there: finite, not tiny, about a place in or near the photo."""
+    height, width = photo.shape[:2]
+    extent = np.array([width, height])
+    near = np.isfinite([*box.centre, box.side]).all() and (np.abs(box.centre - extent / 2) <= extent).all()
+    if not (near and LEAST_SIDE <= box.side <= 4 * extent.max()):
+        raise Problem(422, f"{name}: a face's box is too small, or not in the photo of {width} x {height} pixels")
+
+
+def warm_up(reconstructor: FaceReconstructor, batch_size: int) -> None:
+    """Run detector and network once in each form that requests bring, so that no request pays for it."""
+    size = reconstructor.image_size
+    reconstructor.detect(np.zeros((size, size, 3), dtype=np.uint8))
+    for count in sorted({1, min(2, batch_size), batch_size}):
+        reconstructor.predict(np.zeros((count, size, size, 3), dtype=np.float32))

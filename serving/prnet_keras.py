@@ -1,0 +1,237 @@
+"""The API of PRNet-keras' server, so that its clients work unchanged: images and `.mat` files as base64 in JSON.
+
+A mesh is a `.mat` file with `vertices` (x right and y up from the photo's last row, z to the camera, pixels), `colors`
+in 0 to 1, `vertex_normals`, `full_triangles` and `kptIdxs` from 0, and `bounding_box` (the least x, y, z, then the
+greatest). For `matType` "dotnet" the arrays with a row for each vertex or triangle are transposed, so that a reader
+that expects columns first gets them right.
+"""
+
+import asyncio
+import base64
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Literal
+
+import numpy as np
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+from scipy.io import savemat
+
+from configure.config import CROP_MARGIN, LANDMARK_COUNT
+from evaluating.protocols import PROTOCOLS, RECONSTRUCTION, TYPES
+from evaluating.scoring import Column, Prediction, Truth, score
+from geometry.crop import Box
+from reconstructing.face import Face
+from reconstructing.mesh_files import mat_fields
+from serving.engine import Engine
+from serving.fits import FitMeshes
+from serving.problems import Problem, ProblemBody
+from serving.uploads import decode_base64, read_mat, read_photo
+
+TRANSPOSED = ("vertices", "colors", "full_triangles", "vertex_normals")
+"""What "dotnet" turns round."""
+
+MOST_VERTICES = 100_000
+"""Of a mesh that is evaluated."""
+
+REFUSALS = {status: {"model": ProblemBody} for status in (400, 413, 415, 422, 429, 501, 503)}
+
+
+class ImageMats(BaseModel):
+    rawImage: str = Field(description="an image file in base64")
+    rawMats: list[str] = Field(description="its faces' fits, .mat files in base64; empty ones are left out")
+
+
+class MatRequest(BaseModel):
+    matType: Literal["normal", "dotnet"] | None = "normal"
+    imageMatList: list[ImageMats]
+
+
+class FaceMesh(BaseModel):
+    rawMesh: str = Field(description="a .mat file in base64")
+    faceBB: list[int] = Field(description="the crop's centre x, centre y, side, in pixels of the image")
+
+
+class ImageMeshes(BaseModel):
+    faceMeshList: list[FaceMesh]
+
+
+class MeshAnswer(BaseModel):
+    imageMeshList: list[ImageMeshes]
+
+
+class ImagePairs(BaseModel):
+    rawImage: str = Field(description="not looked at")
+    rawOrgMats: list[str] = Field(description="true faces, fits or meshes, .mat files in base64")
+    rawPredictMats: list[str] = Field(description="their predictions")
+
+
+class EvaluationRequest(BaseModel):
+    imageMatList: list[ImagePairs]
+
+
+class PairErrors(BaseModel):
+    evalValues: list[float] = Field(description="NME of each type, 0.03 is 3 %; none where a file of the pair is empty")
+
+
+class ImageErrors(BaseModel):
+    imageEvalValues: list[PairErrors]
+
+
+class EvaluationAnswer(BaseModel):
+    evaluationTypes: list[str]
+    evaluationDataList: list[ImageErrors]
+
+
+def prnet_keras_router(engine: Engine, fits: FitMeshes) -> APIRouter:
+    router = APIRouter(tags=["PRNet-keras"], responses=REFUSALS)
+
+    @router.post("/predict", summary="Meshes from images; a fit says where the face is")
+    async def predict(request: MatRequest) -> MeshAnswer:
+        images = _decoded(request, engine.limits)
+
+        async def answer(number, data, mats):
+            given = [(f"rawMats[{n}]", mat) for n, mat in enumerate(mats) if mat]
+            boxes_of = (lambda photo: [fits.box(mat, name, photo) for name, mat in given]) if given else None
+            photo = await engine.reconstruct(data, f"image {number}", boxes_of)
+            return await engine.run(_meshes, data, number, photo.faces, request.matType, engine.limits)
+
+        return MeshAnswer(imageMeshList=await _all(answer, images))
+
+    @router.post("/extract", summary="Meshes of fits")
+    async def extract(request: MatRequest) -> MeshAnswer:
+        """The face region of the face model as each fit shapes and places it, with the image's colours."""
+        images = _decoded(request, engine.limits)
+
+        def extracted(number, data, mats):
+            image = read_photo(data, f"image {number}", engine.limits)
+            faces = [fits.face(mat, f"rawMats[{n}]", image.shape[0]) if mat else None for n, mat in enumerate(mats)]
+            return ImageMeshes(faceMeshList=[_face_mesh(face, image, request.matType) for face in faces])
+
+        async def answer(*arguments):
+            return await engine.run(extracted, *arguments)
+
+        return MeshAnswer(imageMeshList=await _all(answer, images))
+
+    @router.post("/evaluate", summary="NME of the six types for pairs of meshes")
+    async def evaluate(request: EvaluationRequest) -> EvaluationAnswer:
+        """By the protocol `prnet-keras`: over the diagonal of the true mesh's box, z from the farthest vertex."""
+
+        async def answer(number, pairs):
+            return await engine.run(_image_errors, pairs, f"image {number}", fits, engine.limits)
+
+        _limit(len(request.imageMatList), engine.limits.images, "images")
+        errors = await _all(answer, list(enumerate(request.imageMatList)))
+        return EvaluationAnswer(evaluationTypes=list(TYPES), evaluationDataList=errors)
+
+    return router
+
+
+async def _all(answer, arguments):
+    """Answers for all images together; the first that is refused calls the others off."""
+    tasks = [asyncio.ensure_future(answer(*each)) for each in arguments]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _limit(count: int, most: int, what: str) -> None:
+    if count > most:
+        raise Problem(413, f"{count} {what}, more than {most}; send them in parts")
+
+
+def _decoded(request: MatRequest, limits) -> list[tuple[int, bytes, list[bytes]]]:
+    _limit(len(request.imageMatList), limits.images, "images")
+    _limit(max((len(image.rawMats) for image in request.imageMatList), default=0), limits.faces, "rawMats")
+    return [
+        (
+            number,
+            decode_base64(image.rawImage, f"image {number}: rawImage"),
+            [decode_base64(mat, f"image {number}: rawMats[{n}]") for n, mat in enumerate(image.rawMats)],
+        )
+        for number, image in enumerate(request.imageMatList)
+    ]
+
+
+def _meshes(data: bytes, number: int, faces: list[Face], mat_type: str | None, limits) -> ImageMeshes:
+    image = read_photo(data, f"image {number}", limits)
+    return ImageMeshes(faceMeshList=[_face_mesh(face, image, mat_type) for face in faces])
+
+
+def _face_mesh(face: Face | None, image: np.ndarray, mat_type: str | None) -> FaceMesh:
+    if face is None:
+        return FaceMesh(rawMesh="", faceBB=[])
+    fields = mat_fields(face, image)
+    if mat_type == "dotnet":
+        fields |= {name: fields[name].T for name in TRANSPOSED}
+    with BytesIO() as file:
+        savemat(file, fields)
+        return FaceMesh(rawMesh=base64.b64encode(file.getvalue()).decode(), faceBB=_crop_square(face.box))
+
+
+def _crop_square(box: Box) -> list[int]:
+    return [int(box.centre[0]), int(box.centre[1]), int(box.side * CROP_MARGIN)]
+
+
+@dataclass(frozen=True)
+class EvaluatedMesh:
+    """One side of a pair, in the axes of mesh files."""
+
+    points: np.ndarray  # (M, 3) float64 pixels: the whole mesh, with the neck where it is known
+    face: np.ndarray  # (N,) int, those of the face
+    landmarks: np.ndarray  # (68, 3)
+
+
+def _image_errors(pairs: ImagePairs, name: str, fits: FitMeshes, limits) -> ImageErrors:
+    if len(pairs.rawOrgMats) != len(pairs.rawPredictMats):
+        raise Problem(422, f"{name}: {len(pairs.rawOrgMats)} rawOrgMats for {len(pairs.rawPredictMats)} rawPredictMats")
+    _limit(len(pairs.rawOrgMats), limits.faces, "pairs of one image")
+    errors = []
+    for number, texts in enumerate(zip(pairs.rawOrgMats, pairs.rawPredictMats, strict=True)):
+        names = [f"{name}: {side}[{number}]" for side in ("rawOrgMats", "rawPredictMats")]
+        files = [decode_base64(text, label) for text, label in zip(texts, names, strict=True)]
+        values = []
+        if all(files):
+            truth, prediction = (_read_mesh(mat, label, fits, limits) for mat, label in zip(files, names, strict=True))
+            if len(truth.face) != len(prediction.face):
+                raise Problem(422, f"{names[1]}: {len(prediction.face)} vertices, but {len(truth.face)} true ones")
+            values = _pair_errors(prediction, truth, names[0])
+        errors.append(PairErrors(evalValues=values))
+    return ImageErrors(imageEvalValues=errors)
+
+
+def _read_mesh(data: bytes, name: str, fits: FitMeshes, limits) -> EvaluatedMesh:
+    arrays = read_mat(data, ("vertices", "kptIdxs", "Pose_Para"), name, limits)
+    if "vertices" not in arrays:
+        face = fits.face(data, name, image_height=0)
+        points = face.position_map.reshape(-1, 3) * (1.0, -1.0, 1.0) - (0.0, 1.0, 0.0)  # up from a photo without rows
+        texels = np.flatnonzero(face.grid.mask)
+        return EvaluatedMesh(points, texels, points[texels[face.grid.landmark_vertices]])
+    vertices = np.asarray(arrays["vertices"], dtype=np.float64)
+    if vertices.ndim != 2 or 3 not in vertices.shape or not LANDMARK_COUNT <= max(vertices.shape) <= MOST_VERTICES:
+        raise Problem(422, f"{name}: vertices must be N x 3 with N from {LANDMARK_COUNT} to {MOST_VERTICES}")
+    vertices = vertices if vertices.shape[1] == 3 else vertices.T
+    indices = np.asarray(arrays.get("kptIdxs", ()), dtype=np.float64).ravel()
+    if len(indices) != LANDMARK_COUNT or (indices % 1).any() or indices.min() < 0 or indices.max() >= len(vertices):
+        raise Problem(422, f"{name}: kptIdxs must be {LANDMARK_COUNT} indices of vertices, from 0")
+    return EvaluatedMesh(vertices, np.arange(len(vertices)), vertices[indices.astype(int)])
+
+
+def _pair_errors(prediction: EvaluatedMesh, truth: EvaluatedMesh, name: str) -> list[float]:
+    """The six types, as fractions, by the protocol `prnet-keras`."""
+    with np.errstate(all="ignore"):
+        try:
+            found = score(
+                Prediction(prediction.landmarks, prediction.points[prediction.face]),
+                Truth(truth.landmarks, truth.points, truth.landmarks),
+                truth.face,
+                [Column(index, "icp" if index in RECONSTRUCTION else None) for index in range(len(TYPES))],
+                PROTOCOLS["prnet-keras"],
+            ).errors
+        except (ValueError, np.linalg.LinAlgError):
+            found = np.array([np.nan])
+    if not np.isfinite(found).all():
+        raise Problem(422, f"{name}: this pair cannot be compared; a mesh has no extent")
+    return (found / 100).tolist()

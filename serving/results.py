@@ -1,0 +1,45 @@
+"""The latest reconstructions, kept in memory so that the links in their answers work; the oldest give way."""
+
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from serving.engine import Photo
+from serving.limits import Limits
+from serving.problems import Problem
+
+
+@dataclass(frozen=True)
+class Result:
+    """A photo as it was sent, for the colours of its meshes, and its faces."""
+
+    data: bytes
+    photo: Photo
+
+    @property
+    def size(self) -> int:
+        return len(self.data) + sum(face.position_map.nbytes for face in self.photo.faces)
+
+
+class Results:
+    def __init__(self, limits: Limits):
+        self._limits = limits
+        self._kept: OrderedDict[str, Result] = OrderedDict()
+        self._bytes = 0
+
+    def keep(self, result: Result) -> str:
+        """An identifier that cannot be guessed, under which `find` returns the result for a while."""
+        identifier = secrets.token_urlsafe(12)
+        self._kept[identifier] = result
+        self._bytes += result.size
+        while len(self._kept) > self._limits.kept_results or self._bytes > self._limits.kept_bytes:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= oldest.size
+        return identifier
+
+    def find(self, identifier: str, number: int) -> Result:
+        """Raises `Problem` 404 if there is no such face, or none any more."""
+        result = self._kept.get(identifier)
+        if result is None or not 0 <= number < len(result.photo.faces):
+            raise Problem(404, "no such face is kept, or none any more; send the photo again")
+        return result

@@ -1,0 +1,79 @@
+"""From the settings of a server to a process that listens."""
+
+import socket
+import sys
+import time
+from dataclasses import dataclass
+
+import uvicorn
+
+from common.errors import UserError
+from configure.config import FACE_MODEL_PATH, SERVER_HOST, SERVER_PORT
+from generating.face_model_file import load_face_model
+from geometry.face_model import FaceModel
+from geometry.position_map import layout_of_model
+from reconstructing.reconstructor import FaceReconstructor
+from serving.application import build_application
+from serving.engine import warm_up
+
+SHUTDOWN_SECONDS = 30
+"""How long a stop waits for the requests that were taken."""
+
+CONNECTIONS = 512
+"""More are answered 503 at once."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Settings of one server."""
+
+    model: str
+    host: str = SERVER_HOST
+    port: int = SERVER_PORT  # 0 takes a free one
+    face_model: str = FACE_MODEL_PATH
+    detector: str = "mtcnn"
+    batch_size: int = 8
+
+
+def serve(settings: Serving) -> None:
+    """Listen until interrupted. Raises `UserError` for an address or a file that cannot be used."""
+    with _listen(settings.host, settings.port) as listener:
+        start = time.monotonic()
+        reconstructor = FaceReconstructor(settings.model, settings.detector)
+        face_model, missing = _face_model(settings.face_model, reconstructor)
+        warm_up(reconstructor, settings.batch_size)
+        if missing:
+            print(f"fits are refused: {missing}", file=sys.stderr)
+        app = build_application(reconstructor, face_model=face_model, missing=missing, batch_size=settings.batch_size)
+        address, port = listener.getsockname()[:2]
+        shown = f"[{address}]" if ":" in address else address
+        loaded = f"network loaded in {time.monotonic() - start:.1f} s: {settings.model}"
+        print(f"{loaded}\nlistening on http://{shown}:{port}", flush=True)
+        uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                limit_concurrency=CONNECTIONS,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+        ).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=CONNECTIONS)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{host}:{port}: cannot listen there: {reason}; give another --host or --port") from None
+
+
+def _face_model(path: str, reconstructor: FaceReconstructor) -> tuple[FaceModel | None, str]:
+    """The face model and "", or None and why requests that need it are refused."""
+    try:
+        model = load_face_model(path)
+    except UserError as error:
+        return None, str(error)
+    if layout_of_model(model).identity != reconstructor.layout.identity:
+        return None, f"{path}: its UV layout is not the network's; start the server with the one it was trained with"
+    return model, ""
