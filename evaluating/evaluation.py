@@ -63,7 +63,7 @@ def evaluate(
             )
             for index, subject, prediction, measured in zip(batch, found, predictions, scores, strict=True):
                 if subject.truth is not None:
-                    results.set_truth(index, subject.truth.landmarks, subject.box)
+                    results.set_truth(index, subject.truth, subject.box)
                 if isinstance(measured, str):
                     results.set_failure(index, measured)
                 else:

@@ -30,23 +30,26 @@ class NetworkMethod:
 
     def predict(self, subjects: list[Subject]) -> list[Prediction | str]:
         """For each subject a prediction in the photo's pixels, or why there is none."""
-        results = [subject.problem for subject in subjects]
-        placed = [place for place, problem in enumerate(results) if problem is None]
+        return [
+            of_map if isinstance(of_map, str) else self._restore(of_map, invert_transform(crop))
+            for of_map, crop in self.predict_maps(subjects)
+        ]
+
+    def predict_maps(self, subjects: list[Subject]) -> list[tuple[np.ndarray | str, np.ndarray | None]]:
+        """For each subject the map (S, S, 3) in crop pixels, or why there is none, and the crop (2, 3)."""
+        results = [(subject.problem, None) for subject in subjects]
+        placed = [place for place, subject in enumerate(subjects) if subject.problem is None]
         if not placed:
             return results
         crops = [crop_transform(subjects[place].box, self.size) for place in placed]
-        images = [
-            _as_unit(crop_image(subjects[place].photo, crop, self.size))
-            for place, crop in zip(placed, crops, strict=True)
-        ]
-        maps = self._predict(np.stack(images))
+        images = [crop_image(subjects[place].photo, crop, self.size) for place, crop in zip(placed, crops, strict=True)]
+        maps = self._predict(np.stack([_as_unit(image) for image in images]))
         for place, crop, position_map in zip(placed, crops, maps, strict=True):
-            results[place] = self._restore(position_map, invert_transform(crop))
+            finite = np.isfinite(position_map).all()
+            results[place] = (position_map if finite else "the network's output is not finite", crop)
         return results
 
     def _restore(self, position_map, to_photo):
-        if not np.isfinite(position_map).all():
-            return "the network's output is not finite"
         landmarks = transform_points(to_photo, sample_landmarks(position_map, self._layout))
         if self.size != MAP_SIZE:
             position_map = resample_map(position_map, MAP_SIZE)

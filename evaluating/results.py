@@ -11,7 +11,8 @@ from common.errors import UserError
 from common.files import written_whole
 from configure.config import LANDMARK_COUNT, MAP_SIZE
 from evaluating.protocols import Protocol
-from evaluating.scoring import Column, Score, columns_of
+from evaluating.scoring import Column, Score, Truth, columns_of, sparse_normaliser
+from geometry.crop import Box
 
 FORMAT_VERSION = 1
 
@@ -42,9 +43,9 @@ class Results:
     errors : (N, C) float64 per cent, one column for each of `columns`; inf for an image without a result, NaN for one
     not measured yet. landmark_errors : (N, 68) per cent in 2D. map_errors : (N, 2), what the position map itself
     costs in 2D and 3D. landmarks, true_landmarks : (N, 68, 3) pixels of the photo, NaN where there is none; z is NaN
-    where only 2D is known. boxes : (N, 3) centre x, centre y and side of the landmark box that the crop is cut around.
-    vertex_error_sum : (256 x 256,) sum over `vertex_error_count` images of the dense 3D error. problems : image name
-    to why it has no result.
+    where only 2D is known. normalisers : (N,) d of the sparse types, pixels. boxes : (N, 3) centre x, centre y and
+    side of the landmark box that the crop is cut around. vertex_error_sum : (65536,) dense 3D errors of the texels,
+    summed over `vertex_error_count` images. problems : image name to why it has no result.
     """
 
     def __init__(self, origin: Origin, names: list[str], yaw: np.ndarray):
@@ -58,6 +59,7 @@ class Results:
         self.landmarks = np.full((count, LANDMARK_COUNT, 3), np.nan, dtype=np.float32)
         self.true_landmarks = np.full((count, LANDMARK_COUNT, 3), np.nan, dtype=np.float32)
         self.boxes = np.full((count, 3), np.nan)
+        self.normalisers = np.full(count, np.nan)
         self.vertex_error_sum = np.zeros(MAP_SIZE * MAP_SIZE)
         self.vertex_error_count = 0
         self.problems: dict[str, str] = {}
@@ -66,9 +68,10 @@ class Results:
         """Errors (N,) of one column."""
         return self.errors[:, self.columns.index(column)]
 
-    def set_truth(self, index: int, landmarks: np.ndarray, box) -> None:
-        """Note the true landmarks (68, 2 or 3) and the box of an image."""
-        self.true_landmarks[index, :, : landmarks.shape[1]] = landmarks
+    def set_truth(self, index: int, truth: Truth, box: Box | None) -> None:
+        """Note what is true of an image."""
+        self.true_landmarks[index, :, : truth.landmarks.shape[1]] = truth.landmarks
+        self.normalisers[index] = sparse_normaliser(truth, self.origin.protocol)
         if box is not None:
             self.boxes[index] = *box.centre, box.side
 
@@ -106,6 +109,7 @@ _ARRAYS = (
     "landmarks",
     "true_landmarks",
     "boxes",
+    "normalisers",
     "vertex_error_sum",
     "vertex_error_count",
 )

@@ -24,6 +24,7 @@ class Truth:
     landmarks: np.ndarray  # (68, 2 or 3)
     mesh: np.ndarray | None = None  # (65536, 3) all texels of the position map, least z 0
     mesh_landmarks: np.ndarray | None = None  # (68, 3) the landmarks that the map itself holds
+    grid_landmarks: np.ndarray | None = None  # (68, 3) the same of the map on the network's grid
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Score:
     errors: np.ndarray  # (C,) float64, one for each column
     landmark_errors: np.ndarray  # (68,) float64, in 2D
     vertex_errors: np.ndarray | None  # (V,) float64, in 3D, where a dense type was asked for
-    map_errors: np.ndarray  # (2,) float64, 2D and 3D: the true map's landmarks against the true ones; NaN without
+    map_errors: np.ndarray  # (2,) float64, 2D and 3D: the true map's grid landmarks against the true ones; else NaN
 
 
 def score(prediction: Prediction, truth: Truth, face: np.ndarray, columns, protocol: Protocol) -> Score:
@@ -120,10 +121,10 @@ def dense_normaliser(truth: Truth, true_vertices: np.ndarray, protocol: Protocol
 def _map_errors(truth: Truth, protocol: Protocol) -> np.ndarray:
     """What the position map itself costs the sparse types."""
     errors = np.full(2, np.nan)
-    if truth.mesh_landmarks is not None:
+    if truth.grid_landmarks is not None:
         coordinates = truth.landmarks.shape[1]
         residuals = residuals_from_origins(
-            truth.mesh_landmarks[:, :coordinates], truth.landmarks, protocol.depth_origin
+            truth.grid_landmarks[:, :coordinates], truth.landmarks, protocol.depth_origin
         )
         divisor = sparse_normaliser(truth, protocol)
         for row, dimensions in enumerate(range(2, coordinates + 1)):

@@ -4,7 +4,7 @@ without photos, from a file of landmarks.
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,7 @@ class DatasetSubjects(Subjects):
     """The samples of a `generating.dataset.Dataset`.
 
     model : the face model; without it there is a mesh only where the data set stores maps. layout : the UV layout
-    that says where landmarks lie on maps. size : side of the maps whose landmarks are the map's own.
+    that says where landmarks lie on maps. size : side of the network's maps.
     """
 
     def __init__(self, dataset, model: FaceModel | None, layout: UVLayout | None, size: int = MAP_SIZE):
@@ -82,7 +82,7 @@ class DatasetSubjects(Subjects):
         self.names, self.yaw, self._landmarks = dataset.names, dataset.yaw.astype(np.float64), dataset.landmarks
         self._maps = None if stores_maps or model is None else _MapMaker(model, layout, size)
         self.has_mesh = layout is not None and (stores_maps or model is not None)
-        self.identity = _hash(dataset.identity, model.identity if model else "", str(size))
+        self.identity = _hash(dataset.identity, model.identity if model else "")
         self._truth_is_given = np.isfinite(self._landmarks).all(axis=(1, 2))
         self.landmark_source = _landmark_source(self._truth_is_given)
         if not self.has_mesh and not self._truth_is_given.all():
@@ -100,19 +100,15 @@ class DatasetSubjects(Subjects):
                 dataset.coefficients[np.asarray(indices)], dataset.poses[indices], dataset.image_heights[indices]
             )
         elif self.has_mesh:
-            stored = [self._dataset.map(index) for index in indices]
-            found = [
-                (mesh, own, own)
-                for mesh, own in ((mesh, _own_landmarks(mesh, self._layout, self._size)) for mesh in stored)
-            ]
+            found = [_MapTruth(self._dataset.map(index), None, self._layout, self._size) for index in indices]
         else:
-            found = [(None, None, None)] * len(photos)
+            found = [None] * len(photos)
         subjects = []
-        for index, photo, (mesh, own, model_landmarks) in zip(indices, photos, found, strict=True):
+        for index, photo, of_map in zip(indices, photos, found, strict=True):
             given = self._landmarks[index] if self._truth_is_given[index] else None
             x, y, side = self._dataset.boxes[index].astype(np.float64)
             box = Box(np.array([x, y]), side)
-            truth = _truth(given, mesh, own, model_landmarks)
+            truth = _truth(given, of_map)
             if isinstance(photo, str):
                 subjects.append(Subject(self.names[index], box=box, truth=truth, problem=photo))
             else:
@@ -158,7 +154,7 @@ class PairSubjects(Subjects):
         self.names = [pair.name for pair in self._pairs]
         self.left_out = tuple(left_out)
         self.yaw = np.degrees([fit.pose[1] for fit in self._fits])
-        self.identity = _hash(digest.hexdigest(), model.identity if model else "", str(size))
+        self.identity = _hash(digest.hexdigest(), model.identity if model else "")
         self.landmark_source = _landmark_source(np.array([fit.landmarks is not None for fit in self._fits]))
 
     def read(self, indices) -> list[Subject]:
@@ -166,7 +162,7 @@ class PairSubjects(Subjects):
             photos = list(pool.map(self._photo, indices))
         readable = [place for place, photo in enumerate(photos) if not isinstance(photo, str)]
         fits = [self._fits[indices[place]] for place in readable]
-        found = [(None, None, None)] * len(fits)
+        found = [None] * len(fits)
         if self._maps and fits:
             found = self._maps.make(
                 np.array([fit.coefficients for fit in fits]),
@@ -176,9 +172,9 @@ class PairSubjects(Subjects):
         subjects = [
             Subject(self.names[index], problem=str(photo)) for index, photo in zip(indices, photos, strict=True)
         ]
-        for place, fit, (mesh, own, model_landmarks) in zip(readable, fits, found, strict=True):
-            box = landmark_box(fit.landmarks if model_landmarks is None else model_landmarks)
-            truth = _truth(fit.landmarks, mesh, own, model_landmarks)
+        for place, fit, of_map in zip(readable, fits, found, strict=True):
+            box = landmark_box(of_map.model_landmarks if of_map else fit.landmarks)
+            truth = _truth(fit.landmarks, of_map)
             subjects[place] = Subject(self.names[indices[place]], photos[place], box, truth)
         return subjects
 
@@ -218,13 +214,10 @@ class Reannotated(Subjects):
         self.identity = _hash(subjects.identity, landmarks.tobytes())
 
     def read(self, indices) -> list[Subject]:
-        result = []
-        for index, subject in zip(indices, self._subjects.read(indices), strict=True):
-            truth = subject.truth and _truth(
-                self._landmarks[index], subject.truth.mesh, subject.truth.mesh_landmarks, None
-            )
-            result.append(Subject(subject.name, subject.photo, subject.box, truth, subject.problem))
-        return result
+        return [
+            replace(subject, truth=subject.truth and _with_landmarks(subject.truth, self._landmarks[index]))
+            for index, subject in zip(indices, self._subjects.read(indices), strict=True)
+        ]
 
 
 class _MapMaker:
@@ -234,37 +227,47 @@ class _MapMaker:
         self._model, self._layout, self._size = model, layout, size
         self._basis = map_basis(model, MAP_SIZE)
 
-    def make(self, coefficients, poses, heights):
-        """A list of (map (256, 256, 3), its own landmarks (68, 3), the model's projected landmarks (68, 3))."""
+    def make(self, coefficients, poses, heights) -> list["_MapTruth"]:
         transforms = np.array([fit_to_pixels(pose, height) for pose, height in zip(poses, heights, strict=True)])
         maps = position_maps(self._basis, coefficients, transforms)
         found = []
         for position_map, coefficient, transform in zip(maps, coefficients, transforms, strict=True):
             vertices = face_vertices(self._model, coefficient, self._model.landmark_vertices)
             projected = (vertices @ transform[:, :3].T + transform[:, 3]).astype(np.float32)
-            found.append((position_map, _own_landmarks(position_map, self._layout, self._size), projected))
+            found.append(_MapTruth(position_map, projected, self._layout, self._size))
         return found
 
 
-def _own_landmarks(position_map, layout, size):
-    """The 68 landmarks that a map holds when it is stored with side `size`."""
-    if size != position_map.shape[0]:
-        position_map = resample_map(position_map, size)
-    return sample_landmarks(position_map, layout)
+class _MapTruth:
+    """A true position map in pixels of its photo, and the landmarks that come with it."""
+
+    def __init__(self, position_map, model_landmarks, layout: UVLayout, size: int):
+        self.mesh = position_map.reshape(-1, 3)
+        self.landmarks = sample_landmarks(position_map, layout)
+        self.grid_landmarks = self.landmarks
+        if size != MAP_SIZE:
+            self.grid_landmarks = sample_landmarks(resample_map(position_map, size), layout)
+        self.model_landmarks = self.landmarks if model_landmarks is None else model_landmarks
 
 
-def _truth(given, mesh, own_landmarks, model_landmarks) -> Truth:
-    """A truth whose landmarks are `given`, else the model's.
+def _truth(given, of_map: _MapTruth | None) -> Truth:
+    """A truth whose landmarks are `given`, else the model's."""
+    if of_map is None:
+        return Truth(given)
+    truth = Truth(of_map.model_landmarks, of_map.mesh, of_map.landmarks, of_map.grid_landmarks)
+    return _with_landmarks(truth, of_map.model_landmarks if given is None else given)
+
+
+def _with_landmarks(truth: Truth, landmarks: np.ndarray) -> Truth:
+    """The truth with other landmarks (68, 2 or 3).
 
     A position map's depth begins at its farthest texel and that of landmarks anywhere: theirs is moved so that its
     mean is that of the map's own landmarks.
     """
-    landmarks = np.array(model_landmarks if given is None else given)
-    if mesh is None:
-        return Truth(landmarks)
-    if landmarks.shape[1] == 3:
-        landmarks[:, 2] += own_landmarks[:, 2].mean() - landmarks[:, 2].mean()
-    return Truth(landmarks, mesh.reshape(-1, 3), own_landmarks)
+    landmarks = landmarks.copy()
+    if truth.mesh is not None and landmarks.shape[1] == 3:
+        landmarks[:, 2] += truth.mesh_landmarks[:, 2].mean() - landmarks[:, 2].mean()
+    return replace(truth, landmarks=landmarks)
 
 
 def _landmark_source(is_given: np.ndarray) -> str:
