@@ -18,7 +18,7 @@ from geometry.crop import transform_points
 from geometry.face_model import face_vertices
 from geometry.mesh import vertex_normals
 from geometry.pose import fit_to_pixels, rotation_from_angles
-from geometry.rasterise import interpolate, rasterise
+from geometry.rasterise import Raster, interpolate, rasterise
 
 SUPERSAMPLING = 2.0
 """Rendered pixels per pixel of the picture, along each side, at most."""
@@ -136,7 +136,7 @@ def draw_person(head: SampleHead, generator: np.random.Generator) -> Person:
         scene.neck_part(tone),
         scene.ear_part(1, flushed),
         scene.ear_part(-1, flushed),
-        scene.body_part(cloth, generator.choice([0.0, 8.0, 16.0]), generator.choice([0.0, generator.uniform(15, 60)]), tone),
+        *scene.body_parts(cloth, generator.choice([0.0, 8.0, 16.0]), generator.choice([0.0, generator.uniform(15, 60)]), tone),
     ]
     if generator.random() < 0.14:
         dark = generator.random() < 0.7
@@ -206,11 +206,15 @@ def render_view(head: SampleHead, person: Person, view: View) -> np.ndarray:
     light = _light(generator)
     lit = _shade(normals, colours, gloss, light, _shadow(vertices, triangles, normals, light))
     raster = rasterise(placed, triangles, side, side)
-    values = interpolate(raster, triangles, np.column_stack([lit, detail]).astype(np.float32))
     seen = raster.triangle >= 0
-    fine = cv2.remap(_detail_atlas(), values[..., 3], values[..., 4], cv2.INTER_LINEAR)
-    picture = np.where(seen[..., None], values[..., :3] * fine[..., None], _background(generator, side))
-    picture = cv2.resize(np.maximum(picture, 0).astype(np.float32), (view.size, view.size), interpolation=cv2.INTER_AREA)
+    visible = Raster(raster.triangle[seen][None], raster.barycentric[seen][None], raster.depth[seen][None])
+    values = interpolate(visible, triangles, np.column_stack([lit, detail]).astype(np.float32))
+    atlas = _detail_atlas()
+    column, row = (values[0, :, 3:] + 0.5).astype(np.int32).T
+    fine = atlas[np.clip(row, 0, _TILE - 1), np.clip(column, 0, atlas.shape[1] - 1)]
+    picture = _background(generator, side)
+    picture[seen] = values[0, :, :3] * fine[:, None]
+    picture = cv2.resize(np.maximum(picture, 0), (view.size, view.size), interpolation=cv2.INTER_AREA)
     return _photograph(picture, generator)
 
 

@@ -235,26 +235,35 @@ _SHOULDERS = np.array(
 """Height, half width, half depth and centre z of the shoulders' sections."""
 
 
-def body_part(cloth, collar: float, neckline: float, tone) -> Part:
-    """Shoulders in clothes. collar : mm that it stands up the neck; neckline : mm that it is cut down in front."""
+def body_parts(cloth, collar: float, neckline: float, tone) -> list[Part]:
+    """Shoulders and the clothes over them. collar : mm that they stand up the neck; neckline : mm that they are cut
+    down in front, 0 for closed ones."""
+    parts = [_garment(cloth, "cloth", collar, neckline)]
+    if neckline > 0:
+        parts.append(_garment(tone, "skin", 0.0, 0.0))
+    return parts
+
+
+def _garment(colour, detail, collar, neckline):
     profile = PchipInterpolator(_SHOULDERS[:, 0], _SHOULDERS[:, 1:])
-    heights = np.concatenate([[-168 + collar], np.linspace(-172, -250, 21), [-275, -330, -520]])
+    heights = np.concatenate([[-168 + collar], np.linspace(-172, -260, 14), [-290, -340, -520]])
     rows = np.column_stack([heights, profile(np.minimum(heights, -168))])
-    columns = 64
+    columns = 56
     vertices, azimuth = _tube(rows, columns)
+    y = vertices[:, 1]
+    edge = -174 - neckline * (1.1 - np.square(azimuth / 1.1)) if neckline else np.full(len(y), 100.0)
+    thickness = 3.0 * (detail == "cloth") * np.clip((edge - y) / 4, -6, 1)
+    vertices *= 1 + (thickness / np.hypot(vertices[:, 0], vertices[:, 2] - rows[0, 3]))[:, None] * (1, 0, 0)
+    vertices[:, 2] += thickness * np.cos(azimuth)
     front = ramp(np.abs(azimuth), 1.3, 0.0)
-    sloping = vertices[:, 1] - 26 * front * ramp(vertices[:, 1], -176, -200) * ramp(vertices[:, 1], -420, -240)
-    vertices[:, 1] = sloping
-    cloth, tone = np.asarray(cloth, dtype=float), np.asarray(tone, dtype=float)
-    bare = ramp(vertices[:, 1] + 178 + neckline * (1.2 - np.abs(azimuth) / 0.7), -3, 3) * (neckline > 0)
-    colours = cloth + bare[:, None] * (tone * 0.95 - cloth)
+    vertices[:, 1] = y - 26 * front * ramp(y, -176, -200) * ramp(y, -420, -240)
     return Part(
         vertices=vertices,
         triangles=grid_triangles(len(rows), columns, closed=True),
-        colours=colours,
-        gloss=0.02,
-        detail=DETAILS.index("cloth"),
-        detail_place=np.column_stack([azimuth * 90, (vertices[:, 1] + 300) * 1.5]),
+        colours=np.tile(np.asarray(colour, dtype=float), (len(vertices), 1)),
+        gloss=0.03,
+        detail=DETAILS.index(detail),
+        detail_place=np.column_stack([azimuth * 90, (y + 300) * 1.5]),
         on_body=True,
     )
 
