@@ -223,7 +223,7 @@ class SampleMaker:
         to_pixels = fit_to_pixels(fit.pose, height)
         model_landmarks = (self.landmark_basis @ coefficients + self.landmark_mean).reshape(-1, 3)
         box = landmark_box(model_landmarks @ to_pixels[:2, :3].T + to_pixels[:2, 3])
-        if not (0 <= box.centre[0] < width and 0 <= box.centre[1] < height and 2 < box.side < 4 * max(height, width)):
+        if not (0 <= box.centre[0] < width and 0 <= box.centre[1] < height and 2 < box.side < 2 * max(height, width)):
             raise UserError(f"{pair.fit_file}: puts the face outside the photo")
         if self.storage.image:
             crop = crop_transform(box, MAP_SIZE)

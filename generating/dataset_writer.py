@@ -1,6 +1,7 @@
 """Writes the file that `generating.dataset` describes, a buffer of samples at a time."""
 
 import hashlib
+import io
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,9 +41,9 @@ def dataset_writer(path: str | Path, *, data_mode: int, model_identity: str, lay
 
     Raises UserError where the file cannot be written; whatever was at `path` before is then still there.
     """
-    with written_whole(path) as temporary:
+    with written_whole(path) as temporary, _DutifulFile(temporary, "w+") as raw:
         try:
-            with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+            with h5py.File(raw, "w", libver=("v110", "v110")) as file:
                 file.attrs.update(
                     format=FORMAT,
                     format_version=FORMAT_VERSION,
@@ -50,16 +51,43 @@ def dataset_writer(path: str | Path, *, data_mode: int, model_identity: str, lay
                     model_identity=model_identity,
                     layout_identity=layout_identity,
                 )
-                yield DatasetWriter(file, data_mode)
-        except (OSError, RuntimeError) as error:
-            raise UserError(f"{path}: cannot be written: {error}") from None
+                yield DatasetWriter(file, raw, data_mode)
+        finally:
+            if raw.failure:
+                raise UserError(f"{path}: cannot be written: {raw.failure.strerror}") from None
+
+
+class _DutifulFile(io.FileIO):
+    """A file that keeps failed writes to itself, in `failure`: HDF5 crashes the process when it is told of one."""
+
+    failure: OSError | None = None
+
+    def write(self, data) -> int:
+        rest = memoryview(data).cast("B")
+        with self._patience():
+            while rest:
+                rest = rest[super().write(rest) :]
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        with self._patience():
+            super().truncate(size)
+        return size
+
+    @contextmanager
+    def _patience(self):
+        try:
+            yield
+        except OSError as error:
+            self.failure = self.failure or error
 
 
 class DatasetWriter:
     """Appends samples to an open file; what is a few bytes a sample is kept in memory until `finish`."""
 
-    def __init__(self, file: h5py.File, data_mode: int):
+    def __init__(self, file: h5py.File, raw: _DutifulFile, data_mode: int):
         self._file = file
+        self._raw = raw
         self._storage = DATA_MODES[data_mode]
         self._digest = hashlib.sha256()
         self._landmarks = {}
@@ -150,3 +178,5 @@ class DatasetWriter:
         start = stored.shape[0]
         stored.resize(start + len(rows), axis=0)
         stored[start:] = rows
+        if self._raw.failure:
+            raise self._raw.failure

@@ -7,7 +7,7 @@ import numpy as np
 
 from common.errors import UserError
 
-MAX_IMAGE_PIXELS = 1 << 25
+MAX_IMAGE_SIDE, MAX_IMAGE_PIXELS = 1 << 13, 1 << 25
 """Photos that claim more are refused before they are decoded."""
 
 
@@ -28,8 +28,8 @@ def check_image(content: bytes, name: str) -> tuple[int, int]:
     try:
         image = open_image(io.BytesIO(content))
         width, height = image.size
-        if width * height > MAX_IMAGE_PIXELS:
-            raise UserError(f"{name}: claims {width} x {height} pixels; at most {MAX_IMAGE_PIXELS:,} are read")
+        if max(width, height) > MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:
+            raise UserError(f"{name}: claims {width} x {height} pixels, more than are read; make it smaller")
         if image.mode == "CMYK":
             raise UserError(f"{name}: is a CMYK image; save it as RGB")
         image.draft("L", (1, 1))  # an eighth of the size: the whole stream is read, little of it is computed
