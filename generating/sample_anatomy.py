@@ -197,7 +197,9 @@ _NOSE_PROFILE = np.array(
     ]
 )
 _nose_height = PchipInterpolator(*_NOSE_PROFILE.T)
-_nose_half_width = PchipInterpolator([-60, -48, -41, -36, -29, -20, -10, 1, 14, 30], [6, 8, 8.8, 8.6, 7.8, 7.6, 7.4, 7.2, 9, 12])
+_nose_half_width = PchipInterpolator(
+    [-60, -48, -41, -36, -29, -20, -10, 1, 14, 30], [6, 8, 8.8, 8.6, 7.8, 7.6, 7.4, 7.2, 9, 12]
+)
 NOSTRIL = np.array([6.6, -46.2])
 ALA = np.array([12.8, -42.5])
 
@@ -206,7 +208,7 @@ def _nose(x, y):
     """Displacements (N, 3) that raise the nose on the face."""
     place = np.column_stack([x, y])
     clipped = np.clip(y - 0.028 * np.minimum(x, 12) ** 2 * ramp(y, -30, -42), -66, 30)
-    height = _nose_height(clipped) * np.exp(-np.abs(x / _nose_half_width(clipped)) ** 2.0)
+    height = _nose_height(clipped) * np.exp(-(np.abs(x / _nose_half_width(clipped)) ** 2.0))
     wing = bump(place, ALA, (4.2, 4.6))
     ball = bump(place, (0, -38.0), (5.6, 5.6))
     groove = bump(place, ALA + (5.6, 1.0), (1.8, 5.5)) + 0.7 * bump(place, ALA + (0.5, 7.0), (4.0, 2.2))
@@ -227,7 +229,9 @@ def _lips(x, y, inside):
     beyond = np.maximum(np.abs(y - slit(x)) - height, 0)
     inner = np.minimum(share, 1)
     crest = np.where(
-        upper, 3.6 * np.sin(np.pi * inner**0.75 * 0.8) + 0.9 * inner, 5.4 * np.sin(np.pi * inner**0.7 * 0.86) - 0.4 * inner
+        upper,
+        3.6 * np.sin(np.pi * inner**0.75 * 0.8) + 0.9 * inner,
+        5.4 * np.sin(np.pi * inner**0.7 * 0.86) - 0.4 * inner,
     )
     forward = crest * np.exp(-np.square(beyond / np.where(upper, 3.0, 2.2))) + 0.5
     return np.column_stack([np.zeros_like(x), np.zeros_like(x), wide * (forward - 6.5 * inside)])

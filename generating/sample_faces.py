@@ -27,10 +27,26 @@ _RENDERED_SIDE = 620
 _TILE = 768
 
 _TONES = np.array(
-    [(0.91, 0.76, 0.68), (0.86, 0.69, 0.59), (0.80, 0.62, 0.51), (0.72, 0.53, 0.41), (0.58, 0.41, 0.31), (0.42, 0.29, 0.22), (0.31, 0.21, 0.165)]
+    [
+        (0.91, 0.76, 0.68),
+        (0.86, 0.69, 0.59),
+        (0.80, 0.62, 0.51),
+        (0.72, 0.53, 0.41),
+        (0.58, 0.41, 0.31),
+        (0.42, 0.29, 0.22),
+        (0.31, 0.21, 0.165),
+    ]
 )
 _HAIR_COLOURS = np.array(
-    [(0.055, 0.045, 0.04), (0.11, 0.075, 0.055), (0.20, 0.13, 0.085), (0.34, 0.22, 0.13), (0.62, 0.48, 0.30), (0.42, 0.19, 0.10), (0.55, 0.53, 0.51)]
+    [
+        (0.055, 0.045, 0.04),
+        (0.11, 0.075, 0.055),
+        (0.20, 0.13, 0.085),
+        (0.34, 0.22, 0.13),
+        (0.62, 0.48, 0.30),
+        (0.42, 0.19, 0.10),
+        (0.55, 0.53, 0.51),
+    ]
 )
 _IRISES = np.array([(0.20, 0.12, 0.07), (0.33, 0.22, 0.12), (0.36, 0.34, 0.20), (0.32, 0.44, 0.52), (0.40, 0.46, 0.42)])
 
@@ -129,22 +145,42 @@ def draw_person(head: SampleHead, generator: np.random.Generator) -> Person:
         seed=int(generator.integers(1 << 31)),
     )
     flushed = tone * (1.0, 0.96, 0.95)
-    cloth = np.clip(cv2.cvtColor(generator.uniform((0, 0.05, 0.08), (360, 0.75, 0.9)).astype(np.float32)[None, None], cv2.COLOR_HSV2RGB)[0, 0], 0, 1)
+    cloth = np.clip(
+        cv2.cvtColor(
+            generator.uniform((0, 0.05, 0.08), (360, 0.75, 0.9)).astype(np.float32)[None, None], cv2.COLOR_HSV2RGB
+        )[0, 0],
+        0,
+        1,
+    )
     parts = [
         scene.hair_part(hair),
         scene.skull_part(flushed * 0.9),
         scene.neck_part(tone),
         scene.ear_part(1, flushed),
         scene.ear_part(-1, flushed),
-        *scene.body_parts(cloth, generator.choice([0.0, 8.0, 16.0]), generator.choice([0.0, generator.uniform(15, 60)]), tone),
+        *scene.body_parts(
+            cloth, generator.choice([0.0, 8.0, 16.0]), generator.choice([0.0, generator.uniform(15, 60)]), tone
+        ),
     ]
     if generator.random() < 0.14:
         dark = generator.random() < 0.7
         frame = generator.uniform(0.03, 0.15, 3) if dark else generator.uniform((0.4, 0.25, 0.15), (0.7, 0.6, 0.5))
         parts.append(
-            scene.glasses_part(frame, generator.uniform(22, 26), generator.uniform(16, 21), generator.uniform(2, 4), generator.uniform(0.8, 1.7))
+            scene.glasses_part(
+                frame,
+                generator.uniform(22, 26),
+                generator.uniform(16, 21),
+                generator.uniform(2, 4),
+                generator.uniform(0.8, 1.7),
+            )
         )
-    return Person(identity=identity, skin=skin, noise=generator.standard_normal(len(head.rest)), roots=scene.hair_roots(hair, head.rest), parts=parts)
+    return Person(
+        identity=identity,
+        skin=skin,
+        noise=generator.standard_normal(len(head.rest)),
+        roots=scene.hair_roots(hair, head.rest),
+        parts=parts,
+    )
 
 
 def draw_expression(head: SampleHead, generator: np.random.Generator) -> np.ndarray:
@@ -152,7 +188,9 @@ def draw_expression(head: SampleHead, generator: np.random.Generator) -> np.ndar
     deviation = head.model.expression_deviation
     coefficients = 0.5 * generator.standard_normal(len(deviation)) * deviation
     jaw, parted, smile, _, pucker, _, closed = range(7)
-    kind = generator.choice(["neutral", "smile", "laugh", "talk", "blink", "other"], p=[0.3, 0.24, 0.1, 0.16, 0.07, 0.13])
+    kind = generator.choice(
+        ["neutral", "smile", "laugh", "talk", "blink", "other"], p=[0.3, 0.24, 0.1, 0.16, 0.07, 0.13]
+    )
     if kind in ("smile", "laugh"):
         coefficients[smile] = generator.uniform(0.4, 1.1)
     if kind == "laugh":
@@ -182,8 +220,17 @@ def draw_view(head: SampleHead, person: Person, yaw: float, generator: np.random
     rotation = rotation_from_angles(np.radians([pitch, yaw, roll]))
     middle = head.model.mean[head.model.landmark_vertices].mean(axis=0) @ rotation.T * scale
     centre = size / 2 + generator.uniform(-0.05, 0.05, 2) * size
-    pose = [*np.radians([pitch, yaw, roll]), centre[0] - middle[0], size - centre[1] - middle[1] + 0.02 * size, -middle[2], scale]
-    gaze = np.clip(generator.normal(0, (1.3, 0.5)), -2.6, 2.6) + (np.clip(-yaw / 90, -1, 1) * 1.5 * generator.random(), 0)
+    pose = [
+        *np.radians([pitch, yaw, roll]),
+        centre[0] - middle[0],
+        size - centre[1] - middle[1] + 0.02 * size,
+        -middle[2],
+        scale,
+    ]
+    gaze = np.clip(generator.normal(0, (1.3, 0.5)), -2.6, 2.6) + (
+        np.clip(-yaw / 90, -1, 1) * 1.5 * generator.random(),
+        0,
+    )
     return View(
         size=size,
         coefficients=coefficients,
@@ -199,7 +246,9 @@ def render_view(head: SampleHead, person: Person, view: View) -> np.ndarray:
     vertices, triangles, colours, gloss, detail = _assemble(head, person, view)
     factor = min(SUPERSAMPLING, _RENDERED_SIDE / view.size)
     side = round(view.size * factor)
-    enlarge = np.array([[side / view.size, 0, (side / view.size - 1) / 2], [0, side / view.size, (side / view.size - 1) / 2]])
+    enlarge = np.array(
+        [[side / view.size, 0, (side / view.size - 1) / 2], [0, side / view.size, (side / view.size - 1) / 2]]
+    )
     placed = transform_points(enlarge, vertices)
     normals = vertex_normals(vertices * (1, -1, 1), triangles)
 
@@ -294,9 +343,7 @@ def _light(generator):
     """A key light, a weaker one from elsewhere, and light from sky and ground."""
 
     def direction(azimuth, elevation):
-        return np.array(
-            [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
-        )
+        return np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
 
     warmth = generator.normal(0, 0.07)
     tint = np.array([1 + warmth, 1.0, 1 - warmth])

@@ -155,7 +155,9 @@ def _half_mesh():
     ]
     straight = np.linspace(0, 1, 300)[:, None]
     corners = np.array([(left, bottom), (right, bottom), (right, top), (left, top)])
-    borders = [first + straight * (second - first) for first, second in zip(corners, np.roll(corners, -1, 0), strict=True)]
+    borders = [
+        first + straight * (second - first) for first, second in zip(corners, np.roll(corners, -1, 0), strict=True)
+    ]
     landmarks = _landmark_points()
     curves = [landmarks[:1], *landmarks[1:, None], *(anatomy.domain_of(curve) for curve in features), *borders]
     points = scatter_points(curves, _spacing, _SPACINGS, anatomy.OUTLINE)
@@ -197,9 +199,24 @@ _JAW = np.array(
 )
 """Domain points of landmarks 8 to 16: from the chin along the edge of the jaw to the ear."""
 
-_LANDMARKS = [*range(8, 17), *range(22, 27), *range(27, 31), *range(33, 36), *range(42, 48), *range(51, 58), *range(62, 67)]
-_MIRRORED = [8, 7, 6, 5, 4, 3, 2, 1, 0, 21, 20, 19, 18, 17, 27, 28, 29, 30, 33, 32, 31, 39, 38, 37, 36, 41, 40]
-_MIRRORED += [51, 50, 49, 48, 59, 58, 57, 62, 61, 60, 67, 66]
+_LANDMARKS = [
+    *range(8, 17),
+    *range(22, 27),
+    *range(27, 31),
+    *range(33, 36),
+    *range(42, 48),
+    *range(51, 58),
+    *range(62, 67),
+]
+_MIRRORED = [
+    *range(8, -1, -1),
+    *range(21, 16, -1),
+    *range(27, 31),
+    *(33, 32, 31),
+    *(39, 38, 37, 36, 41, 40),
+    *(51, 50, 49, 48, 59, 58, 57),
+    *(62, 61, 60, 67, 66),
+]
 """Landmarks on the half x >= 0, and for each of them the landmark on the other side (itself on the mid-plane)."""
 
 
@@ -403,10 +420,18 @@ _EXPRESSIONS = {
     "eyes closed": (_close_eyes, 1, 0.3),
     "eyes narrowed": (_both(_push((32, -7), (15, 5), (0, 2.0, 0.4)), _push((32, 8), (15, 4), (0, -1.6, 0.3))), 1, 0.35),
     "brows up": (_push((29, 23), (25, 11), (0, 7.0, 0.3)), 1, 0.4),
-    "brows down": (_both(_push((18, 19), (16, 9), (-1.8, -4.0, 1.0)), _push((38, 21), (14, 8), (0, -1.5, 0.5))), 1, 0.4),
+    "brows down": (
+        _both(_push((18, 19), (16, 9), (-1.8, -4.0, 1.0)), _push((38, 21), (14, 8), (0, -1.5, 0.5))),
+        1,
+        0.4,
+    ),
     "inner brows up": (_push((13, 19), (12, 11), (0, 5.5, 0.5)), 1, 0.3),
     "cheeks puffed": (_outward((40, -64, -15), (17, 17, 24), 8.0), 1, 0.2),
-    "nose wrinkled": (_both(_push((14, -42), (8, 9), (1.0, 3.5, 0.5)), _push((0, -62), (16, 8), (0, 2.0, 0.5))), 1, 0.3),
+    "nose wrinkled": (
+        _both(_push((14, -42), (8, 9), (1.0, 3.5, 0.5)), _push((0, -62), (16, 8), (0, 2.0, 0.5))),
+        1,
+        0.3,
+    ),
     "mouth to one side": (_push((0, -74), (34, 17), (7.0, 0, 0)), -1, 0.3),
     "jaw to one side": (lambda rest: _along(0, 7.0 * _jaw_weight(rest)), -1, 0.25),
     "one brow up": (_push((30, 22), (18, 9), (0, 4.5, 0.3), sign=-1), -1, 0.25),

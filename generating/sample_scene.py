@@ -169,7 +169,14 @@ def ear_part(side: int, tone) -> Part:
     rim = np.exp(-np.square((radius - 0.87) / 0.10)) * ramp(back + 0.8 * up, -0.9, 0.0) * ramp(up, -0.85, -0.3)
     fold = np.exp(-np.square((radius - 0.56) / 0.12)) * ramp(back, -0.3, 0.4) * ramp(up, -0.8, -0.2)
     hollow = np.exp(-np.square(np.hypot((back_mm + 4) / 7.5, (up_mm + 3) / 11)))
-    out = 5.0 + 0.42 * (back_mm + 8) + 3.2 * rim + 2.2 * fold - 6.5 * hollow - 7.0 * ramp(radius, 0.94, 1.0) * ramp(back, 0.5, -0.3)
+    out = (
+        5.0
+        + 0.42 * (back_mm + 8)
+        + 3.2 * rim
+        + 2.2 * fold
+        - 6.5 * hollow
+        - 7.0 * ramp(radius, 0.94, 1.0) * ramp(back, 0.5, -0.3)
+    )
     lean = np.radians(14)
     depth = -(back_mm * np.cos(lean) + up_mm * np.sin(lean) * 0.9)
     height = up_mm * np.cos(lean) - back_mm * np.sin(lean) * 0.4
@@ -275,8 +282,10 @@ def mouth_parts(depth: float, drop: float) -> list[Part]:
     upper = _sheet(20, (11, -2.6), depth - 1.5, 30.0, (0.93, 0.91, 0.86), 20)
     lower = _sheet(17, (-4.2 - drop, -12.0 - drop), depth - 3.5, 26.0, (0.76, 0.72, 0.65), 16)
     tongue = _sheet(14, (-7.5 - 0.8 * drop, -16.0 - drop), depth - 8.0, 24.0, (0.62, 0.30, 0.30), 8)
-    return [Part(vertices, triangles, colours, gloss, plain, np.zeros((len(vertices), 2)))
-            for (vertices, triangles, colours), gloss in ((bag, 0.0), (upper, 0.25), (lower, 0.2), (tongue, 0.2))]
+    return [
+        Part(vertices, triangles, colours, gloss, plain, np.zeros((len(vertices), 2)))
+        for (vertices, triangles, colours), gloss in ((bag, 0.0), (upper, 0.25), (lower, 0.2), (tongue, 0.2))
+    ]
 
 
 def _sheet(half_width, heights, depth, bend, colour, teeth):

@@ -78,7 +78,7 @@ def paint(rest: np.ndarray, inside_mouth: np.ndarray, skin: Skin, noise: np.ndar
     line = anatomy.brow_line(np.clip(x, 9, 53))
     along = np.clip((x - 9) / 44, 0, 1)
     thickness = skin.brow_thickness * (1.05 - 0.65 * along**1.5)
-    brow = np.exp(-np.abs((y - line) / thickness) ** 2.6) * ramp(x, 8, 13) * ramp(x, 54, 46)
+    brow = np.exp(-(np.abs((y - line) / thickness) ** 2.6)) * ramp(x, 8, 13) * ramp(x, 54, 46)
     mix(skin.brows, skin.brow_strength * brow * (0.95 + 0.2 * noise))
 
     upper = y > anatomy.slit(x)
