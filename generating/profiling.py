@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter1d, uniform_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter1d
 
 from geometry.crop import Box, compose, crop_image, crop_transform, landmark_box, lift_transform
 from geometry.face_model import FaceModel, face_vertices
@@ -32,9 +32,13 @@ FRAME_SIDES = (256, 450)
 """Least and greatest side of a view in pixels; 450 is 300W-LP's."""
 
 ANCHOR_ANGLES = 96
-ANCHOR_RADII = np.array([0.95, 1.04, 1.14, 1.28, 1.5])
-ANCHOR_DROPS = np.array([0.03, 0.12, 0.32, 0.62, 1.05])
-"""The rings: how far out, over the radius of the face's outline, and how far behind it, over the mean radius."""
+ANCHOR_RADII = np.array([0.94, 0.99, 1.06, 1.15, 1.28, 1.5])
+ANCHOR_DROPS = np.array([0.03, 0.04, 0.14, 0.32, 0.6, 1.0])
+"""The rings: how far out, over the radius of the face's outline, and how far behind it, over the mean radius. The first
+lies under the face, the others start from its rearmost points."""
+
+RIM_WIDTH = 0.85
+"""Share of the outline's radius beyond which those points are sought."""
 
 ANCHOR_RECESSION = ((-1.0, -0.7, 0.0, 0.8), (0.55, 0.8, 1.0, 0.3))
 """Share of that drop by direction (its sine, from straight up, -1, to straight down, 1): the skull is highest halfway
@@ -121,7 +125,7 @@ def make_relief(photo: np.ndarray, coefficients: np.ndarray, pose: np.ndarray, g
     raster = rasterise(face, grid.triangles, side, side)
     shown = raster.triangle >= 0
     centre = np.argwhere(shown).mean(axis=0)[::-1]
-    rings, ring_triangles, outline = _rings(raster.depth, shown, centre)
+    rings, ring_triangles, outline = _rings(face, raster.depth, shown, centre)
     lookups, hidden = _face_lookups(face, grid, raster.depth)
     return Relief(
         picture=_framed(photo, box, frame, side),
@@ -221,8 +225,8 @@ def _face_lookups(face: np.ndarray, grid: FaceGrid, depth: np.ndarray) -> np.nda
     return lookups.reshape(-1, 2), hidden.ravel()
 
 
-def _rings(depth, shown, centre):
-    """Anchors around the face that continue its depth. Returns points (R * A, 3), triangles and the outermost radii."""
+def _rings(face, depth, shown, centre):
+    """Anchors around the face that continue its depth. Returns points (R * A, 3), triangles and outermost radii."""
     row, column = np.nonzero(shown)
     bearing, distance = _polar(column, row, centre)
     radius = np.zeros(ANCHOR_ANGLES)
@@ -230,20 +234,21 @@ def _rings(depth, shown, centre):
     radius = gaussian_filter1d(radius, 1.0, mode="wrap")
     direction = _directions(np.arange(ANCHOR_ANGLES))
 
-    behind = np.where(shown, depth, 0)
-    at = np.rint(centre + 0.93 * radius[:, None] * direction).astype(int)
+    at = np.rint(centre + ANCHOR_RADII[0] * radius[:, None] * direction).astype(int)
     column, row = np.clip(at, 0, len(depth) - 1).T
-    rim = gaussian_filter1d(
-        uniform_filter(behind, 5)[row, column]
-        / np.maximum(uniform_filter(shown.astype(np.float32), 5)[row, column], 0.04),
-        1.0,
-        mode="wrap",
-    )
+    front = np.where(shown[row, column], depth[row, column], face[:, 2].mean())
+    bearing, distance = _polar(*face[:, :2].T, centre)
+    ray = np.rint(bearing).astype(int) % ANCHOR_ANGLES
+    at_rim = distance > RIM_WIDTH * radius[ray]
+    back = front.copy()
+    np.minimum.at(back, ray[at_rim], face[at_rim, 2])
 
     points = np.empty((len(ANCHOR_RADII), ANCHOR_ANGLES, 3), dtype=np.float32)
     points[..., :2] = centre + ANCHOR_RADII[:, None, None] * radius[:, None] * direction
     recession = np.interp(direction[:, 1], *ANCHOR_RECESSION)
-    points[..., 2] = rim - ANCHOR_DROPS[:, None] * recession * radius.mean()
+    points[0, :, 2] = gaussian_filter1d(front, 1.0, mode="wrap")
+    points[1:, :, 2] = gaussian_filter1d(back, 1.0, mode="wrap")
+    points[..., 2] -= ANCHOR_DROPS[:, None] * recession * radius.mean()
     index = np.arange(points.shape[0] * ANCHOR_ANGLES, dtype=np.int32).reshape(points.shape[:2])
     inner, outer = index[:-1], index[1:]
     inner_next, outer_next = np.roll(inner, -1, axis=1), np.roll(outer, -1, axis=1)
