@@ -107,12 +107,13 @@ class Face:
 
 
 def prepare_crop(image: np.ndarray, box: Box, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """What a network sees of a photo. image : (H, W, 3) uint8 RGB.
+    """What a network sees of a photo. image : (H, W, 3) RGB, uint8 or float32 in 0 to 1.
 
     Returns the crop (size, size, 3) float32 in 0 to 1 and the transform (2, 3) that takes the photo to it.
     """
     to_crop = crop_transform(box, size)
-    return crop_image(image, to_crop, size).astype(np.float32) / 255, to_crop
+    crop = crop_image(image, to_crop, size)
+    return crop.astype(np.float32) / (255 if crop.dtype == np.uint8 else 1), to_crop
 
 
 def restore_face(crop_map: np.ndarray, box: Box, to_crop: np.ndarray, grid: FaceGrid) -> Face:
