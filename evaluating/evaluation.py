@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from configure.config import MAP_SIZE
+from evaluating.methods import write_predictions
 from evaluating.protocols import DENSE, RECONSTRUCTION, TYPES, Protocol
 from evaluating.results import Origin, Results, load_results
 from evaluating.scoring import Prediction, Score, score
 from evaluating.subjects import Subject, Subjects
+from geometry.uv_layout import UVLayout, face_mask
 
 SAVE_EVERY = 20.0
 """Seconds after which an evaluation writes down how far it has come."""
@@ -25,24 +28,28 @@ def evaluate(
     *,
     types,
     protocol: Protocol,
-    face: np.ndarray | None,
+    layout: UVLayout | None,
     path,
     batch_size: int = 10,
-    vertices_path=None,
+    predictions_path=None,
+    with_vertices: bool = False,
     progress=lambda results: None,
 ) -> Results:
     """Measure a method on subjects, going on from the results at `path` where they are of the same three.
 
-    method : `evaluating.methods.NetworkMethod` or `PredictionFile`. types : indices into `TYPES`. face : (V,) texels
-    of the face mask. path : the results file, written every `SAVE_EVERY` seconds and at the end. vertices_path : a
-    .npy file (N, V, 3) to collect the predicted vertices in. progress : called after each batch. Memory does not grow
-    with the number of images but for about 2 kB each.
+    method : `evaluating.methods.NetworkMethod` or `PredictionFile`. types : indices into `TYPES`. layout : of the
+    true maps, where they are known. path : the results file, written every `SAVE_EVERY` seconds and at the end.
+    predictions_path : where the predictions are written, as `PredictionFile` reads them, with their vertices if so
+    asked. progress : called after each batch. Memory does not grow with the number of images but for about 2 kB each.
     """
-    require_possible(subjects, method, types, protocol, face)
+    require_possible(subjects, method, types, protocol, layout, with_vertices)
+    face = None if layout is None else np.flatnonzero(face_mask(layout, MAP_SIZE))
     origin = Origin(method.name, method.identity, subjects.identity, protocol, tuple(types), subjects.landmark_source)
-    going_on = vertices_path is None or Path(vertices_path).exists()
-    results = _earlier(origin, subjects, path) if going_on else None
-    vertices = None
+    vertices_path = vertices = None
+    if predictions_path and with_vertices:
+        vertices_path = Path(f"{predictions_path}.{origin.key}.partial.npy")
+        vertices_path.parent.mkdir(parents=True, exist_ok=True)
+    results = _earlier(origin, subjects, path) if vertices_path is None or vertices_path.exists() else None
     if vertices_path is not None:
         shape = (len(subjects), len(face), 3)
         vertices = np.lib.format.open_memmap(vertices_path, "r+" if results else "w+", np.float32, shape)
@@ -75,6 +82,11 @@ def evaluate(
                 saved = time.monotonic()
             progress(results)
     _save(results, path, vertices)
+    if predictions_path:
+        landmarks = results.landmarks[..., : method.landmark_dimensions]
+        write_predictions(predictions_path, results.names, landmarks, vertices_path)
+        if vertices_path is not None:
+            vertices_path.unlink()
     return results
 
 
@@ -97,7 +109,7 @@ def _measure(subject: Subject, prediction: Prediction | str, face, columns, prot
     return measured if np.isfinite(measured.errors).all() else "its errors are not finite"
 
 
-def require_possible(subjects: Subjects, method, types, protocol: Protocol, face) -> None:
+def require_possible(subjects: Subjects, method, types, protocol: Protocol, layout, with_vertices=False) -> None:
     """Raise UserError where the types or the protocol ask for more than subjects and method have."""
     dense = sorted(set(types) & {*DENSE, *RECONSTRUCTION})
     wanted = f"--evalidxs {' '.join(map(str, dense))} ({', '.join(TYPES[index] for index in dense)})"
@@ -105,12 +117,15 @@ def require_possible(subjects: Subjects, method, types, protocol: Protocol, face
         raise UserError(f"{wanted}: needs the true mesh; give --facemodel, or only --evalidxs 0 1")
     if dense and not method.has_vertices:
         raise UserError(f"{wanted}: {method.name} has landmarks and no vertices; give only --evalidxs 0 1")
-    if dense and hasattr(method, "require_vertices"):
-        method.require_vertices(len(face))
+    if with_vertices and not (method.has_vertices and subjects.has_mesh):
+        raise UserError(
+            "--with-vertices: the predictions have no vertices, or the face mask is not known; leave it out"
+        )
     if 1 in types and min(subjects.landmark_dimensions, method.landmark_dimensions) < 3:
         raise UserError("--evalidxs 1 (sparse 3D): landmarks are known in 2D only; give --evalidxs 0")
     if protocol.normaliser == "mesh diagonal" and not subjects.has_mesh:
         raise UserError(f"--protocol {protocol.name}: divides by the size of the true mesh; give --facemodel")
+    method.require_matches(subjects, layout, bool(dense))
 
 
 def _earlier(origin: Origin, subjects: Subjects, path) -> Results | None:

@@ -10,9 +10,9 @@ from common.errors import UserError
 from common.files import written_whole
 from configure.config import LANDMARK_COUNT, MAP_SIZE
 from evaluating.scoring import Prediction
-from evaluating.subjects import Subject
+from evaluating.subjects import Subject, Subjects
 from geometry.crop import crop_image, crop_transform, invert_transform, transform_points
-from geometry.uv_layout import UVLayout, resample_map, sample_landmarks
+from geometry.uv_layout import UVLayout, face_mask, resample_map, sample_landmarks
 
 
 class NetworkMethod:
@@ -24,9 +24,19 @@ class NetworkMethod:
     landmark_dimensions = 3
     has_vertices = True
 
-    def __init__(self, name: str, identity: str, predict, layout: UVLayout, size: int, face: np.ndarray):
+    def __init__(self, name: str, identity: str, predict, layout: UVLayout, size: int):
         self.name, self.identity, self.size = name, identity, size
-        self._predict, self._layout, self._face = predict, layout, face
+        self.layout = layout
+        self._predict = predict
+        self._face = np.flatnonzero(face_mask(layout, MAP_SIZE))
+
+    def require_matches(self, subjects: Subjects, layout: UVLayout | None, dense: bool) -> None:
+        """Raise UserError unless the network's vertices are those of the true maps, where they are compared."""
+        if dense and layout.identity != self.layout.identity:
+            raise UserError(
+                f"{self.name}: was trained for another UV layout than the face model's, so their vertices do not "
+                "correspond; give the face model that it was trained with as --facemodel, or only --evalidxs 0 1"
+            )
 
     def predict(self, subjects: list[Subject]) -> list[Prediction | str]:
         """For each subject a prediction in the photo's pixels, or why there is none."""
@@ -50,7 +60,7 @@ class NetworkMethod:
         return results
 
     def _restore(self, position_map, to_photo):
-        landmarks = transform_points(to_photo, sample_landmarks(position_map, self._layout))
+        landmarks = transform_points(to_photo, sample_landmarks(position_map, self.layout))
         if self.size != MAP_SIZE:
             position_map = resample_map(position_map, MAP_SIZE)
         return Prediction(landmarks, transform_points(to_photo, position_map.reshape(-1, 3)[self._face]))
@@ -109,12 +119,18 @@ class PredictionFile:
     def __exit__(self, *_) -> None:
         self._vertices.close()
 
-    def require_vertices(self, count: int) -> None:
-        """Raise UserError unless each prediction has `count` vertices."""
-        if self._vertices.shape[1:] != (count, 3):
+    def require_matches(self, subjects: Subjects, layout: UVLayout | None, dense: bool) -> None:
+        """Raise UserError unless the file is about these photos and its vertices, where needed, are the true maps'."""
+        if not self._rows.keys() & set(subjects.names):
+            example = f"{self.names[0]!r} and not {subjects.names[0]!r}" if self.names else "nothing"
+            raise UserError(f"{self.path}: names none of the photos (it has {example}); names are without suffix")
+        if not dense:
+            return
+        wanted = (len(self.names), np.count_nonzero(face_mask(layout, MAP_SIZE)), 3)
+        if self._vertices.shape != wanted:
             raise UserError(
-                f"{self.path}: vertices must be of shape ({len(self.names)}, {count}, 3), the texels of the face mask "
-                f"row by row, but is {self._vertices.shape}"
+                f"{self.path}: vertices must be of shape {wanted}, the texels of the face mask row by row, but is of "
+                f"shape {self._vertices.shape}"
             )
 
     def predict(self, subjects: list[Subject]) -> list[Prediction | str]:

@@ -68,6 +68,12 @@ class Results:
         """Errors (N,) of one column."""
         return self.errors[:, self.columns.index(column)]
 
+    def mean_so_far(self) -> float:
+        """Mean of the first column over the images with a result so far, per cent; NaN without any."""
+        errors = self.errors[:, 0]
+        finite = errors[np.isfinite(errors)]
+        return float(finite.mean()) if len(finite) else float("nan")
+
     def set_truth(self, index: int, truth: Truth, box: Box | None) -> None:
         """Note what is true of an image."""
         self.true_landmarks[index, :, : truth.landmarks.shape[1]] = truth.landmarks

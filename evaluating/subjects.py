@@ -189,34 +189,45 @@ class PairSubjects(Subjects):
 
 
 class LandmarkSubjects(Subjects):
-    """Landmarks alone, without photos: only other methods' landmarks can be measured by them."""
+    """Landmarks (N, 68, 2 or 3) alone, in the order of sorted names, to measure other methods' landmarks by."""
 
     has_photos = False
+    landmark_source = "a file"
 
-    def __init__(self, landmarks: np.ndarray, names: list[str], yaw: np.ndarray, source: str):
-        self.names, self.yaw, self.landmark_source = names, yaw, source
+    def __init__(self, landmarks: np.ndarray, names: list[str]):
+        self.names, self.yaw = sorted(names), np.zeros(len(names))
         self.landmark_dimensions = landmarks.shape[-1]
         self._landmarks = landmarks
-        self.identity = _hash(landmarks.tobytes(), "\n".join(names))
+        self.identity = _hash(landmarks.tobytes(), "\n".join(self.names))
 
     def read(self, indices) -> list[Subject]:
         return [Subject(self.names[index], truth=Truth(self._landmarks[index])) for index in indices]
 
 
-class Reannotated(Subjects):
-    """Subjects whose true landmarks come from a file; crops and meshes stay. landmarks : (N, 68, 2 or 3) pixels."""
+class Amended(Subjects):
+    """Subjects with other true landmarks (N, 68, 2 or 3), with other yaw angles (N,), or both; crops and meshes stay.
 
-    def __init__(self, subjects: Subjects, landmarks: np.ndarray, source: str):
-        self._subjects, self._landmarks = subjects, landmarks
-        self.names, self.yaw, self.left_out = subjects.names, subjects.yaw, subjects.left_out
+    Both are in the order of sorted names.
+    """
+
+    def __init__(self, subjects: Subjects, landmarks: np.ndarray | None, yaw: np.ndarray | None):
+        self._subjects = subjects
+        row = np.argsort(np.argsort(subjects.names))
+        self._landmarks = None if landmarks is None else landmarks[row]
+        self.yaw = subjects.yaw if yaw is None else yaw[row]
+        self.names, self.left_out = subjects.names, subjects.left_out
         self.has_mesh, self.has_photos = subjects.has_mesh, subjects.has_photos
-        self.landmark_dimensions, self.landmark_source = landmarks.shape[-1], source
-        self.identity = _hash(subjects.identity, landmarks.tobytes())
+        self.landmark_dimensions = subjects.landmark_dimensions if landmarks is None else landmarks.shape[-1]
+        self.landmark_source = subjects.landmark_source if landmarks is None else "a file"
+        self.identity = _hash(subjects.identity, *(array.tobytes() for array in (landmarks, yaw) if array is not None))
 
     def read(self, indices) -> list[Subject]:
+        found = self._subjects.read(indices)
+        if self._landmarks is None:
+            return found
         return [
             replace(subject, truth=subject.truth and _with_landmarks(subject.truth, self._landmarks[index]))
-            for index, subject in zip(indices, self._subjects.read(indices), strict=True)
+            for index, subject in zip(indices, found, strict=True)
         ]
 
 
@@ -311,12 +322,10 @@ def read_yaw_file(path) -> np.ndarray:
     return yaw.astype(np.float64)
 
 
-def require_count(path, found: int, wanted: int) -> None:
-    """Raise UserError unless a file of one row an image, in the order of their names, has a row for every image."""
-    if found != wanted:
-        raise UserError(
-            f"{path}: has {found:,} rows for {wanted:,} images; it must have one each, in the order of names"
-        )
+def require_rows(path, rows: int, images: int) -> None:
+    """Raise UserError unless a file has one row for each image."""
+    if rows != images:
+        raise UserError(f"{path}: has {rows:,} rows for {images:,} images; it needs one each, in the order of names")
 
 
 def _read_numbers(path) -> np.ndarray:

@@ -242,3 +242,18 @@ def csv_of_images(results: Results) -> str:
     for name, yaw, errors in zip(results.names, results.yaw, results.errors, strict=True):
         writer.writerow([name, f"{yaw:.2f}", *(f"{error:.4f}" for error in errors), results.problems.get(name, "")])
     return text.getvalue()
+
+
+def closing_lines(results: Results) -> list[str]:
+    """What a terminal shows last: the method's NME beside the constant mean map's, and what has no result."""
+    lines = []
+    constant = constant_errors(results)
+    for column in results.columns:
+        mean = summarise(results.of(column), results.yaw).mean
+        line = f"{results.origin.method}, {column.title}: {mean:.2f} % mean of images"
+        if column in constant:
+            line += f"; {CONSTANT}: {np.nanmean(constant[column]):.2f} %"
+        lines.append(line)
+    if results.problems:
+        lines.append(f"without a result: {len(results.problems)} of {len(results.names)} images")
+    return lines

@@ -1,0 +1,48 @@
+"""Everything that an evaluation leaves in its folder."""
+
+from pathlib import Path
+
+from common.files import written_whole
+from evaluating import pictures
+from evaluating.methods import NetworkMethod
+from evaluating.results import Results
+from evaluating.subjects import Subjects
+from evaluating.tables import csv_of_images, csv_report, markdown_report, require_comparable
+from geometry.uv_layout import UVLayout
+
+
+def write_comparison(folder, all_results: list[Results], left_out: tuple[str, ...] = ()) -> str:
+    """`benchmark.md`, `benchmark.csv` and `ced.png` of one or more methods. Returns the table."""
+    require_comparable(all_results)
+    folder = Path(folder)
+    table = markdown_report(all_results, left_out)
+    _write(folder / "benchmark.md", table)
+    _write(folder / "benchmark.csv", csv_report(all_results))
+    pictures.draw_curves(all_results, folder / "ced.png")
+    return table
+
+
+def write_report(folder, results: Results, subjects: Subjects, method, layout: UVLayout | None) -> str:
+    """Tables and pictures of one method. Returns the table.
+
+    Beside `write_comparison`'s: `images.csv`, `landmark_errors.png`, `yaw_errors.png`, `error_map.png` (dense types),
+    `contact_sheet.png` (where there are photos) and `examples.png` (a network, where the true maps are known).
+    """
+    folder = Path(folder)
+    table = write_comparison(folder, [results], subjects.left_out)
+    _write(folder / "images.csv", csv_of_images(results))
+    pictures.draw_landmark_errors(results, layout, folder / "landmark_errors.png")
+    pictures.draw_yaw_errors(results, folder / "yaw_errors.png")
+    pictures.draw_contact_sheet(results, subjects, method, layout, folder / "contact_sheet.png")
+    if layout is not None:
+        pictures.draw_error_map(results, layout, folder / "error_map.png")
+    if isinstance(method, NetworkMethod) and subjects.has_mesh:
+        rows = pictures.example_rows(subjects, method, pictures.example_indices(results))
+        if rows[0]:
+            pictures.draw_examples(*rows, layout, folder / "examples.png")
+    return table
+
+
+def _write(path: Path, text: str) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
