@@ -7,7 +7,9 @@ import io
 import multiprocessing
 import os
 import zipfile
+from contextlib import contextmanager
 from functools import cache, lru_cache, partial
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -18,8 +20,9 @@ from common.errors import UserError
 from common.files import written_whole
 from configure.config import YAW_BIN_EDGES
 from generating.face_model_file import save_face_model
-from generating.sample_faces import View, contact_sheet, draw_person, draw_view, render_view
+from generating.sample_faces import View, contact_sheet, draw_view, render_view
 from generating.sample_model import SampleHead, make_sample_head
+from generating.sample_people import draw_person
 from geometry.face_model import face_vertices
 from geometry.pose import fit_to_pixels
 
@@ -42,30 +45,29 @@ _AFLW_LANDMARKS = (17, 19, 21, 22, 24, 26, 36, -1, 39, 42, -1, 45, 1, 31, 30, 35
 """The 68-point landmark nearest to each of AFLW's 21; -1 where there is none."""
 
 
-def make_sample_data(folder: str | Path, train: int, val: int, seed: int = 0, workers: int = 1, progress=iter) -> list:
+def make_sample_data(
+    folder: str | Path, train: int, val: int, seed=0, workers=1, progress=lambda made, *_: made
+) -> list:
     """Write the face model, `train` training pictures (half of them mirrored) and `val` test pictures.
 
-    progress : wraps each iterator of pictures, called with (iterator, description, total). Returns the paths written.
+    progress : wraps each iterator of pictures, called as progress(iterator, archive name, total). Returns the paths written.
     """
     if train < 0 or val < 0 or seed < 0:
         raise UserError(f"--train {train} --val {val} --seed {seed}: must not be negative; give 0 or more of each")
     folder = Path(folder)
-    written = []
+    archives = (
+        (TRAINING_NAME, training_files, -(-train // 2), train, _training_extras()),
+        (TEST_NAME, held_out_files, val, val, _test_extras()),
+    )
     save_face_model(_head().model, folder / MODEL_NAME)
-    written.append(folder / MODEL_NAME)
-    for name, make, pairs, extra, count in (
-        (TRAINING_NAME, training_files, -(-train // 2), _training_extras(), train),
-        (TEST_NAME, held_out_files, val, _test_extras(), val),
-    ):
-        with written_whole(folder / name) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            made = _in_order(partial(make, seed, count), range(pairs), workers)
-            for files in progress(made, name, pairs):
-                for entry, content in files:
-                    _add(archive, entry, content)
-            for entry, content in extra:
-                _add(archive, entry, content)
-        written.append(folder / name)
-    return written
+    with _in_order(workers) as in_order:
+        for name, files_of, pictures, count, extras in archives:
+            made = in_order(partial(files_of, seed, count), range(pictures))
+            with written_whole(folder / name) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+                for files in chain(progress(made, name, pictures), [extras]):
+                    for entry, content in files:
+                        _add(archive, entry, content)
+    return [folder / name for name in (MODEL_NAME, TRAINING_NAME, TEST_NAME)]
 
 
 def training_files(seed: int, count: int, number: int) -> list[tuple[str, bytes]]:
@@ -127,13 +129,14 @@ def _person(seed, stream, number):
     return draw_person(_head(), np.random.default_rng([seed, stream, number]))
 
 
-def _in_order(function, numbers, workers):
-    """The function's results in order, computed by this process or by several."""
-    if workers <= 1 or len(numbers) < 2 * workers:
-        yield from map(function, numbers)
+@contextmanager
+def _in_order(workers):
+    """A `map` that keeps the order, in this process or over several."""
+    if workers <= 1:
+        yield map
         return
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap(function, numbers, chunksize=VIEWS_PER_PERSON)
+        yield partial(pool.imap, chunksize=VIEWS_PER_PERSON)
 
 
 def _training_pair(stem, picture, view):

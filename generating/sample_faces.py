@@ -1,4 +1,4 @@
-"""Pictures of invented people: a person is drawn from a random generator, and so is each view of them.
+"""Pictures of invented people: each view of a person is drawn from a random generator and rendered.
 
 The face is the sample face model under a known fit; hair, ears, clothes, light and background are there so that a
 network has something to ignore.
@@ -12,8 +12,9 @@ import numpy as np
 
 from generating import sample_scene as scene
 from generating.sample_anatomy import ramp
-from generating.sample_model import IDENTITY_NAMES, ORIGIN, UNITS_PER_MM, SampleHead
-from generating.sample_skin import Skin, paint
+from generating.sample_model import ORIGIN, UNITS_PER_MM, SampleHead
+from generating.sample_people import Person, draw_expression
+from generating.sample_skin import paint
 from geometry.crop import transform_points
 from geometry.face_model import face_vertices
 from geometry.mesh import vertex_normals
@@ -26,61 +27,6 @@ SUPERSAMPLING = 2.0
 _RENDERED_SIDE = 620
 _TILE = 768
 
-_TONES = np.array(
-    [
-        (0.91, 0.76, 0.68),
-        (0.86, 0.69, 0.59),
-        (0.80, 0.62, 0.51),
-        (0.72, 0.53, 0.41),
-        (0.58, 0.41, 0.31),
-        (0.42, 0.29, 0.22),
-        (0.31, 0.21, 0.165),
-    ]
-)
-_HAIR_COLOURS = np.array(
-    [
-        (0.055, 0.045, 0.04),
-        (0.11, 0.075, 0.055),
-        (0.20, 0.13, 0.085),
-        (0.34, 0.22, 0.13),
-        (0.62, 0.48, 0.30),
-        (0.42, 0.19, 0.10),
-        (0.55, 0.53, 0.51),
-    ]
-)
-_IRISES = np.array([(0.20, 0.12, 0.07), (0.33, 0.22, 0.12), (0.36, 0.34, 0.20), (0.32, 0.44, 0.52), (0.40, 0.46, 0.42)])
-
-
-_MASCULINE = {
-    "face width": 0.3,
-    "jaw width": 0.5,
-    "jaw angle": 0.5,
-    "chin width": 0.5,
-    "chin forward": 0.2,
-    "nose width": 0.3,
-    "nose projection": 0.3,
-    "nose tip": -0.4,
-    "eye size": -0.6,
-    "brow height": -0.5,
-    "brow ridge": 0.8,
-    "forehead slope": 0.4,
-    "cheek fullness": -0.2,
-    "upper lip": -0.6,
-    "lower lip": -0.5,
-}
-"""Mean coefficients of men, in standard deviations; women have the opposite."""
-
-
-@dataclass(frozen=True)
-class Person:
-    """One invented person: shape, paint and what they wear."""
-
-    identity: np.ndarray  # (S,) coefficients
-    skin: Skin
-    noise: np.ndarray  # (V,) standard normal, fixed to the skin
-    roots: np.ndarray  # (V,) 0 to 1, how much hair grows on the face's own rim
-    parts: list  # Parts on head and body, at rest
-
 
 @dataclass(frozen=True)
 class View:
@@ -91,123 +37,6 @@ class View:
     pose: np.ndarray  # (7,) float32, `Pose_Para`
     gaze: tuple[float, float]
     seed: int  # of light, background and camera
-
-
-def draw_person(head: SampleHead, generator: np.random.Generator) -> Person:
-    """An invented person."""
-    deviation = head.model.shape_deviation
-    masculine = generator.random() < 0.5
-    typical = np.array([_MASCULINE.get(name, 0.0) for name in IDENTITY_NAMES]) * (1 if masculine else -1)
-    identity = np.clip(0.9 * generator.standard_normal(len(deviation)) + typical, -2.2, 2.2) * deviation
-    place = np.clip(generator.beta(1.1, 1.4) * (len(_TONES) - 1) + generator.normal(0, 0.3), 0, len(_TONES) - 1.001)
-    lower = int(place)
-    tone = _TONES[lower] + (place - lower) * (_TONES[lower + 1] - _TONES[lower])
-    tone = np.clip(tone * generator.normal(1, 0.02, 3), 0, 0.95)
-    pale = 1 - place / (len(_TONES) - 1)
-    likely = np.array([3.0, 3, 2 * pale + 0.4, 2 * pale, 1.8 * pale**2, 0.8 * pale**2, 0.9])
-    hair_index = generator.choice(len(_HAIR_COLOURS), p=likely / likely.sum())
-    hair_colour = np.clip(_HAIR_COLOURS[hair_index] * generator.uniform(0.8, 1.25), 0, 1)
-    iris = _IRISES[generator.choice(5, p=[0.6, 0.3, 0.1, 0, 0] if pale < 0.55 else [0.2, 0.25, 0.15, 0.25, 0.15])]
-    lipstick = not masculine and generator.random() < 0.45
-    lips = tone * generator.uniform((0.84, 0.56, 0.58), (0.94, 0.68, 0.70))
-    if lipstick:
-        lips = generator.uniform((0.50, 0.12, 0.16), (0.74, 0.32, 0.38)) * (0.55 + 0.45 * tone.mean() / 0.6)
-    beard_kind = generator.choice(5, p=[0.4, 0.25, 0.15, 0.12, 0.08]) if masculine else 0
-    beard = (0.0, generator.uniform(0.12, 0.35), generator.uniform(0.55, 0.9), 0.8, 0.8)[beard_kind]
-    extent = ((0, 0, 0), (0.9, 1, 1), (1, 1, 1), (0.15, 1, 1), (0, 0.1, 1))[beard_kind]
-    brow_colour = np.clip(hair_colour * 0.75, 0.04, 0.45) if hair_index != 6 else np.array((0.34, 0.31, 0.29))
-    long = generator.random() < (0.08 if masculine else 0.72)
-    skin = Skin(
-        tone=tuple(tone),
-        flush=generator.uniform(0.15, 0.85),
-        lips=tuple(np.clip(lips, 0.05, 0.9)),
-        brows=tuple(brow_colour),
-        scalp=tuple(hair_colour * 0.8 + tone * 0.1),
-        brow_strength=generator.uniform(0.55, 0.92),
-        brow_thickness=generator.uniform(3.0, 4.6) if masculine else generator.uniform(2.2, 3.4),
-        iris=tuple(np.clip(iris * generator.uniform(0.8, 1.2), 0, 1)),
-        beard=beard,
-        beard_extent=tuple(extent),
-        lashes=generator.uniform(0.3, 0.6) if masculine else generator.uniform(0.6, 0.95),
-        shadow=0.0 if masculine else generator.uniform(0, 0.7),
-        freckles=generator.choice([0.0, 0.35]) * (pale > 0.6),
-    )
-    curl = generator.choice([0.0, 0.25, 0.8], p=[0.55, 0.3, 0.15])
-    hair = scene.Hair(
-        colour=tuple(hair_colour),
-        thickness=generator.uniform(2, 13) if masculine else generator.uniform(7, 16),
-        length=generator.uniform(60, 170) if long else 0.0,
-        hairline=generator.uniform(-0.03, 0.22 if masculine else 0.08),
-        fringe=generator.choice([0.0, generator.uniform(0.08, 0.34)], p=[0.65, 0.35]),
-        parting=generator.normal(0, 0.05),
-        curl=curl,
-        behind_ears=bool(generator.random() < 0.4),
-        seed=int(generator.integers(1 << 31)),
-    )
-    flushed = tone * (1.0, 0.96, 0.95)
-    cloth = np.clip(
-        cv2.cvtColor(
-            generator.uniform((0, 0.05, 0.08), (360, 0.75, 0.9)).astype(np.float32)[None, None], cv2.COLOR_HSV2RGB
-        )[0, 0],
-        0,
-        1,
-    )
-    parts = [
-        scene.hair_part(hair),
-        scene.skull_part(flushed * 0.9),
-        scene.neck_part(tone),
-        scene.ear_part(1, flushed),
-        scene.ear_part(-1, flushed),
-        *scene.body_parts(
-            cloth, generator.choice([0.0, 8.0, 16.0]), generator.choice([0.0, generator.uniform(15, 60)]), tone
-        ),
-    ]
-    if generator.random() < 0.14:
-        dark = generator.random() < 0.7
-        frame = generator.uniform(0.03, 0.15, 3) if dark else generator.uniform((0.4, 0.25, 0.15), (0.7, 0.6, 0.5))
-        parts.append(
-            scene.glasses_part(
-                frame,
-                generator.uniform(22, 26),
-                generator.uniform(16, 21),
-                generator.uniform(2, 4),
-                generator.uniform(0.8, 1.7),
-            )
-        )
-    return Person(
-        identity=identity,
-        skin=skin,
-        noise=generator.standard_normal(len(head.rest)),
-        roots=scene.hair_roots(hair, head.rest),
-        parts=parts,
-    )
-
-
-def draw_expression(head: SampleHead, generator: np.random.Generator) -> np.ndarray:
-    """Coefficients (E,) of an expression: most are mild, some are of one strong kind."""
-    deviation = head.model.expression_deviation
-    coefficients = 0.5 * generator.standard_normal(len(deviation)) * deviation
-    jaw, parted, smile, _, pucker, _, closed = range(7)
-    kind = generator.choice(
-        ["neutral", "smile", "laugh", "talk", "blink", "other"], p=[0.3, 0.24, 0.1, 0.16, 0.07, 0.13]
-    )
-    if kind in ("smile", "laugh"):
-        coefficients[smile] = generator.uniform(0.4, 1.1)
-    if kind == "laugh":
-        coefficients[parted] = generator.uniform(0.4, 0.9)
-        coefficients[jaw] = generator.uniform(0.0, 0.35)
-    if kind == "talk":
-        coefficients[jaw] = generator.uniform(0.1, 0.7)
-        coefficients[parted] = generator.uniform(0.0, 0.5)
-    if kind == "blink":
-        coefficients[closed] = generator.uniform(0.6, 1.0)
-    if kind == "other":
-        coefficients += generator.standard_normal(len(deviation)) * deviation
-    if kind != "blink":
-        coefficients[closed] = generator.uniform(-0.12, 0.18)
-    coefficients[[jaw, parted]] = np.maximum(coefficients[[jaw, parted]], 0)
-    coefficients[pucker] = np.maximum(coefficients[pucker], 0) * (coefficients[smile] < 0.4)
-    return np.clip(coefficients, -1.1, 1.1)
 
 
 def draw_view(head: SampleHead, person: Person, yaw: float, generator: np.random.Generator) -> View:
@@ -289,11 +118,11 @@ def _assemble(head, person, view):
     )
     upper_lip, lower_lip = model.landmark_vertices[[62, 66]]
     mouth_shift = (calm - head.rest)[[upper_lip, lower_lip]].mean(axis=0)
+    jaw = posed[lower_lip] - calm[lower_lip]
     rim_depth = float(head.rest[head.inside_mouth > 0.8, 2].max())
-    drop = max(float(calm[lower_lip, 1] - posed[lower_lip, 1]), 0.0)
     scale, shift = _fit_axes(head.rest, calm)
     parts = [face]
-    parts += [replace(part, vertices=part.vertices + mouth_shift) for part in scene.mouth_parts(rim_depth, drop)]
+    parts += [replace(part, vertices=part.vertices + mouth_shift) for part in scene.mouth_parts(rim_depth, jaw)]
     parts += [replace(part, vertices=part.vertices * scale + shift) for part in person.parts]
 
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])

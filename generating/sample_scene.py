@@ -105,10 +105,10 @@ def hair_part(hair: Hair) -> Part:
         np.sin(azimuth * generator.integers(1, 9) + elevation * generator.uniform(-6, 6) + generator.uniform(0, 7))
         for _ in range(6)
     )
-    curls = generator.standard_normal(len(azimuth))
+    curls = generator.standard_normal(len(azimuth)) * ramp(polar, 0.05, 0.3)
     fine = generator.standard_normal(len(azimuth))
     ragged = 0.02 * waves + (0.03 * hair.curl + 0.025) * fine
-    cover = ramp(elevation - line + ragged, -0.04, 0.12)
+    cover = ramp(elevation - line + ragged, -0.07, 0.06)
     full = 0.35 * hair.thickness * ramp(elevation, 0.2, 1.2) + 3.0 * ramp(hair.thickness, 0, 3)
     thickness = hair.thickness + full + min(hair.thickness, 8) * (0.07 * waves + 0.35 * hair.curl * curls)
     thickness = np.maximum(thickness, 2.5)
@@ -169,14 +169,8 @@ def ear_part(side: int, tone) -> Part:
     rim = np.exp(-np.square((radius - 0.87) / 0.10)) * ramp(back + 0.8 * up, -0.9, 0.0) * ramp(up, -0.85, -0.3)
     fold = np.exp(-np.square((radius - 0.56) / 0.12)) * ramp(back, -0.3, 0.4) * ramp(up, -0.8, -0.2)
     hollow = np.exp(-np.square(np.hypot((back_mm + 4) / 7.5, (up_mm + 3) / 11)))
-    out = (
-        5.0
-        + 0.42 * (back_mm + 8)
-        + 3.2 * rim
-        + 2.2 * fold
-        - 6.5 * hollow
-        - 7.0 * ramp(radius, 0.94, 1.0) * ramp(back, 0.5, -0.3)
-    )
+    tucked = ramp(radius, 0.94, 1.0) * ramp(back, 0.5, -0.3)
+    out = 8.0 + 0.42 * (back_mm + 8) + 3.2 * rim + 2.2 * fold - 5.0 * hollow - 7.0 * tucked
     lean = np.radians(14)
     depth = -(back_mm * np.cos(lean) + up_mm * np.sin(lean) * 0.9)
     height = up_mm * np.cos(lean) - back_mm * np.sin(lean) * 0.4
@@ -211,12 +205,13 @@ def neck_part(tone) -> Part:
     """The back of the neck; its front belongs to the face."""
     sides = SECTIONS[SECTIONS[:, 0] <= 18.0]
     deep = np.interp(sides[:, 4], [-170, -110, -79, -36, 20], [56, 52, 54, 72, 84])
-    azimuth, height = np.meshgrid(np.linspace(np.pi / 2 - 0.1, 3 * np.pi / 2 + 0.1, 24), sides[::-1, 4])
-    wide, centre, deep = (values[::-1, None] for values in (sides[:, 3], sides[:, 5] - 6, deep))
+    azimuth, height = np.meshgrid(np.linspace(np.pi / 2 - 0.5, 3 * np.pi / 2 + 0.5, 28), sides[::-1, 4])
+    wide, centre, deep = (values[::-1, None] for values in (0.985 * sides[:, 3], sides[:, 5] - 6, deep))
+    wide = wide * (1 - 0.14 * ramp(np.abs(azimuth - np.pi), np.pi / 2, np.pi / 2 + 0.5))
     vertices = np.stack([wide * np.sin(azimuth), height, centre + deep * np.cos(azimuth)], axis=-1).reshape(-1, 3)
     return Part(
         vertices=vertices,
-        triangles=grid_triangles(len(sides), 24, closed=False),
+        triangles=grid_triangles(len(sides), 28, closed=False),
         colours=np.tile(np.asarray(tone, dtype=float), (len(vertices), 1)),
         gloss=0.08,
         detail=DETAILS.index("skin"),
@@ -227,15 +222,15 @@ def neck_part(tone) -> Part:
 _SHOULDERS = np.array(
     [
         (-520, 200, 104, -102),
-        (-330, 206, 100, -102),
-        (-275, 200, 94, -102),
-        (-240, 182, 86, -101),
-        (-218, 154, 80, -100),
-        (-202, 122, 74, -99),
-        (-190, 92, 68, -99),
-        (-180, 68, 62, -100),
-        (-172, 59, 62, -101),
-        (-168, 55, 59, -102),
+        (-320, 206, 100, -102),
+        (-265, 200, 94, -102),
+        (-230, 182, 86, -101),
+        (-208, 154, 80, -100),
+        (-192, 122, 74, -99),
+        (-180, 92, 68, -99),
+        (-170, 68, 62, -100),
+        (-162, 59, 62, -101),
+        (-158, 55, 59, -102),
     ],
     dtype=float,
 )
@@ -253,17 +248,17 @@ def body_parts(cloth, collar: float, neckline: float, tone) -> list[Part]:
 
 def _garment(colour, detail, collar, neckline):
     profile = PchipInterpolator(_SHOULDERS[:, 0], _SHOULDERS[:, 1:])
-    heights = np.concatenate([[-168 + collar], np.linspace(-172, -260, 14), [-290, -340, -520]])
-    rows = np.column_stack([heights, profile(np.minimum(heights, -168))])
+    heights = np.concatenate([[-158 + collar], np.linspace(-162, -250, 14), [-280, -330, -520]])
+    rows = np.column_stack([heights, profile(np.minimum(heights, -158))])
     columns = 56
     vertices, azimuth = _tube(rows, columns)
     y = vertices[:, 1]
-    edge = -174 - neckline * (1.1 - np.square(azimuth / 1.1)) if neckline else np.full(len(y), 100.0)
+    edge = -164 - neckline * (1.1 - np.square(azimuth / 1.1)) if neckline else np.full(len(y), 100.0)
     thickness = 3.0 * (detail == "cloth") * np.clip((edge - y) / 4, -6, 1)
     vertices *= 1 + (thickness / np.hypot(vertices[:, 0], vertices[:, 2] - rows[0, 3]))[:, None] * (1, 0, 0)
     vertices[:, 2] += thickness * np.cos(azimuth)
     front = ramp(np.abs(azimuth), 1.3, 0.0)
-    vertices[:, 1] = y - 26 * front * ramp(y, -176, -200) * ramp(y, -420, -240)
+    vertices[:, 1] = y - 26 * front * ramp(y, -166, -190) * ramp(y, -410, -230)
     return Part(
         vertices=vertices,
         triangles=grid_triangles(len(rows), columns, closed=True),
@@ -275,16 +270,20 @@ def _garment(colour, detail, collar, neckline):
     )
 
 
-def mouth_parts(depth: float, drop: float) -> list[Part]:
-    """Teeth, tongue and the dark behind them. depth : z of the lips' inner rim; drop : mm that the jaw has opened."""
+def mouth_parts(depth: float, jaw: np.ndarray) -> list[Part]:
+    """Teeth, tongue and the dark behind them. depth : z of the lips' inner rim; jaw : (3,) mm that the lower lip has moved."""
     plain = DETAILS.index("plain")
-    bag = _sheet(25, (13, -24 - drop), depth - 15, 60.0, (0.16, 0.05, 0.05), 4)
-    upper = _sheet(20, (11, -2.6), depth - 1.5, 30.0, (0.93, 0.91, 0.86), 20)
-    lower = _sheet(17, (-4.2 - drop, -12.0 - drop), depth - 3.5, 26.0, (0.76, 0.72, 0.65), 16)
-    tongue = _sheet(14, (-7.5 - 0.8 * drop, -16.0 - drop), depth - 8.0, 24.0, (0.62, 0.30, 0.30), 8)
+    drop = max(-jaw[1], 0.0)
+    back = depth + min(jaw[2], 0.0)
+    sheets = (
+        (_sheet(25, (13, -24 - drop), depth - 15 - 0.3 * drop, 60.0, (0.16, 0.05, 0.05), 4), 0.0),
+        (_sheet(20, (11, -2.6), depth - 1.5, 30.0, (0.93, 0.91, 0.86), 20), 0.25),
+        (_sheet(17, (-4.2 - drop, -12.0 - drop), back - 4.5, 26.0, (0.78, 0.75, 0.69), 16), 0.2),
+        (_sheet(14, (-7.5 - 0.8 * drop, -16.0 - drop), back - 9.0, 24.0, (0.62, 0.30, 0.30), 8), 0.2),
+    )
     return [
         Part(vertices, triangles, colours, gloss, plain, np.zeros((len(vertices), 2)))
-        for (vertices, triangles, colours), gloss in ((bag, 0.0), (upper, 0.25), (lower, 0.2), (tongue, 0.2))
+        for (vertices, triangles, colours), gloss in sheets
     ]
 
 
