@@ -8,7 +8,18 @@ from pathlib import Path
 
 from common.errors import UserError, run_script
 from common.progress import server_address
-from configure.config import FACE_MODEL_PATH, HEADS, IMAGE_SIZES, LOSSES, NETWORKS, PRECISIONS, Run, Training
+from configure.config import (
+    FACE_MODEL_PATH,
+    HEADS,
+    IMAGE_SIZES,
+    LOSSES,
+    NETWORKS,
+    PRECISIONS,
+    SERVER_HOST,
+    SERVER_PORT,
+    Run,
+    Training,
+)
 from configure.recipes import RECIPES
 
 EXAMPLE = """example:
@@ -97,7 +108,7 @@ def output_folder(training: Training) -> Path:
 def main(argv=None) -> None:
     arguments = parse(argv)
     training = training_settings(arguments)
-    server = server_address(arguments.serverlog)
+    server = server_address(arguments.serverlog, f"http://{SERVER_HOST}:{SERVER_PORT}")
     if arguments.start_epoch and not arguments.model:
         raise UserError("--start_epoch counts the epochs of --model; give that too (a stopped run goes on by itself)")
 

@@ -6,21 +6,20 @@ import urllib.request
 from http.client import HTTPException
 
 from common.errors import UserError
-from configure.config import SERVER_HOST, SERVER_PORT
 
 TIMEOUT = 1.0
 """Seconds that a post may take."""
 
 
-def server_address(choice: str) -> str | None:
-    """What `--serverlog` means: 0 is off, 1 the project's own server at its default address, else an http address."""
+def server_address(choice: str, own_server: str) -> str | None:
+    """What `--serverlog` means: 0 is off, 1 the project's own server, else an http address."""
     if choice == "0":
         return None
     if choice == "1":
-        return f"http://{SERVER_HOST}:{SERVER_PORT}"
+        return own_server
     if choice.startswith(("http://", "https://")):
         return choice.rstrip("/")
-    raise UserError(f"--serverlog {choice}: not 0, 1 or an address; give one such as http://localhost:{SERVER_PORT}")
+    raise UserError(f"--serverlog {choice}: not 0, 1 or an address; give one such as {own_server}")
 
 
 class Poster:

@@ -23,7 +23,7 @@ def restore_checkpoint(path, network: keras.Model) -> dict:
     """Set the weights of a compiled network and its optimizer from a file; returns the state saved with them."""
     path = Path(path)
     try:
-        with np.load(path) as arrays:
+        with open(path, "rb") as file, np.load(file) as arrays:
             for key, variable in _variables(network).items():
                 variable.assign(arrays[key])
             return json.loads(str(arrays["state"]))

@@ -13,7 +13,7 @@ def build_lprnet(image_size: int, head: str = "linear", synchronised: bool = Fal
     """Kernel 3 throughout, 4.5 million parameters, meant for crops of 128 x 128. Arguments as `build_prnet`'s."""
 
     def normalise(x, name):
-        x = layers.BatchNormalization(momentum=0.97, epsilon=1e-3, synchronized=synchronised, name=f"{name}_norm")(x)
+        x = layers.BatchNormalization(momentum=0.95, epsilon=1e-3, synchronized=synchronised, name=f"{name}_norm")(x)
         return layers.ReLU(name=f"{name}_relu")(x)
 
     def separable_block(x, channels, stride, name):

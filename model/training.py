@@ -72,7 +72,7 @@ def train(
     record = _record(training, run, dataset, face_model, start_from, start_epoch)
     going_on = _claim(folder, record, overwrite)
     for part, values in record.items():
-        print(f"{part}: {', '.join(f'{name} {value}' for name, value in values.items())}")
+        print(f"{part}: {', '.join(f'{_words(name)} {value}' for name, value in values.items())}")
 
     with data_parallel(run.devices) as scope:
         network = _compiled(training, run, layout, steps_per_epoch, scope)
@@ -174,8 +174,11 @@ def _begin_with(network: keras.Model, path, layout: UVLayout) -> None:
 
 def _record(training: Training, run: Run, dataset: Dataset, face_model: FaceModel, start_from, start_epoch) -> dict:
     """The whole configuration of a run, as it is written beside its results."""
+    settings = dataclasses.asdict(training)
+    augmentation = settings.pop("augmentation")
     return {
-        "training": dataclasses.asdict(training),
+        "training": settings,
+        "augmentation": augmentation,
         "data": {
             "path": str(dataset.path),
             "identity": dataset.identity,
@@ -226,9 +229,16 @@ def _claim(folder: Path, record: dict, overwrite: bool) -> bool:
 
 def _decisive(record: dict) -> dict:
     """What makes a run another run: everything but how long, from which path, on what and with how many workers."""
-    settings = {key.replace("_", " "): value for key, value in record["training"].items()}
-    data = {f"data {key}" if key == "identity" else key: value for key, value in record["data"].items()}
-    return {key: value for key, value in (settings | data).items() if key not in ("epochs", "steps", "path")}
+    values = {
+        f"data {name}" if part == "data" else _words(name): value
+        for part in ("training", "augmentation", "data")
+        for name, value in record[part].items()
+    }
+    return {name: value for name, value in values.items() if name not in ("epochs", "steps", "data path")}
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _compiled(training: Training, run: Run, layout: UVLayout, steps_per_epoch: int, scope) -> keras.Model:

@@ -1,0 +1,91 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from common.errors import UserError
+from geometry.uv_layout import UVLayout, sample_landmarks, weight_mask
+from model.losses import MapLoss, map_loss, weighted_root_mean_squared_error
+from model.metrics import LandmarkNME
+
+TRUTH = np.zeros((2, 2, 2, 3), dtype=np.float32)
+PREDICTION = np.zeros((2, 2, 2, 3), dtype=np.float32)
+PREDICTION[0, 0, 0] = (1, 2, 2)  # |P - T|^2 = 9 at weight 16
+PREDICTION[1, 1, 1] = (0, 3, 4)  # |P - T|^2 = 25 at weight 4
+WEIGHTS = np.array([[16, 3], [0, 4]], dtype=np.float32)  # sum 23
+
+
+@pytest.fixture
+def layout() -> UVLayout:
+    random = np.random.default_rng(3)
+    return UVLayout(
+        landmark_uv=random.uniform(0.05, 0.95, (68, 2)).astype(np.float32),
+        region_weights=np.full((256, 256), 3, dtype=np.float32),
+        canonical_map=np.zeros((256, 256, 3), dtype=np.float32),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mse", (9 / 12 + 25 / 12) / 2),
+        ("wtmse", (16 * 9 / 23 + 4 * 25 / 23) / 2),
+        ("wtrmse", (np.sqrt(16 * 9 / 23) + np.sqrt(4 * 25 / 23)) / 2),
+    ],
+)
+def test_losses_by_hand(name, expected):
+    loss = MapLoss(name, WEIGHTS)
+    assert float(loss(TRUTH, PREDICTION)) == pytest.approx(expected, rel=1e-6)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert float(again(TRUTH, PREDICTION)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_texels_without_weight_do_not_count():
+    prediction = TRUTH.copy()
+    prediction[:, 1, 0] = 100
+    assert float(MapLoss("wtmse", WEIGHTS)(TRUTH, prediction)) == 0
+    assert float(MapLoss("mse")(TRUTH, prediction)) > 0
+
+
+def test_the_root_has_a_gradient_at_a_perfect_map():
+    import tensorflow as tf
+
+    prediction = tf.Variable(TRUTH)
+    with tf.GradientTape() as tape:
+        loss = ops.sum(weighted_root_mean_squared_error(TRUTH, prediction, WEIGHTS))
+    assert np.isfinite(tape.gradient(loss, prediction).numpy()).all()
+
+
+def test_the_weights_are_the_layouts(layout):
+    loss = map_loss("wtmse", layout, 128)
+    np.testing.assert_array_equal(loss.weights, weight_mask(layout, 128))
+    assert set(np.unique(loss.weights)) == {3, 16}
+
+
+def test_an_unknown_loss_is_named():
+    with pytest.raises(UserError, match="unknown loss 'l1'"):
+        MapLoss("l1")
+
+
+def test_nme_agrees_with_numpy(layout):
+    random = np.random.default_rng(0)
+    truth, prediction = random.uniform(0, 1, (2, 5, 64, 64, 3)).astype(np.float32)
+    metric = LandmarkNME(layout, 64)
+    metric.update_state(truth[:3], prediction[:3])
+    metric.update_state(truth[3:], prediction[3:])  # batches of unequal size: the mean is over images
+
+    true_points = sample_landmarks(truth, layout)[..., :2]
+    error = np.linalg.norm(sample_landmarks(prediction, layout)[..., :2] - true_points, axis=-1).mean(axis=-1)
+    side = np.sqrt(np.prod(true_points.max(axis=1) - true_points.min(axis=1), axis=-1))
+    assert float(metric.result()) == pytest.approx(100 * np.mean(error / side), rel=1e-5)
+
+
+def test_nme_of_a_shift(layout):
+    column, row = np.meshgrid(np.arange(64.0), np.arange(64.0))
+    truth = np.stack([column, row, 0 * row], axis=-1)[None].astype(np.float32)
+    prediction = truth + np.float32([3, 4, 1000])  # 5 pixels; z does not count
+    points = layout.landmark_uv * 63
+    side = np.sqrt(np.prod(points.max(axis=0) - points.min(axis=0)))
+    metric = LandmarkNME(layout, 64)
+    metric.update_state(truth, prediction)
+    assert float(metric.result()) == pytest.approx(100 * 5 / side, rel=1e-4)

@@ -1,0 +1,86 @@
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from geometry.uv_layout import UVLayout
+from model.networks import build_network, predict_maps
+from model.saved_network import LAYOUT_ENTRY, load_network, save_network
+
+MEGABYTE = 1e6
+
+# Keras 3.15 converts variables without NumPy 2's copy keyword.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
+
+
+@pytest.fixture(scope="module")
+def layout() -> UVLayout:
+    random = np.random.default_rng(1)
+    return UVLayout(
+        landmark_uv=random.uniform(size=(68, 2)).astype(np.float32),
+        region_weights=random.integers(0, 4, (256, 256)).astype(np.float32),
+        canonical_map=random.uniform(size=(256, 256, 3)).astype(np.float32),
+    )
+
+
+@pytest.fixture(scope="module")
+def network():
+    network = build_network("lprnet", 128)
+    random = np.random.default_rng(2)
+    network.set_weights([random.uniform(0.01, 0.2, weight.shape) for weight in network.get_weights()])
+    return network
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).uniform(size=(2, 128, 128, 3)).astype(np.float32)
+
+
+def test_a_network_comes_back_with_its_layout(network, layout, images, tmp_path):
+    path = tmp_path / "folder" / "network.keras"
+    save_network(network, layout, path)
+    again, again_layout = load_network(path)
+    np.testing.assert_array_equal(predict_maps(again, images), predict_maps(network, images))
+    for name in ("landmark_uv", "region_weights", "canonical_map"):
+        np.testing.assert_array_equal(getattr(again_layout, name), getattr(layout, name))
+    assert again_layout.identity == layout.identity
+    assert [file.name for file in path.parent.iterdir()] == ["network.keras"]
+
+
+def test_plain_keras_opens_the_file(network, layout, images, tmp_path):
+    save_network(network, layout, tmp_path / "network.keras")
+    again = keras.saving.load_model(tmp_path / "network.keras")
+    np.testing.assert_array_equal(again.predict_on_batch(images), network.predict_on_batch(images))
+
+
+def test_half_precision_fits_ten_megabytes_and_opens_as_float32(network, layout, images, tmp_path):
+    path = tmp_path / "network.keras"
+    save_network(network, layout, path, half=True)
+    assert path.stat().st_size < 10 * MEGABYTE
+    again, _ = load_network(path)
+    assert {weight.dtype for weight in again.get_weights()} == {np.dtype(np.float32)}
+    for stored, weight in zip(again.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(stored, weight.astype(np.float16).astype(np.float32))
+    assert [file.name for file in tmp_path.iterdir()] == ["network.keras"]
+
+
+def test_a_file_that_is_no_network_is_refused_by_name(network, layout, tmp_path):
+    whole = tmp_path / "whole.keras"
+    save_network(network, layout, whole)
+    (tmp_path / "short.keras").write_bytes(whole.read_bytes()[:-1000])
+    (tmp_path / "text.keras").write_text("no network")
+    network.save(tmp_path / "plain.keras")
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(tmp_path / "hollow.keras", "w") as hollow:
+        hollow.writestr(LAYOUT_ENTRY, source.read(LAYOUT_ENTRY))
+    for name, complaint in {
+        "absent.keras": "no such model file",
+        "short.keras": "damaged",
+        "text.keras": "damaged",
+        "plain.keras": "no UV layout",
+        "hollow.keras": "cannot open",
+    }.items():
+        with pytest.raises(UserError, match=f"{name}: .*{complaint}") as caught:
+            load_network(tmp_path / name)
+        assert "\n" not in str(caught.value)

@@ -1,0 +1,413 @@
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from tiny_data import write_tiny_data
+
+import train_model
+from common.errors import UserError
+from configure.config import CROP_MARGIN, Run, Training
+from configure.recipes import RECIPES
+from generating.dataset import open_dataset
+from generating.sequence import FaceSequence
+from model import networks
+from model.monitoring import TimedSequence
+from model.saved_network import load_network
+from model.training import train
+
+# Keras 3.15 converts variables without NumPy 2's copy keyword.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ("best.keras", "last.keras", "checkpoint.npz", "config.json", "training.csv", "training.png", "samples.png")
+
+MICRO = """
+import keras
+from model import networks
+
+def build_micro(image_size, head, synchronised):
+    inputs = keras.Input((image_size, image_size, 3))
+    x = keras.layers.Conv2D(4, 3, 8, use_bias=False, kernel_regularizer=keras.regularizers.L2(1e-4))(inputs)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization(synchronized=synchronised)(x))
+    x = keras.layers.Conv2DTranspose(3, 8, 8)(x)
+    outputs = keras.layers.Activation(head, dtype="float32")(x)
+    return keras.Model(inputs, outputs, name="lprnet")
+
+networks.BUILDERS["lprnet"] = build_micro
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny(sample_model, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    write_tiny_data(folder, sample_model)
+    write_tiny_data(folder, sample_model, count=3, validation=0, file="val.hdf5")
+    return folder
+
+
+@pytest.fixture
+def micro(monkeypatch):
+    """A network that trains in no time takes the light network's place."""
+    monkeypatch.setattr(networks, "BUILDERS", dict(networks.BUILDERS))
+    exec(MICRO, {})
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, tmp_path_factory) -> Path:
+    """The folder of a run of one epoch; copy it to change it."""
+    output = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "BUILDERS", dict(networks.BUILDERS))
+        exec(MICRO, {})
+        train_model.main(command(tiny, output, "--epochs", 1))
+    return output
+
+
+def command(data: Path, output: Path, *flags) -> list[str]:
+    base = ["--recipe", "lprnet", "--batchsize", 2, "--epochs", 3, "--workers", 2]
+    places = ["--hdf5dir", data, "--facemodel", data / "face_model.hdf5", "--outputdir", output]
+    return [str(value) for value in (*base, *places, *flags)]
+
+
+def rows_of(output: Path) -> list[dict]:
+    with open(output / "training.csv", newline="") as file:
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def weights_of(output: Path) -> list[np.ndarray]:
+    return load_network(output / "last.keras")[0].get_weights()
+
+
+def test_the_light_network_trains_from_the_command_line(tiny, tmp_path, capsys):
+    output = tmp_path / "run"
+    train_model.main(command(tiny, output, "--epochs", 2, "--batchsize", 4, "--report-test"))
+    assert {path.name for path in output.iterdir()} == {*RESULTS, "tensorboard"}
+    rows = rows_of(output)
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert rows[1]["wtmse"] < rows[0]["wtmse"]
+    assert rows[0]["loss"] == pytest.approx(rows[0]["wtmse"])  # no weight decay in the light network
+    assert all(row["images_per_second"] > 0 and 0 <= row["waiting"] <= 1 for row in rows)
+    assert all(np.isfinite(list(row.values())).all() for row in rows)
+    printed = capsys.readouterr().out
+    assert "network lprnet" in printed
+    assert f"epoch 2/2: loss {rows[1]['loss']:.4g}, NME {rows[1]['nme']:.2f} %" in printed
+    network, layout = load_network(output / "best.keras")
+    assert network.dtype_policy.name == "float32"
+    assert layout.canonical_map.shape == (256, 256, 3)
+
+
+def test_the_log_says_what_the_saved_models_do(micro, tiny, tmp_path):
+    output = tmp_path / "run"
+    train_model.main(command(tiny, output, "--report-test", tiny / "val.hdf5", "--learningrate", 0.05))
+    rows = rows_of(output)
+    best = min(rows, key=lambda row: row["val_nme"])
+    with open_dataset(tiny / "val.hdf5") as test:
+        for name, row in (("best", best), ("last", rows[-1])):
+            assert row["test_nme"] == pytest.approx(_measure(output / f"{name}.keras", tiny, test), rel=1e-4)
+
+
+def _measure(path, tiny, data) -> float:
+    from generating.face_model_file import load_face_model
+    from geometry.position_map import map_basis
+    from geometry.uv_layout import sample_landmarks
+
+    network, layout = load_network(path)
+    basis = map_basis(load_face_model(tiny / "face_model.hdf5"), 128)
+    images, targets = FaceSequence(data, np.arange(len(data)), basis=basis, image_size=128, batch_size=len(data))[0]
+    true_points, points = (
+        sample_landmarks(maps, layout)[..., :2] for maps in (targets, network.predict_on_batch(images))
+    )
+    side = np.sqrt(np.prod(true_points.max(axis=1) - true_points.min(axis=1), axis=-1))
+    return float(np.mean(100 * np.linalg.norm(points - true_points, axis=-1).mean(axis=-1) / side))
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(micro, tiny, tmp_path):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    flags = ("--epochs", 4, "--dropevery", 1)
+    script = f"""{MICRO}
+import os, signal
+import train_model
+from generating.sequence import FaceSequence
+emit = FaceSequence.__getitem__
+
+def kill_in_the_third_epoch(sequence, batch):
+    if sequence.shuffle and (sequence.epoch, batch) == (2, 3):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return emit(sequence, batch)
+
+FaceSequence.__getitem__ = kill_in_the_third_epoch
+train_model.main({command(tiny, killed, *flags)!r})
+"""
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    assert [row["epoch"] for row in rows_of(killed)] == [1, 2]
+    assert not list(killed.glob("*.partial*"))
+
+    train_model.main(command(tiny, killed, *flags, "--workers", 1))
+    train_model.main(command(tiny, whole, *flags))
+    assert [row["epoch"] for row in rows_of(killed)] == [1, 2, 3, 4]
+    for weights, expected in zip(weights_of(killed), weights_of(whole), strict=True):
+        np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-6)
+    for row, expected in zip(rows_of(killed), rows_of(whole), strict=True):
+        assert row["val_nme"] == pytest.approx(expected["val_nme"], rel=1e-4)
+        assert row["learning_rate"] == expected["learning_rate"]
+
+
+def test_more_epochs_go_on_and_as_many_do_nothing(micro, tiny, finished, tmp_path, capsys):
+    output = tmp_path / "run"
+    shutil.copytree(finished, output)
+    train_model.main(command(tiny, output, "--epochs", 2, "--workers", 1, "--jit", "off"))
+    assert "going on after epoch 1" in capsys.readouterr().out
+    before = (output / "checkpoint.npz").stat().st_mtime_ns
+    train_model.main(command(tiny, output, "--epochs", 2))
+    assert "already trained for 2 epochs" in capsys.readouterr().out
+    assert (output / "checkpoint.npz").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "difference"),
+    [
+        (("--lossfunct", "mse"), "loss wtmse (now mse)"),
+        (("--head", "sigmoid"), "head linear (now sigmoid)"),
+        (("--imagesize", 256), "image size 128 (now 256)"),
+        (("--learningrate", 0.5, "--seed", 3), "learning rate 0.001 (now 0.5), seed 0 (now 3)"),
+        (("--recipe", "binaryvr", "--network", "lprnet"), "crop margin 1.5 (now 1.6)"),
+    ],
+)
+def test_a_folder_with_another_run_is_refused(micro, tiny, finished, flags, difference):
+    with pytest.raises(UserError) as caught:
+        train_model.main(command(tiny, finished, "--epochs", 1, *flags))
+    assert difference in str(caught.value)
+    assert "--overwrite" in str(caught.value)
+
+
+def test_overwrite_begins_again(micro, tiny, finished, tmp_path):
+    output = tmp_path / "run"
+    shutil.copytree(finished, output)
+    train_model.main(command(tiny, output, "--epochs", 1, "--seed", 1, "--overwrite"))
+    assert [row["epoch"] for row in rows_of(output)] == [1]
+    assert json.loads((output / "config.json").read_text())["training"]["seed"] == 1
+
+
+def test_a_damaged_checkpoint_is_refused(micro, tiny, finished, tmp_path):
+    output = tmp_path / "run"
+    shutil.copytree(finished, output)
+    checkpoint = output / "checkpoint.npz"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-50])
+    with pytest.raises(UserError, match="checkpoint.npz: damaged"):
+        train_model.main(command(tiny, output))
+
+
+def test_a_model_can_be_trained_further(micro, tiny, finished, tmp_path):
+    output, model = tmp_path / "run", finished / "last.keras"
+    train_model.main(command(tiny, output, "--model", model, "--start_epoch", 1, "--epochs", 2, "--dropevery", 1))
+    (row,) = rows_of(output)
+    assert row["epoch"] == 2
+    assert row["learning_rate"] == pytest.approx(0.0005)
+    assert row["wtmse"] < rows_of(finished)[0]["wtmse"]
+    with pytest.raises(UserError, match="a lprnet 128 linear network, not lprnet 128 sigmoid"):
+        train_model.main(command(tiny, tmp_path / "other", "--model", model, "--head", "sigmoid"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (("--dropevery", 1, "--dropfactor", 0.1), [1e-3, 1e-4, 1e-5]),
+        (("--dropevery", 8, "--dropunit", "steps"), [1e-3, 1e-3, 5e-4]),
+    ],
+)
+def test_the_learning_rate_drops_by_epochs_or_steps(micro, tiny, tmp_path, flags, expected):
+    train_model.main(command(tiny, tmp_path, *flags))  # 8 training samples, 4 steps an epoch
+    assert [row["learning_rate"] for row in rows_of(tmp_path)] == pytest.approx(expected)
+
+
+def test_a_budget_of_steps_is_rounded_up_to_epochs(micro, tiny, tmp_path):
+    flags = command(tiny, tmp_path, "--steps", 5)
+    del flags[flags.index("--epochs") : flags.index("--epochs") + 2]
+    train_model.main(flags)
+    assert len(rows_of(tmp_path)) == 2
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(micro, tiny, tmp_path, monkeypatch):
+    emit = FaceSequence.__getitem__
+
+    def spoil(sequence, batch):
+        images, targets = emit(sequence, batch)
+        if isinstance(sequence, TimedSequence) and (sequence.epoch, batch) == (1, 2):
+            images[0, 0, 0] = np.nan
+            spoiled.extend(sequence.batch_names(batch))
+        return images, targets
+
+    spoiled = []
+    monkeypatch.setattr(FaceSequence, "__getitem__", spoil)
+    with pytest.raises(UserError) as caught:
+        train_model.main(command(tiny, tmp_path))
+    message = str(caught.value)
+    assert "step 7 (batch 3 of epoch 2)" in message
+    assert f"on the samples {', '.join(spoiled[:2])};" in message
+    assert [row["epoch"] for row in rows_of(tmp_path)] == [1]
+    assert all(np.isfinite(weight).all() for weight in weights_of(tmp_path))
+    with np.load(tmp_path / "checkpoint.npz") as checkpoint:
+        assert json.loads(str(checkpoint["state"]))["epoch"] == 1
+
+
+def test_mirroring_is_left_to_mirrored_folders(micro, tiny, sample_model, tmp_path):
+    mirrored = tmp_path / "mirrored"
+    mirrored.mkdir()
+    write_tiny_data(mirrored, sample_model, mirrored=True)
+    for data, probability in ((tiny, 0.5), (mirrored, 0.0)):
+        output = tmp_path / f"run {probability}"
+        train_model.main(command(data, output, "--epochs", 1))
+        assert json.loads((output / "config.json").read_text())["augmentation"]["mirror"] == probability
+
+
+def test_tensorboard_gets_values_and_pictures(micro, tiny, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train_model.main(command(tiny, tmp_path, "--epochs", 2))
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    expected = {"loss", "wtmse", "nme", "val_loss", "val_wtmse", "val_nme", "learning_rate", "images_per_second"}
+    assert set(events.Tags()["scalars"]) == expected | {"waiting"}
+    assert [event.value for event in events.Scalars("val_nme")] == pytest.approx(
+        [row["val_nme"] for row in rows_of(tmp_path)]
+    )
+    (_, last) = events.Images("samples")
+    assert (last.width, last.height) == (4 * 128, 4 * 128)
+    np.testing.assert_array_equal(
+        cv2.imdecode(np.frombuffer(last.encoded_image_string, np.uint8), cv2.IMREAD_COLOR),
+        cv2.imread(str(tmp_path / "samples.png")),
+    )
+
+
+def test_training_goes_on_without_tensorboard(micro, tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)
+    train_model.main(command(tiny, tmp_path, "--epochs", 1))
+    assert "TensorBoard is not installed" in capsys.readouterr().err
+    assert len(rows_of(tmp_path)) == 1
+
+
+def test_precision_is_of_the_run_and_not_of_the_model(micro, tiny, tmp_path):
+    train_model.main(command(tiny, tmp_path, "--epochs", 1, "--precision", "mixed_float16"))
+    network, _ = load_network(tmp_path / "last.keras")
+    assert {layer.compute_dtype for layer in network.layers} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+    train_model.main(command(tiny, tmp_path, "--epochs", 2, "--precision", "mixed_float16"))
+    assert len(rows_of(tmp_path)) == 2
+
+
+def test_a_dead_server_does_not_stop_training(micro, tiny, tmp_path, capsys):
+    train_model.main(command(tiny, tmp_path, "--epochs", 2, "--serverlog", "http://127.0.0.1:9"))
+    assert capsys.readouterr().err.count("does not take the log") == 1
+    assert len(rows_of(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (("--batchsize", 9), "8 training samples are less than one batch of 9"),
+        (("--batchsize", 3, "--devices", 2), "does not divide among 2 devices"),
+        (("--learningrate", -1), "learning rate -1.0: must be above 0"),
+        (("--epochs", 0), "epochs 0: must be above 0"),
+        (("--workers", 0), "workers 0"),
+        (("--start_epoch", 3), "--model"),
+        (("--serverlog", "localhost"), "--serverlog localhost"),
+        (("--model", "absent.keras"), "absent.keras: no such model file"),
+        (("--steps", 5), "exclude each other"),
+        (("--hdf5dir", "absent"), "absent/train.hdf5"),
+        (("--facemodel", "absent.hdf5"), "absent.hdf5: no such face model"),
+    ],
+)
+def test_bad_requests_are_refused_in_one_line(micro, tiny, tmp_path, flags, complaint):
+    with pytest.raises(UserError) as caught:
+        train_model.main(command(tiny, tmp_path / "run", *flags))
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_face_model_is_refused_with_both_names(tiny, sample_model, tmp_path):
+    other = replace(sample_model, mean=sample_model.mean * 2)
+    with open_dataset(tiny / "train.hdf5") as dataset, pytest.raises(UserError) as caught:
+        train(Training(), Run(), dataset, other, tmp_path)
+    assert "train.hdf5" in str(caught.value)
+    assert sample_model.identity in str(caught.value)
+    assert other.identity in str(caught.value)
+
+
+def test_flags_win_over_the_recipe():
+    arguments = train_model.parse(["--hdf5dir", "x", "--recipe", "binaryvr", "--epochs", "7", "--network", "lprnet"])
+    training = train_model.training_settings(arguments)
+    changed = {"epochs": 7, "steps": None, "network": "lprnet", "image_size": 128}
+    assert asdict(training) == asdict(replace(RECIPES["binaryvr"](), **changed))
+
+
+def test_the_users_command_line():
+    arguments = train_model.parse(
+        ["--epochs", "100", "--batchsize", "16", "--learningrate", "1e-4", "--lossfunct", "wtmse", "--hdf5dir", "DIR"]
+    )
+    training = train_model.training_settings(arguments)
+    assert (training.network, training.image_size, training.head) == ("prnet", 256, "linear")
+    assert (training.drop_factor, training.drop_every, training.drop_unit) == (0.5, 5, "epochs")
+    assert train_model.output_folder(training) == Path("output_0.0001_wtmse")
+    assert train_model.parse(["--hdf5dir", "x"]).lossfunct is None
+    assert RECIPES["default"]().loss == "mse"
+
+
+def test_recipes_are_what_their_sources_say():
+    paper, binaryvr, lprnet = (RECIPES[name]() for name in ("paper", "binaryvr", "lprnet"))
+    assert (paper.batch_size, paper.learning_rate, paper.head, paper.augmentation.mirror) == (16, 1e-4, "sigmoid", 0)
+    assert (paper.augmentation.rotation, paper.augmentation.scale) == (45, (0.9, 1.2))
+    assert (binaryvr.batch_size, binaryvr.learning_rate, binaryvr.steps) == (20, 1e-3, 300_000)
+    assert (binaryvr.drop_every, binaryvr.drop_unit) == (75_000, "steps")
+    assert binaryvr.augmentation.crop_margin > CROP_MARGIN
+    assert (lprnet.network, lprnet.image_size, lprnet.batch_size) == ("lprnet", 128, 16)
+    assert all(recipe.__doc__ and "Command: " in recipe.__doc__ for recipe in RECIPES.values())
+
+
+def run_python(code: str, **environment) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_two_devices_take_the_same_first_step(tiny, tmp_path):
+    code = f"""{MICRO}
+import train_model
+flags = {command(tiny, tmp_path, "--batchsize", 8, "--epochs", 2)!r}
+for devices in ("2", "1"):
+    train_model.main([*flags, "--devices", devices, "--outputdir", {str(tmp_path)!r} + "/" + devices])
+"""
+    run_python(code)
+    two, one = rows_of(tmp_path / "2"), rows_of(tmp_path / "1")
+    for row, expected in zip(two, one, strict=True):
+        for name in ("loss", "nme", "val_nme"):
+            assert row[name] == pytest.approx(expected[name], rel=1e-3), name
+    config = load_network(tmp_path / "2" / "best.keras")[0].get_config()
+    assert not any(layer["config"].get("synchronized") for layer in config["layers"])
+
+
+def test_jax_trains_too(tiny, tmp_path):
+    pytest.importorskip("jax")
+    code = f"{MICRO}\nimport train_model\ntrain_model.main({command(tiny, tmp_path, '--epochs', 2)!r})"
+    run_python(code, KERAS_BACKEND="jax")
+    rows = rows_of(tmp_path)
+    assert rows[1]["wtmse"] < rows[0]["wtmse"]
+    assert json.loads((tmp_path / "config.json").read_text())["versions"]["backend"] == "jax"
+    load_network(tmp_path / "best.keras")
