@@ -20,6 +20,7 @@ class Limits:
     waiting_crops: int = 256  # before the network (503)
     mat_bytes: int = 64 << 20  # of one .mat file after decompression (413)
     kept_results: int = 64  # whose links still work
-    kept_bytes: int = 128 << 20  # of photos behind those links
+    kept_bytes: int = 128 << 20  # of photos and maps behind those links
+    kept_seconds: float = 600.0  # after which they are forgotten
     runs: int = 32  # on the progress page
     run_points: int = 4000  # of one run

@@ -1,5 +1,6 @@
-"""The latest reconstructions, kept in memory so that the links in their answers work; the oldest give way."""
+"""The latest reconstructions, kept in memory for a while so that the links in their answers work."""
 
+import asyncio
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ class Result:
 
 
 class Results:
+    """What is kept; the oldest give way when there is too much."""
+
     def __init__(self, limits: Limits):
         self._limits = limits
         self._kept: OrderedDict[str, Result] = OrderedDict()
@@ -33,9 +36,13 @@ class Results:
         self._kept[identifier] = result
         self._bytes += result.size
         while len(self._kept) > self._limits.kept_results or self._bytes > self._limits.kept_bytes:
-            _, oldest = self._kept.popitem(last=False)
-            self._bytes -= oldest.size
+            self._forget(next(iter(self._kept)))
+        asyncio.get_running_loop().call_later(self._limits.kept_seconds, self._forget, identifier)
         return identifier
+
+    def _forget(self, identifier: str) -> None:
+        if identifier in self._kept:
+            self._bytes -= self._kept.pop(identifier).size
 
     def find(self, identifier: str, number: int) -> Result:
         """Raises `Problem` 404 if there is no such face, or none any more."""

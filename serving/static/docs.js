@@ -14,7 +14,7 @@ function section(path, method, operation) {
   const summary = element("summary");
   summary.append(element("b", `method ${method}`, method.toUpperCase()), element("code", "", path), element("span", "quiet", operation.summary ?? ""));
   details.append(summary);
-  if (operation.description) details.append(element("p", "", operation.description));
+  if (operation.description) details.append(prose(operation.description));
   const fields = [
     ...(operation.parameters ?? []).map((field) => [field.name, `${field.in}, ${kind(field.schema)}`, field.description]),
     ...Object.entries(operation.requestBody?.content ?? {}).flatMap(([type, { schema }]) => rows(schema, type)),
@@ -27,6 +27,13 @@ function section(path, method, operation) {
     }
   }
   return details;
+}
+
+// Text with `code` in it.
+function prose(text) {
+  const paragraph = element("p");
+  text.split("`").forEach((part, index) => paragraph.append(element(index % 2 ? "code" : "span", "", part)));
+  return paragraph;
 }
 
 function rows(schema, where, depth = 0) {

@@ -2,7 +2,7 @@
 import { Viewer } from "./viewer.js";
 
 const FORMATS = {
-  glb: "mesh with texture", obj: "mesh with texture", ply: "coloured points", mat: "MATLAB arrays", json: "landmarks, pose",
+  glb: "mesh with texture", obj: "mesh with texture", ply: "mesh with colours", mat: "MATLAB arrays", json: "landmarks, pose",
 };
 // The lines of the iBUG landmarks: jaw, brows, nose, eyes, lips; true closes the line.
 const FEATURES = [
@@ -129,7 +129,7 @@ async function choose(index, signal) {
   drawOverlay();
   for (const button of $("faces").children) button.setAttribute("aria-pressed", button.dataset.index === String(index));
   const face = current.faces[index];
-  for (const angle of ["yaw", "pitch", "roll"]) $(angle).textContent = `${face.pose[angle].toFixed(1)}°`;
+  for (const angle of ["yaw", "pitch", "roll"]) $(angle).textContent = `${(Math.round(face.pose[angle] * 10) / 10 + 0).toFixed(1)}°`;
   $("size").textContent = `${Math.round(face.box.side)} px`;
   $("downloads").replaceChildren(...Object.entries(FORMATS).map(([format, what]) => downloadLink(face, format, what)));
   $("panel").hidden = false;

@@ -69,7 +69,10 @@ function chart(run, name, validation) {
     line.setAttribute("points", (points.length === 1 ? [points[0], points[0].replace(/^0,/, "100,")] : points).join(" "));
     picture.append(line);
   });
-  figure.append(caption, picture);
+  const plot = element("div", "plot");
+  plot.append(picture);
+  if (high > low) plot.append(element("small", "high", number(high)), element("small", "low", number(low)));
+  figure.append(caption, plot);
   return figure;
 }
 

@@ -3,6 +3,7 @@ import * as THREE from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 import { GLTFLoader } from "three/addons/loaders/GLTFLoader.js";
 
+const DISTANCE = 5.8; // of the camera, in half heights of the face
 const SWAY_ANGLE = 0.55; // radians each way
 const SWAY_RATE = 0.7; // radians of phase per second
 const DEPTH_COLOURS = ["#2d1160", "#721f81", "#b73779", "#f1605d", "#feb078", "#fcfdbf"].map((c) => new THREE.Color(c));
@@ -13,7 +14,7 @@ export class Viewer {
     this.renderer.setPixelRatio(Math.min(window.devicePixelRatio, 2));
     this.scene = new THREE.Scene();
     this.camera = new THREE.PerspectiveCamera(26, 1, 0.1, 50);
-    this.camera.position.set(0, 0, 5.2);
+    this.camera.position.set(0, 0, DISTANCE);
     this.controls = new OrbitControls(this.camera, canvas);
     Object.assign(this.controls, { enableDamping: true, enablePan: false, minDistance: 2.5, maxDistance: 12 });
     this.controls.addEventListener("start", () => { this.held = true; });
@@ -54,7 +55,7 @@ export class Viewer {
     this.scene.add(this.group);
     this.held = false;
     this.phase = 0;
-    this.camera.position.set(0, 0, 5.2);
+    this.camera.position.set(0, 0, DISTANCE);
     this.controls.target.set(0, 0, 0);
     this.apply();
     this.frame();
@@ -116,7 +117,7 @@ function landmarkPoints(geometry, vertices) {
   const position = geometry.getAttribute("position");
   const points = vertices.map((v) => new THREE.Vector3().fromBufferAttribute(position, v));
   const spheres = new THREE.InstancedMesh(
-    new THREE.SphereGeometry(0.014, 12, 8), new THREE.MeshBasicMaterial({ color: "#6ff0da" }), points.length);
+    new THREE.SphereGeometry(0.011, 12, 8), new THREE.MeshBasicMaterial({ color: "#6ff0da" }), points.length);
   points.forEach((point, i) => spheres.setMatrixAt(i, new THREE.Matrix4().setPosition(point)));
   return spheres;
 }

@@ -1,0 +1,320 @@
+"""Both APIs over a real socket, around a network whose answer is known."""
+
+import base64
+import io
+import zipfile
+
+import httpx
+import keras
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+from scipy.io import loadmat, savemat
+from serving_stand_in import SIZE, image_file, listening, mean_face_reconstructor
+
+from configure.config import MAP_SIZE
+from geometry.crop import crop_transform, invert_transform, landmark_box, transform_points
+from geometry.face_model import face_vertices
+from geometry.pose import fit_to_pixels
+from geometry.uv_layout import resample_map, sample_landmarks
+from reconstructing.detection import box_of_rectangle
+from serving.application import build_application
+from serving.limits import Limits
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
+
+HEIGHT, WIDTH = 240, 320
+RECTANGLE = (90.0, 50.0, 100.0, 110.0)
+BOX = ",".join(map(str, RECTANGLE))
+
+
+@pytest.fixture(scope="module")
+def reconstructor(sample_model, tmp_path_factory):
+    return mean_face_reconstructor(sample_model, tmp_path_factory.mktemp("network"))
+
+
+@pytest.fixture(scope="module")
+def client(reconstructor, sample_model):
+    app = build_application(reconstructor, face_model=sample_model, limits=Limits(kept_results=3, body_bytes=4 << 20))
+    with listening(app) as address, httpx.Client(base_url=address, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def photo() -> bytes:
+    random = np.random.default_rng(0)
+    return image_file(random.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8), "PNG")
+
+
+@pytest.fixture(scope="module")
+def fit(sample_model) -> bytes:
+    """The mean face, looking at the camera, in the photo."""
+    scale = 120 / np.ptp(sample_model.mean[:, 1])
+    with io.BytesIO() as file:
+        savemat(
+            file,
+            {
+                "Shape_Para": np.zeros((sample_model.shape_basis.shape[2], 1)),
+                "Exp_Para": np.zeros((sample_model.expression_basis.shape[2], 1)),
+                "Pose_Para": np.array([[0, 0, 0, 150.0, 130.0, 0, scale]]),
+            },
+        )
+        return file.getvalue()
+
+
+def post_photo(client, photo, **options):
+    return client.post("/v1/reconstructions", files={"photo": ("face.png", photo)}, **options)
+
+
+def base64_text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def read_mesh(text: str) -> dict:
+    return loadmat(io.BytesIO(base64.b64decode(text)))
+
+
+# The modern API
+
+
+def test_landmarks_are_the_networks_in_pixels_of_the_photo(client, photo, reconstructor):
+    answer = post_photo(client, photo, data={"box": BOX})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert body["image"] == {"width": WIDTH, "height": HEIGHT}
+    to_crop = crop_transform(box_of_rectangle(*RECTANGLE), SIZE)
+    layout = reconstructor.layout
+    in_crop = sample_landmarks(resample_map(layout.canonical_map, SIZE), layout) * (SIZE - 1) / (MAP_SIZE - 1)
+    expected = transform_points(invert_transform(to_crop), in_crop.astype(np.float64))
+    face = body["faces"][0]
+    np.testing.assert_allclose(np.array(face["landmarks"]), expected, atol=0.01)
+    assert abs(face["pose"]["yaw"]) < 0.1
+    assert np.array(face["pose"]["matrix"]).shape == (3, 4)
+    assert face["crop"]["side"] == pytest.approx(1.5 * box_of_rectangle(*RECTANGLE).side, abs=0.01)
+
+
+def test_every_format_by_query_by_accept_and_by_link(client, photo, reconstructor):
+    vertices = np.count_nonzero(reconstructor.grid.mask)
+    links = post_photo(client, photo, data={"box": BOX}).json()["faces"][0]["links"]
+    for media_type, form in [
+        ("model/gltf-binary", "glb"),
+        ("application/x-ply", "ply"),
+        ("model/obj", "obj"),
+        ("application/x-matlab-data", "mat"),
+    ]:
+        answers = [
+            post_photo(client, photo, data={"box": BOX}, params={"format": form}),
+            post_photo(client, photo, data={"box": BOX}, headers={"Accept": f"text/plain, {media_type};q=0.9"}),
+            client.get(links[form]),
+        ]
+        for answer in answers:
+            assert answer.status_code == 200, answer.text
+            assert "attachment" in answer.headers["content-disposition"]
+        content = answers[-1].content
+        if form == "mat":
+            assert loadmat(io.BytesIO(content))["vertices"].shape == (vertices, 3)
+        elif form == "obj":
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                assert sorted(archive.namelist()) == ["face1.mtl", "face1.obj", "face1_texture.png"]
+        else:
+            mesh = trimesh.load(io.BytesIO(content), file_type=form, force="mesh", process=False)
+            assert len(mesh.vertices) == vertices
+    assert client.get(links["json"]).json()["links"] == links
+
+
+def test_several_boxes_are_several_faces_in_their_order(client, photo):
+    faces = post_photo(client, photo, data={"box": ["10,10,80,80", "150,90,100,100"]}).json()["faces"]
+    assert [face["crop"]["centre"][0] < WIDTH / 2 for face in faces] == [True, False]
+
+
+def test_landmarks_say_where_the_face_is(client, photo):
+    points = np.random.default_rng(1).uniform(60, 160, (68, 2))
+    faces = post_photo(client, photo, data={"landmarks": str(points.tolist())}).json()["faces"]
+    np.testing.assert_allclose(faces[0]["crop"]["centre"], landmark_box(points).centre, atol=0.01)
+
+
+def test_a_photo_is_turned_upright_and_grey_becomes_colour(client):
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the camera was held upright
+    upright = image_file(
+        np.zeros((60, 90), dtype=np.uint8),
+        "JPEG",
+        exif=turned,
+    )
+    assert post_photo(client, upright).json()["image"] == {"width": 60, "height": 90}
+
+
+def test_no_face_is_an_empty_list_and_no_mesh(client, photo, reconstructor, monkeypatch):
+    monkeypatch.setattr(reconstructor, "detect", lambda image: [])
+    assert post_photo(client, photo).json()["faces"] == []
+    answer = post_photo(client, photo, params={"format": "glb"})
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert "no face" in answer.json()["detail"]
+
+
+def test_links_outlive_a_few_newer_photos_and_no_more(client, photo):
+    link = post_photo(client, photo, data={"box": BOX}).json()["faces"][0]["links"]["glb"]
+    for _ in range(2):
+        post_photo(client, photo, data={"box": BOX})
+    assert client.get(link).status_code == 200
+    post_photo(client, photo, data={"box": BOX})
+    assert client.get(link).status_code == 404
+
+
+# PRNet-keras' API
+
+
+def test_the_root_greets_programs_and_shows_people_the_page(client):
+    assert list(client.get("/").json()) == ["message"]
+    page = client.get("/", headers={"Accept": "text/html,application/xhtml+xml"})
+    assert "<!doctype html>" in page.text
+    assert "script-src 'self' 'sha256-" in page.headers["content-security-policy"]
+
+
+def test_predict_answers_prnet_keras_client(client, photo, reconstructor):
+    body = {"matType": "normal", "imageMatList": [{"rawImage": base64_text(photo), "rawMats": [""]}] * 2}
+    answer = client.post("/predict", json=body)
+    assert answer.status_code == 200, answer.text
+    assert list(answer.json()) == ["imageMeshList"]
+    assert len(answer.json()["imageMeshList"]) == 2
+    face = answer.json()["imageMeshList"][1]["faceMeshList"][0]
+    assert sorted(face) == ["faceBB", "rawMesh"]
+    assert face["faceBB"] == [int((WIDTH - 1) / 2), int((HEIGHT - 1) / 2), WIDTH - 1]
+    mesh = read_mesh(face["rawMesh"])
+    count = np.count_nonzero(reconstructor.grid.mask)
+    for field, dtype, shape in [
+        ("vertices", np.float32, (count, 3)),
+        ("colors", np.float32, (count, 3)),
+        ("vertex_normals", np.float32, (count, 3)),
+        ("full_triangles", np.int32, (len(reconstructor.grid.triangles), 3)),
+        ("kptIdxs", np.int32, (1, 68)),
+        ("bounding_box", np.float32, (1, 6)),
+    ]:
+        assert (mesh[field].dtype, mesh[field].shape) == (dtype, shape), field
+    np.testing.assert_array_equal(mesh["bounding_box"][0, :3], mesh["vertices"].min(axis=0))
+    assert mesh["full_triangles"].min() == 0
+    assert mesh["colors"].max() <= 1
+
+
+@pytest.mark.parametrize("mat_type", [None, "missing"])
+def test_mat_type_may_be_absent(client, photo, mat_type):
+    body = {"imageMatList": [{"rawImage": base64_text(photo), "rawMats": []}]}
+    body |= {} if mat_type == "missing" else {"matType": mat_type}
+    assert client.post("/predict", json=body).status_code == 200
+
+
+def test_dotnet_meshes_come_columns_first(client, photo):
+    images = [{"rawImage": base64_text(photo), "rawMats": [""]}]
+    normal, dotnet = (
+        read_mesh(
+            client.post("/predict", json={"matType": kind, "imageMatList": images}).json()["imageMeshList"][0][
+                "faceMeshList"
+            ][0]["rawMesh"]
+        )
+        for kind in ("normal", "dotnet")
+    )
+    for field in ("vertices", "colors", "full_triangles", "vertex_normals"):
+        np.testing.assert_array_equal(dotnet[field], normal[field].T)
+        as_stored = dotnet[field].tobytes(order="F")  # a .mat file holds columns one after the other
+        np.testing.assert_array_equal(np.frombuffer(as_stored, normal[field].dtype), normal[field].ravel())
+    np.testing.assert_array_equal(dotnet["kptIdxs"], normal["kptIdxs"])
+
+
+def test_a_fit_places_the_face_and_extract_predict_and_evaluate_agree(client, photo, fit, sample_model):
+    request = {"imageMatList": [{"rawImage": base64_text(photo), "rawMats": [base64_text(fit), ""]}]}
+    predicted = client.post("/predict", json=request).json()["imageMeshList"][0]["faceMeshList"]
+    extracted = client.post("/extract", json=request).json()["imageMeshList"][0]["faceMeshList"]
+    assert extracted[1] == {"rawMesh": "", "faceBB": []}
+    assert len(predicted) == 1
+
+    pose = loadmat(io.BytesIO(fit))["Pose_Para"][0]
+    to_pixels = fit_to_pixels(pose, HEIGHT)
+    shape = face_vertices(sample_model, np.zeros(sample_model.coefficient_count), sample_model.landmark_vertices)
+    landmarks = shape @ to_pixels[:, :3].T + to_pixels[:, 3]
+    box = landmark_box(landmarks)
+    assert predicted[0]["faceBB"] == extracted[0]["faceBB"] == [*box.centre.astype(int), int(1.5 * box.side)]
+
+    truth, prediction = (read_mesh(answer[0]["rawMesh"])["vertices"] for answer in (extracted, predicted))
+    difference = prediction - truth
+    difference[:, 2] -= difference[:, 2].mean()
+    assert np.abs(difference).mean() < 0.01, "pixels; where the map bends, its halved texels differ a little"
+
+    pairs = [{"rawImage": "", "rawOrgMats": [base64_text(fit)], "rawPredictMats": [predicted[0]["rawMesh"]]}]
+    answer = client.post("/evaluate", json={"imageMatList": pairs}).json()
+    assert max(answer["evaluationDataList"][0]["imageEvalValues"][0]["evalValues"]) < 0.002
+
+
+def test_evaluate_divides_by_the_diagonal_of_the_true_mesh(client, photo):
+    body = {"imageMatList": [{"rawImage": base64_text(photo), "rawMats": [""]}]}
+    face = client.post("/predict", json=body).json()["imageMeshList"][0]["faceMeshList"][0]
+    mesh = read_mesh(face["rawMesh"])
+    fields = {name: mesh[name] for name in ("vertices", "kptIdxs")}
+    with io.BytesIO() as file:
+        savemat(file, {**fields, "vertices": (fields["vertices"] + np.float32([3, 4, 50])).T})
+        moved = base64_text(file.getvalue())
+    pairs = [
+        {
+            "rawImage": base64_text(photo),
+            "rawOrgMats": [face["rawMesh"], face["rawMesh"], ""],
+            "rawPredictMats": [face["rawMesh"], moved, moved],
+        },
+        {"rawImage": "", "rawOrgMats": [], "rawPredictMats": []},
+    ]
+    answer = client.post("/evaluate", json={"imageMatList": pairs}).json()
+    types = ["sparse 2D", "sparse 3D", "dense 2D", "dense 3D", "reconstruction 2D", "reconstruction 3D"]
+    assert answer["evaluationTypes"] == types
+    same, shifted, empty = (pair["evalValues"] for pair in answer["evaluationDataList"][0]["imageEvalValues"])
+    np.testing.assert_allclose(same, 0, atol=1e-6)
+    extent = np.ptp(mesh["vertices"], axis=0)
+    np.testing.assert_allclose(shifted[:4], 5 / np.hypot(extent[0], extent[1]), rtol=1e-4)
+    np.testing.assert_allclose(shifted[4:], 0, atol=1e-4)
+    assert empty == []
+    assert answer["evaluationDataList"][1] == {"imageEvalValues": []}
+
+
+def test_without_a_face_model_fits_are_refused_with_501(reconstructor, photo, fit):
+    request = {"imageMatList": [{"rawImage": base64_text(photo), "rawMats": [base64_text(fit)]}]}
+    with listening(build_application(reconstructor)) as address, httpx.Client(base_url=address) as client:
+        assert client.get("/health").json()["face_model"] is False
+        for path in ("/extract", "/predict"):
+            answer = client.post(path, json=request)
+            assert answer.status_code == 501
+            assert "--facemodel" in answer.json()["detail"]
+
+
+# Progress
+
+
+def test_keras_remote_monitor_and_json_events_are_shown(client):
+    monitor = keras.callbacks.RemoteMonitor(root=str(client.base_url).rstrip("/"))
+    monitor.on_epoch_end(0, {"loss": np.float32(0.5)})
+    monitor.on_epoch_end(1, {"loss": float("nan")})
+    run = client.get("/v1/runs").json()["runs"][0]
+    assert (run["name"], run["done"], run["total"]) == ("training", 2, None)
+    assert [point["loss"] for point in run["points"]] == [0.5, None]
+
+    event = {"run": "<b>mine</b>", "stage": "evaluation", "done": 10, "total": 40, "sparse 2D": 3.5}
+    assert client.post("/publish/epoch/end/", json=event).status_code == 202
+    run = client.get("/v1/runs").json()["runs"][0]
+    assert (run["name"], run["stage"], run["done"], run["total"]) == ("<b>mine</b>", "evaluation", 10, 40)
+
+
+def test_a_run_that_begins_again_is_a_new_one_and_long_ones_are_thinned():
+    from serving.runs import RunLog
+
+    log = RunLog(Limits(run_points=100, runs=3))
+    for epoch in range(250):
+        log.record({"run": "a", "epoch": epoch, "loss": 1.0})
+    assert len(log.latest_first()) == 1
+    assert len(log.latest_first()[0].points) <= 100
+    assert log.latest_first()[0].points[-1]["epoch"] == 249
+    for _ in range(5):
+        log.record({"run": "a", "epoch": 0, "loss": 1.0})
+    assert [run.done for run in log.latest_first()] == [1, 1, 1]
+
+
+def test_openapi_describes_every_route(client):
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"/", "/predict", "/extract", "/evaluate", "/v1/reconstructions", "/health", "/v1/runs"} <= set(paths)
+    assert 'src="static/docs.js"' in client.get("/docs").text

@@ -1,0 +1,249 @@
+"""The gate and the batches: what is refused, what is dropped, what is finished."""
+
+import asyncio
+import resource
+import socket
+import threading
+import time
+
+import httpx
+import numpy as np
+import pytest
+from serving_stand_in import image_file, listening, mean_face_reconstructor
+
+from serving.application import build_application
+from serving.batching import Batcher
+from serving.limits import Limits
+from serving.problems import Problem
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
+
+CROP = np.zeros((2, 2, 3), dtype=np.float32)
+
+
+class SlowNetwork:
+    """Doubles its crops once it is let go; notes its batches."""
+
+    def __init__(self):
+        self.batches, self.go, self.began = [], threading.Event(), threading.Event()
+
+    def __call__(self, crops):
+        self.began.set()
+        assert self.go.wait(10)
+        self.batches.append(len(crops))
+        if (crops < 0).any():
+            raise RuntimeError("a crop that the network cannot take")
+        return 2 * crops
+
+
+async def begun(network: SlowNetwork) -> None:
+    await asyncio.get_running_loop().run_in_executor(None, network.began.wait, 10)
+
+
+def test_crops_that_wait_share_a_batch_and_come_back_to_their_requests():
+    network = SlowNetwork()
+
+    async def scenario():
+        async with Batcher(network, batch_size=4, limit=100) as batcher:
+            first = asyncio.ensure_future(batcher.predict([CROP + 1]))
+            await begun(network)
+            others = [asyncio.ensure_future(batcher.predict([CROP + n, CROP + 10 * n])) for n in (2, 3, 4)]
+            await asyncio.sleep(0.01)
+            network.go.set()
+            return await asyncio.gather(first, *others)
+
+    answers = asyncio.run(scenario())
+    assert [[float(m[0, 0, 0]) for m in maps] for maps in answers] == [[2], [4, 40], [6, 60], [8, 80]]
+    assert network.batches == [1, 4, 2]
+
+
+def test_what_was_cancelled_is_not_run_and_what_was_taken_is_finished():
+    network = SlowNetwork()
+
+    async def scenario():
+        async with Batcher(network, batch_size=4, limit=100) as batcher:
+            running = asyncio.ensure_future(batcher.predict([CROP]))
+            await begun(network)
+            dropped = asyncio.ensure_future(batcher.predict([CROP] * 3))
+            kept = asyncio.ensure_future(batcher.predict([CROP + 1]))
+            await asyncio.sleep(0.01)
+            dropped.cancel()
+            await asyncio.sleep(0.01)
+            network.go.set()
+        assert running.done()
+        return await kept
+
+    assert len(asyncio.run(scenario())) == 1
+    assert network.batches == [1, 1]
+
+
+def test_too_many_crops_are_refused_and_a_failing_batch_harms_no_other():
+    network = SlowNetwork()
+
+    async def scenario():
+        async with Batcher(network, batch_size=2, limit=3) as batcher:
+            failing = asyncio.ensure_future(batcher.predict([CROP - 1]))
+            await begun(network)
+            waiting = asyncio.ensure_future(batcher.predict([CROP] * 3))
+            await asyncio.sleep(0.01)
+            with pytest.raises(Problem) as refusal:
+                await batcher.predict([CROP])
+            assert (refusal.value.status, refusal.value.headers) == (503, {"Retry-After": "1"})
+            network.go.set()
+            with pytest.raises(RuntimeError):
+                await failing
+            assert len(await waiting) == 3
+
+    asyncio.run(scenario())
+
+
+def test_under_load_a_batch_waits_a_moment_to_be_as_large_as_the_last():
+    batches = []
+
+    def network(crops):
+        batches.append(len(crops))
+        time.sleep(0.1)
+        return crops
+
+    async def client(batcher):
+        for _ in range(6):
+            await batcher.predict([CROP])
+
+    async def scenario():
+        async with Batcher(network, batch_size=4, limit=100) as batcher:
+            await asyncio.gather(*(client(batcher) for _ in range(4)))
+
+    asyncio.run(scenario())
+    assert sum(batches) == 24
+    assert batches.count(4) >= 4, batches
+
+
+# Over a socket
+
+
+@pytest.fixture(scope="module")
+def reconstructor(sample_model, tmp_path_factory):
+    return mean_face_reconstructor(sample_model, tmp_path_factory.mktemp("network"))
+
+
+PHOTO = image_file(np.full((100, 100, 3), 128, dtype=np.uint8))
+
+
+def post(address, **options):
+    return httpx.post(f"{address}/v1/reconstructions", files={"photo": PHOTO}, timeout=20, **options)
+
+
+@pytest.fixture
+def held_network(reconstructor, monkeypatch):
+    """The network waits until it is let go."""
+    network = SlowNetwork()
+    predict = reconstructor.predict
+
+    def held(crops):
+        network(crops)
+        return predict(crops)
+
+    monkeypatch.setattr(reconstructor, "predict", held)
+    yield network
+    network.go.set()
+
+
+def post_in_threads(address, count):
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(post(address))) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads, answers
+
+
+@pytest.mark.parametrize(
+    ("limits", "status"),
+    [(Limits(requests=3), 503), (Limits(requests_per_client=3), 429), (Limits(waiting_crops=2), 503)],
+)
+def test_a_full_server_says_when_to_come_back_and_answers_those_it_took(reconstructor, held_network, limits, status):
+    with listening(build_application(reconstructor, batch_size=1, limits=limits)) as address:
+        threads, answers = post_in_threads(address, 3)
+        held_network.began.wait(10)
+        deadline = time.monotonic() + 10
+        while (refused := post(address)).status_code == 200 and time.monotonic() < deadline:
+            pass
+        assert refused.status_code == status
+        assert refused.headers["retry-after"] == "1"
+        assert refused.json()["detail"]
+        assert httpx.get(f"{address}/health").status_code == 200
+        held_network.go.set()
+        for thread in threads:
+            thread.join()
+        assert [answer.status_code for answer in answers] == [200] * 3
+        assert post(address).status_code == 200
+
+
+def send_and_leave(address, requests):
+    """Begin requests over raw sockets and close them without reading an answer."""
+    host, port = address.removeprefix("http://").split(":")
+    request = httpx.Request("POST", f"{address}/v1/reconstructions", files={"photo": PHOTO})
+    body = request.read()
+    head = f"POST /v1/reconstructions HTTP/1.1\r\nHost: {host}\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in request.headers.items() if name != "host")
+    connections = [socket.create_connection((host, int(port))) for _ in range(requests)]
+    for connection in connections:
+        connection.sendall(head.encode() + b"\r\n" + body)
+    time.sleep(0.5)
+    for connection in connections:
+        connection.close()
+
+
+def test_a_client_that_goes_away_leaves_no_work_behind(reconstructor, held_network):
+    app = build_application(reconstructor, batch_size=1)
+    with listening(app) as address:
+        threads, _ = post_in_threads(address, 1)
+        held_network.began.wait(10)
+        send_and_leave(address, 5)
+        time.sleep(0.3)
+        held_network.go.set()
+        threads[0].join()
+        assert post(address).status_code == 200
+        assert len(held_network.batches) == 2
+
+
+def test_a_stop_finishes_what_was_taken(reconstructor, held_network):
+    with listening(build_application(reconstructor)) as address:
+        threads, answers = post_in_threads(address, 4)
+        held_network.began.wait(10)
+        time.sleep(0.3)
+        threading.Timer(0.5, held_network.go.set).start()
+    for thread in threads:
+        thread.join()
+    assert [answer.status_code for answer in answers] == [200] * 4
+
+
+def most_memory() -> int:
+    """Bytes that this process has held at most so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+@pytest.mark.parametrize(("clients", "seconds"), [(4, 2), pytest.param(8, 30, marks=pytest.mark.large)])
+def test_clients_at_once_get_answers_in_bounded_memory(reconstructor, clients, seconds):
+    statuses, lock = [], threading.Lock()
+
+    def client(address):
+        with httpx.Client(base_url=address, timeout=20) as session:
+            while time.monotonic() < deadline:
+                status = session.post("/v1/reconstructions", files={"photo": PHOTO}).status_code
+                with lock:
+                    statuses.append(status)
+
+    with listening(build_application(reconstructor)) as address:
+        for _ in range(70):  # more than the results that are kept
+            post(address)
+        before = most_memory()
+        deadline = time.monotonic() + seconds
+        threads = [threading.Thread(target=client, args=(address,)) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        grown = most_memory() - before
+    assert set(statuses) <= {200, 503}
+    assert statuses.count(200) > clients
+    assert grown < 60 << 20, f"{grown >> 20} MiB after {len(statuses)} requests"
