@@ -149,9 +149,8 @@ def draw_landmark_errors(results: Results, layout: UVLayout | None, path) -> Non
     figure.colorbar(dots, ax=axis, label="mean distance in the image, % of the normaliser", shrink=0.8)
     members = {name: sorted({index for line in lines for index in line}) for name, lines in PARTS.items()}
     summary = "   ".join(f"{name} {mean[indices].mean():.2f}" for name, indices in members.items())
-    axis.set_title(
-        f"{results.origin.method}: error by landmark, {len(errors):,} images\n{summary}   all {mean.mean():.2f} %"
-    )
+    figure.suptitle(f"{results.origin.method}: error by landmark, {len(errors):,} images")
+    axis.set_title(f"{summary}   all {mean.mean():.2f} %", fontsize=9)
     low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
     margin = 0.16 * (high - low).max()
     axis.set(xlim=(low[0] - margin, high[0] + margin), ylim=(high[1] + margin, low[1] - 1.6 * margin), aspect="equal")
@@ -172,7 +171,7 @@ def draw_yaw_errors(results: Results, path) -> None:
         top = max(1.15 * np.percentile(errors[finite], 99), 1e-6) if finite.any() else FAILURE_LIMIT
         inside = errors <= top
         axis.plot(yaw[inside], errors[inside], ".", color=BLUE, alpha=max(0.15, min(1, 150 / len(yaw))), markersize=5)
-        axis.plot(yaw[~inside], np.full((~inside).sum(), top), "^", color=VERMILLION, clip_on=False, markersize=6)
+        axis.plot(yaw[~inside], np.full((~inside).sum(), 0.985 * top), "^", color=VERMILLION, markersize=6)
         edges = np.arange(-90, 91, 15)
         for low, high in zip(edges[:-1], edges[1:], strict=True):
             members = errors[finite & (yaw >= low) & ((yaw < high) | (high == 90))]
@@ -205,17 +204,16 @@ def draw_error_map(results: Results, layout: UVLayout, path) -> None:
         return
     mask = face_mask(layout, MAP_SIZE)
     mean = (results.vertex_error_sum / results.vertex_error_count).reshape(MAP_SIZE, MAP_SIZE)
-    vertices = layout.canonical_map[mask] - layout.canonical_map[mask].mean(axis=0)
+    vertices = layout.canonical_map[mask]
     scale = matplotlib.colors.Normalize(0, np.percentile(mean[mask], 99.5))
     colours = matplotlib.colormaps["viridis"](scale(mean[mask]))[:, :3]
     figure, axes = _figure(13, 5, 1, 3)
     views = [np.ma.masked_where(~mask, mean)] + [_turned_face(vertices, mask, colours, yaw) for yaw in (0, 50)]
     titles = ("UV grid", "mean face, front", "mean face, side")
     for axis, view, title in zip(axes[0], views, titles, strict=True):
-        shown = axis.imshow(view, cmap="viridis", norm=scale)
+        axis.imshow(view, cmap="viridis", norm=scale)
         axis.set_title(title)
         axis.set_axis_off()
-    shown.set_cmap("viridis")
     figure.colorbar(
         matplotlib.cm.ScalarMappable(scale, "viridis"),
         ax=axes,
@@ -231,12 +229,13 @@ def draw_error_map(results: Results, layout: UVLayout, path) -> None:
 
 
 def _turned_face(vertices, mask, colours, yaw):
-    """The mean face (V, 3) about its centre, turned by yaw degrees, shaded, as a picture."""
+    """The mean face (V, 3), turned by yaw degrees, shaded, as a picture."""
     angle = np.radians(yaw)
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
     side = 2 * PANEL
     turned = vertices @ turn.T
-    turned = turned * (0.46 * side / np.abs(vertices[:, :2]).max())
+    low, high = turned.min(axis=0), turned.max(axis=0)
+    turned = (turned - (low + high) / 2) * (0.96 * side / np.ptp(vertices[:, :2], axis=0).max())
     turned[:, :2] += side / 2
     triangles = grid_triangles(mask)
     shade = 0.55 + 0.45 * _facing(turned, triangles)
@@ -316,8 +315,8 @@ def draw_examples(
         "landmarks: white true, orange predicted",
         "predicted face",
         "true position map",
-        "predicted",
-        "distance",
+        "predicted position map",
+        "distance of the two",
     )
     figure, axes = _figure(2.5 * len(titles), 2.55 * len(photos) + 0.3, len(photos), len(titles))
     mask = face_mask(layout, MAP_SIZE)
@@ -327,9 +326,10 @@ def draw_examples(
         _show(row[1], photo)
         _show_landmarks(row[1], sample_landmarks(truth, layout), sample_landmarks(found, layout))
         _show(row[2], _overlay(photo, found[mask], mask))
-        low, high = truth.min(axis=(0, 1)), truth.max(axis=(0, 1))
+        low, high = truth[mask].min(axis=0), truth[mask].max(axis=0)
         for axis, position_map in ((row[3], truth), (row[4], found)):
-            _show(axis, np.clip((position_map - low) / np.maximum(high - low, 1e-6), 0, 1))
+            levels = np.clip((position_map - low) / np.maximum(high - low, 1e-6), 0, 1)
+            _show(axis, np.where(mask[..., None], levels, 1.0))
         distance = 100 * np.linalg.norm(found - truth, axis=-1) / size
         shown = row[5].imshow(np.ma.masked_where(~mask, distance), cmap="viridis", vmin=0, vmax=10)
         row[5].set_axis_off()

@@ -70,8 +70,17 @@ def markdown_report(all_results: list[Results], left_out: tuple[str, ...] = ()) 
     first = all_results[0]
     names = " and ".join(results.origin.method for results in all_results)
     lines = [f"# Evaluation of {names}", "", *_header(all_results), ""]
-    for index in sorted({column.index for results in all_results for column in results.columns}):
-        lines += [f"## {TYPES[index].capitalize()}", "", *_type_table(all_results, index), ""]
+    if len(all_results) == 1:
+        lines += ["## NME in per cent", "", *_table("type", first, _rows_of_types(first)), ""]
+    indices = sorted({column.index for results in all_results for column in results.columns})
+    published = {reference.index for reference in references_for(first)}
+    for index in indices if len(all_results) > 1 else [index for index in indices if index in published]:
+        lines += [
+            f"## {_capitalised(TYPES[index])}",
+            "",
+            *_table("method", first, _rows_of_methods(all_results, index)),
+            "",
+        ]
     lines += _map_cost(first)
     lines += ["## Protocol", "", *(f"- {sentence}" for sentence in first.origin.protocol.statement)]
     lines += [f"- True landmarks: {first.origin.landmark_source}.", *_reference_note(first), ""]
@@ -97,24 +106,39 @@ def _header(all_results):
     return lines
 
 
-def _type_table(all_results, index):
-    """Rows of one type: methods, the constant map, published results."""
-    first = all_results[0]
-    counts = summarise(np.zeros(len(first.yaw)), first.yaw).bin_images
-    head = [f"{_escaped(name)} (n = {count:,})" for name, count in zip(BIN_NAMES, counts, strict=True)]
-    head = ["method", *head, "mean of bins", "mean of images", "without result", f"above {FAILURE_LIMIT:g} %", "area"]
-    lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)])]
+def _table(first_head: str, results: Results, rows) -> list[str]:
+    counts = summarise(np.zeros(len(results.yaw)), results.yaw).bin_images
+    bins = [f"{_escaped(name)} (n = {count:,})" for name, count in zip(BIN_NAMES, counts, strict=True)]
+    head = [first_head, *bins, "mean of bins", "mean of images", "without result", f"above {FAILURE_LIMIT:g} %", "area"]
+    return [_row(head), _row(["---", *["---:"] * (len(head) - 1)]), *(_row(row) for row in rows)]
+
+
+def _rows_of_types(results: Results) -> list[list[str]]:
+    """One method: its errors, then the constant map's."""
+    rows = [_cells(column.title, summarise(results.of(column), results.yaw)) for column in results.columns]
+    return rows + [_cells(f"{CONSTANT}, {title}", summary) for title, summary in _constant_summaries(results)]
+
+
+def _rows_of_methods(all_results: list[Results], index: int) -> list[list[str]]:
+    """One type: methods, the constant map, published results."""
+    first, rows = all_results[0], []
     for results in all_results:
         for column in results.columns:
             if column.index == index:
                 name = f"{results.origin.method}, {column.alignment}" if column.alignment else results.origin.method
-                lines.append(_row(_cells(name, summarise(results.of(column), results.yaw))))
-    errors = constant_errors(first).get(Column(index))
-    if errors is not None:
+                rows.append(_cells(name, summarise(results.of(column), results.yaw)))
+    rows += [_cells(CONSTANT, summary) for title, summary in _constant_summaries(first) if title == TYPES[index]]
+    return rows + [_reference_cells(reference) for reference in references_for(first) if reference.index == index]
+
+
+def _constant_summaries(results: Results):
+    for column, errors in constant_errors(results).items():
         known = np.isfinite(errors)
-        lines.append(_row(_cells(CONSTANT, summarise(errors[known], first.yaw[known]))))
-    lines += [_row(_reference_cells(reference)) for reference in references_for(first) if reference.index == index]
-    return lines
+        yield column.title, summarise(errors[known], results.yaw[known])
+
+
+def _capitalised(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _cells(name: str, summary: Summary):
@@ -206,9 +230,7 @@ def csv_report(all_results: list[Results]) -> str:
     for results in all_results:
         for column in results.columns:
             rows.append((results.origin.method, "measured", column.title, summarise(results.of(column), results.yaw)))
-    for column, errors in constant_errors(first).items():
-        known = np.isfinite(errors)
-        rows.append((CONSTANT, "measured", column.title, summarise(errors[known], first.yaw[known])))
+    rows += [(CONSTANT, "measured", title, summary) for title, summary in _constant_summaries(first)]
     head = ["method", "origin", "type", "protocol", "normaliser", "z_origin", "landmarks", "yaw", "images"]
     head += ["without_result", *(f"images_{number}" for number in _BIN_KEYS), *(f"mean_{key}" for key in _BIN_KEYS)]
     head += [f"deviation_{key}" for key in _BIN_KEYS]

@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "geometry": {"configure", "common"},
     "generating": {"configure", "common", "geometry"},
     "model": {"configure", "common", "geometry", "generating"},
-    "evaluating": {"configure", "common", "geometry"},
+    "evaluating": {"configure", "common", "geometry", "generating"},
     "reconstructing": {"configure", "common", "geometry", "generating", "model", "evaluating"},
     "serving": {"configure", "common", "geometry", "generating", "model", "evaluating", "reconstructing"},
 }
