@@ -1,5 +1,7 @@
 """build_dataset.py from command line to file: what goes in, what is left out and said, what is never lost."""
 
+import io
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
