@@ -61,6 +61,14 @@ def test_the_boundary_lies_on_the_squares_edge_in_proportion_to_its_length():
     np.testing.assert_allclose(step, length * 4 / length.sum(), rtol=1e-9)
 
 
+def test_the_mid_plane_meets_the_middle_of_the_edges_of_a_lopsided_face():
+    vertices, triangles = dome(21)
+    left = vertices[:, 0] < 0
+    vertices[left, 2] -= 5 * np.square(vertices[left, 0])
+    uv = tutte_embedding(vertices, triangles)
+    np.testing.assert_allclose(uv[[10, -11]], [[0.5, 1], [0.5, 0]], atol=1e-9)
+
+
 def test_a_closed_hole_has_its_middle_within_its_rim():
     vertices, triangles = dome(21, [np.s_[12, 6:15]])
     _, rim = boundary_loops(triangles)
