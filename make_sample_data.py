@@ -5,6 +5,7 @@ training a network that has to work on photos.
 """
 
 import argparse
+import os
 from pathlib import Path
 
 from common.errors import UserError, run_script
@@ -27,25 +28,34 @@ def main(argv=None) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="processes that render (one for each core)")
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="also a contact sheet of the first pictures")
     flags = parser.parse_args(argv)
+    workers = usable_cores() if flags.workers is None else flags.workers
+    if min(flags.train, flags.val, flags.seed) < 0:
+        raise UserError(f"--train {flags.train} --val {flags.val} --seed {flags.seed}: none may be negative")
+    if workers < 1:
+        raise UserError(f"--workers {workers}: at least one process must render")
     if flags.sheet is not None and flags.sheet.suffix.lower() != ".png":
         raise UserError(f"{flags.sheet}: the contact sheet is a PNG; give a name that ends in .png")
+    if flags.sheet is not None and flags.train + flags.val == 0:
+        raise UserError(f"{flags.sheet}: a contact sheet needs pictures; give --train or --val above 0")
 
     from tqdm import tqdm
 
-    from generating.sample_archives import make_sample_data, usable_workers, write_contact_sheet
+    from generating.sample_archives import make_sample_data, write_contact_sheet
 
     def progress(pairs, name, total):
         return tqdm(pairs, desc=name, total=total, unit="face")
 
-    workers = usable_workers() if flags.workers is None else flags.workers
     written = make_sample_data(flags.outdir, flags.train, flags.val, flags.seed, workers, progress)
     if flags.sheet is not None:
         written.append(write_contact_sheet(flags.outdir, flags.sheet))
     for path in written:
         print(f"{path}: {path.stat().st_size:,} bytes")
-    print(
-        "These faces are synthetic: for trying and testing the software, not for training a network to use on photos."
-    )
+    print("These faces are synthetic: they try and test the software, but train no network for real photos.")
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, 8 at most."""
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
 
 
 if __name__ == "__main__":

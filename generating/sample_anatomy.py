@@ -1,7 +1,7 @@
 """The sample face at rest: a surface sculpted by formula, and the curves that its features follow.
 
-Everything is in millimetres, x to the image's right, y up, z to the camera, y = 0 at the pupils; only the half x >= 0 is
-described. A flat domain (u, v) covers it: u runs around the head from the mid-plane, v down the profile from the
+Everything is in millimetres, x to the image's right, y up, z to the camera, y = 0 at the pupils; only the half x >= 0
+is described. A flat domain (u, v) covers it: u runs around the head from the mid-plane, v down the profile from the
 forehead over the chin to the neck. Near the mid-plane (u, v) is (x, y), but for the mouth, which is open in the domain
 and closed at rest. Proportions follow the averages of Farkas, Anthropometry of the Head and Face (1994).
 """

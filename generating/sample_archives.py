@@ -5,7 +5,6 @@ A picture depends on the seed and its number alone, not on how many are made or 
 
 import io
 import multiprocessing
-import os
 import zipfile
 from contextlib import contextmanager
 from functools import cache, lru_cache, partial
@@ -16,7 +15,6 @@ import cv2
 import numpy as np
 from scipy.io import savemat
 
-from common.errors import UserError
 from common.files import written_whole
 from configure.config import YAW_BIN_EDGES
 from generating.face_model_file import save_face_model
@@ -50,10 +48,9 @@ def make_sample_data(
 ) -> list:
     """Write the face model, `train` training pictures (half of them mirrored) and `val` test pictures.
 
-    progress : wraps each iterator of pictures, called as progress(iterator, archive name, total). Returns the paths written.
+    progress : wraps each iterator of pictures, called as progress(iterator, archive name, total). Returns the
+    paths written.
     """
-    if train < 0 or val < 0 or seed < 0:
-        raise UserError(f"--train {train} --val {val} --seed {seed}: must not be negative; give 0 or more of each")
     folder = Path(folder)
     archives = (
         (TRAINING_NAME, training_files, -(-train // 2), train, _training_extras()),
@@ -199,11 +196,6 @@ def _add(archive, name, content):
     archive.writestr(entry, content)
 
 
-def usable_workers() -> int:
-    """Processes that the machine has cores for, 8 at most."""
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
-
-
 def archive_pictures(path: str | Path, count: int) -> list[np.ndarray]:
     """The first `count` pictures (H, W, 3) uint8 RGB of an archive that are not mirror images, in order of name."""
     with zipfile.ZipFile(path) as archive:
@@ -216,8 +208,6 @@ def write_contact_sheet(folder: str | Path, path: str | Path, columns: int = 8, 
     """A PNG of the first test pictures, or of training pictures where there are none, in a grid."""
     pictures = archive_pictures(Path(folder) / TEST_NAME, columns * rows)
     pictures = pictures or archive_pictures(Path(folder) / TRAINING_NAME, columns * rows)
-    if not pictures:
-        raise UserError(f"{folder}: has no pictures for a contact sheet; give --train or --val above 0")
     with written_whole(path) as partial_path:
         cv2.imwrite(str(partial_path), contact_sheet(pictures, columns)[..., ::-1])
     return Path(path)

@@ -324,9 +324,10 @@ def _lip(rest, upper, height, forward):
     border = anatomy.upper_lip(x) if upper else anatomy.lower_lip(x)
     height_at_rest = np.maximum(np.abs(border - anatomy.slit(x)), 0.3) * (1 if upper else -1)
     offset = (y - anatomy.slit(x)) / height_at_rest
-    wide = np.sqrt(np.maximum(1 - np.square(x / 27), 0))
+    wide = np.maximum(1 - np.square(x / 26), 0)
     share = np.where(offset > 0, np.where(offset < 1, offset, np.exp(-np.square((offset - 1) / 0.7))), 0) * wide
-    crest = np.where(offset > 0, np.exp(-np.square((offset - 0.5) / 0.5)), 0) * wide
+    inner = np.clip(offset, 0, 1)
+    crest = 4 * inner * (1 - inner) * wide
     return np.column_stack([0 * x, height * share, forward * crest])
 
 
@@ -342,7 +343,7 @@ def _jaw_weight(rest):
     near = _between_lips(x) * ramp(y, -116, -80)
     lower = y < anatomy.slit(x)
     front = np.where(lower, 0.92 + 0.08 * ramp(y, -75, -100), 0.0)
-    return (side + near * (front - side)) * ramp(rest[:, 1], -168, -122)
+    return (side + near * (front - side)) * ramp(y, -188, -116)
 
 
 def _jaw_open(rest):
@@ -374,19 +375,23 @@ def _close_eyes(rest):
     within = np.abs(opening) <= 1 + 1e-6
     distance = np.maximum(anatomy.lid_distance(place), 0)
     meeting = line - 0.72 * below
-    target = np.where(within, meeting + 0.25 * np.clip(opening, -1, 1), 0.0)
+    target = np.where(within, meeting - 0.2 * np.clip(opening, -1, 1), 0.0)
     upper = place[:, 1] > line
     nearest = np.clip(place[:, 0], anatomy.EYE_INNER[0], anatomy.EYE_OUTER[0])
     line, above, below = anatomy.eye_heights(nearest)
     reach = np.where(upper, 9.0, 6.0)
-    follow = np.where(upper, -(above + 0.72 * below) + 0.25, 0.28 * below - 0.25)
+    follow = np.where(upper, -(above + 0.72 * below) - 0.2, 0.28 * below + 0.2)
     fade = np.square(1 - np.clip(distance / reach, 0, 1))
     down = np.where(within, target - place[:, 1], follow * fade)
     moved = place + np.column_stack([0 * down, down])
     ball_then, ball_now = anatomy.eyeball(moved), anatomy.eyeball(place)
-    forward = np.where(within, ball_then - ball_now + 0.5, (ball_then - ball_now + 0.6) * fade)
-    near = bump(place, anatomy.IRIS_CENTRE, (60, 60)) * (distance < 12)
-    return np.column_stack([0 * down, down, forward]) * near[:, None]
+    hidden = 1 - np.square(np.clip(opening, -1, 1))
+    forward = np.where(
+        within,
+        ball_then - ball_now + 0.6 + 0.3 * np.clip(opening, -1, 1) - 1.4 * hidden,
+        (ball_then - ball_now + np.where(upper, 0.9, 0.3)) * fade,
+    )
+    return np.column_stack([0 * down, down, forward]) * (distance < 12)[:, None]
 
 
 def _pucker(rest):

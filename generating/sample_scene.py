@@ -271,7 +271,8 @@ def _garment(colour, detail, collar, neckline):
 
 
 def mouth_parts(depth: float, jaw: np.ndarray) -> list[Part]:
-    """Teeth, tongue and the dark behind them. depth : z of the lips' inner rim; jaw : (3,) mm that the lower lip has moved."""
+    """Teeth, tongue and the dark behind them. depth : z of the lips' inner rim. jaw : (3,) mm that the lower lip
+    has moved."""
     plain = DETAILS.index("plain")
     drop = max(-jaw[1], 0.0)
     back = depth + min(jaw[2], 0.0)
