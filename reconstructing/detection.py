@@ -4,6 +4,7 @@ The detector is MTCNN (Zhang et al., IEEE SPL 23(10), 2016) of the package `mtcn
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -53,26 +54,26 @@ def box_of_image(height: int, width: int) -> Box:
     return Box(centre=centre, side=max(width - 1, height - 1, 1) / CROP_MARGIN)
 
 
-class FaceDetector:
-    """MTCNN, loaded once."""
+@cache
+def _mtcnn():
+    """The detector, loaded once for the process."""
+    from mtcnn import MTCNN
 
-    def __init__(self):
-        from mtcnn import MTCNN
+    return MTCNN()
 
-        self._mtcnn = MTCNN()
 
-    def __call__(self, image: np.ndarray) -> list[Detection]:
-        """Faces of a photo, the largest first. image : (H, W, 3) uint8 RGB."""
-        height, width = image.shape[:2]
-        zoom = min(max(SEARCH_SIDES[0] / min(height, width), 1.0), SEARCH_SIDES[1] / max(height, width))
-        if zoom != 1.0:
-            size = (max(round(width * zoom), 1), max(round(height * zoom), 1))
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC)
-        step_x, step_y = width / image.shape[1], height / image.shape[0]
-        found = [
-            Detection(x * step_x, y * step_y, wide * step_x, high * step_y, float(face["confidence"]))
-            for face in self._mtcnn.detect_faces(image)
-            for x, y, wide, high in [face["box"]]
-            if face["confidence"] >= LEAST_CONFIDENCE and wide > 0 and high > 0
-        ]
-        return sorted(found, key=lambda face: face.width * face.height, reverse=True)
+def find_faces(image: np.ndarray) -> list[Detection]:
+    """Faces of a photo, the largest first. image : (H, W, 3) uint8 RGB."""
+    height, width = image.shape[:2]
+    zoom = min(max(SEARCH_SIDES[0] / min(height, width), 1.0), SEARCH_SIDES[1] / max(height, width))
+    if zoom != 1.0:
+        size = (max(round(width * zoom), 1), max(round(height * zoom), 1))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC)
+    step_x, step_y = width / image.shape[1], height / image.shape[0]
+    found = [
+        Detection(x * step_x, y * step_y, wide * step_x, high * step_y, float(face["confidence"]))
+        for face in _mtcnn().detect_faces(image)
+        for x, y, wide, high in [face["box"]]
+        if face["confidence"] >= LEAST_CONFIDENCE and wide > 0 and high > 0
+    ]
+    return sorted(found, key=lambda face: face.width * face.height, reverse=True)

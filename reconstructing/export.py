@@ -14,7 +14,7 @@ from common.files import written_whole
 from configure.config import TARGET_SCALE
 from geometry.crop import Box
 from geometry.uv_layout import UVLayout
-from reconstructing.detection import FaceDetector
+from reconstructing.detection import find_faces
 from reconstructing.face import prepare_crop
 from reconstructing.images import IMAGE_SUFFIXES, read_image
 from reconstructing.settings import EXPORT_FORMATS, QUANTIZATIONS
@@ -153,8 +153,7 @@ def read_crops(path, size: int, count: int = CALIBRATION_CROPS) -> np.ndarray:
     if path is not None and Path(path).suffix in (".hdf5", ".h5"):
         return _dataset_crops(path, size, count)
     photos = [_portrait()] if path is None else [read_image(file) for file in _spread(_photos(Path(path)), count)]
-    detect = FaceDetector()
-    found = [prepare_crop(photo, face.box, size)[0] for photo in photos for face in detect(photo)]
+    found = [prepare_crop(photo, face.box, size)[0] for photo in photos for face in find_faces(photo)]
     if not found:
         raise UserError(f"{path}: no face found in its {len(photos)} photo(s); give photos of faces")
     return np.stack(found[:count])

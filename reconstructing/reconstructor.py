@@ -6,7 +6,7 @@ import numpy as np
 
 from common.errors import UserError
 from geometry.crop import Box
-from reconstructing.detection import FaceDetector, box_of_image
+from reconstructing.detection import box_of_image, find_faces
 from reconstructing.face import Face, face_grid, prepare_crop, restore_face
 from reconstructing.settings import DETECTORS, MODEL_PATH
 
@@ -33,21 +33,16 @@ class FaceReconstructor:
         self.network, self.layout = load_network(model_path)
         taken, given = self.network.input_shape, self.network.output_shape
         if len(taken) != 4 or taken[1] != taken[2] or taken[3] != 3 or given != taken:
-            raise UserError(
-                f"{model_path}: takes {taken} and returns {given}; a square crop to a map of its size is due"
-            )
+            raise UserError(f"{model_path}: maps {taken} to {given}, not a square crop to a map of its size")
         self.image_size = network_image_size(self.network)
         self.grid = face_grid(self.layout, self.image_size)
-        self._detector_name = detector
-        self._detector = None
+        self._detector = detector
 
     def detect(self, image: np.ndarray) -> list[Box]:
         """Boxes of the faces in a photo, the largest first; none where none is found. image : (H, W, 3) uint8 RGB."""
-        if self._detector_name == "none":
+        if self._detector == "none":
             return [box_of_image(*image.shape[:2])]
-        if self._detector is None:
-            self._detector = FaceDetector()
-        return [face.box for face in self._detector(image)]
+        return [face.box for face in find_faces(image)]
 
     def reconstruct(self, image: np.ndarray, boxes: Sequence[Box] | None = None) -> list[Face]:
         """Faces of one photo, in the order of `boxes`, or of those that `detect` finds.
