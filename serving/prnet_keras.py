@@ -23,7 +23,7 @@ from evaluating.scoring import Column, Prediction, Truth, score
 from geometry.crop import Box
 from reconstructing.face import Face
 from reconstructing.mesh_files import mat_fields
-from serving.engine import Engine
+from serving.engine import Engine, check_box
 from serving.fits import FitMeshes
 from serving.problems import Problem, ProblemBody
 from serving.uploads import decode_base64, read_mat, read_photo
@@ -106,6 +106,8 @@ def prnet_keras_router(engine: Engine, fits: FitMeshes) -> APIRouter:
         def extracted(number, data, mats):
             image = read_photo(data, f"image {number}", engine.limits)
             faces = [fits.face(mat, f"rawMats[{n}]", image.shape[0]) if mat else None for n, mat in enumerate(mats)]
+            for face in filter(None, faces):
+                check_box(face.box, image, f"image {number}")
             return ImageMeshes(faceMeshList=[_face_mesh(face, image, request.matType) for face in faces])
 
         async def answer(*arguments):

@@ -7,7 +7,6 @@ import threading
 import time
 from contextlib import contextmanager
 
-import keras
 import numpy as np
 import uvicorn
 from PIL import Image
@@ -15,15 +14,16 @@ from PIL import Image
 from configure.config import MAP_SIZE, TARGET_SCALE
 from geometry.position_map import layout_of_model
 from geometry.uv_layout import UVLayout, resample_map
-from model.saved_network import save_network
 from reconstructing.reconstructor import FaceReconstructor
 
 SIZE = 128
 """Side of the stand-in's crops."""
 
 
-def build_mean_face_network(layout: UVLayout, size: int) -> keras.Model:
+def build_mean_face_network(layout: UVLayout, size: int):
     """(B, size, size, 3) to the canonical map in a crop of that size / (size x TARGET_SCALE)."""
+    import keras
+
     target = resample_map(layout.canonical_map, size) * (size - 1) / (MAP_SIZE - 1) / (size * TARGET_SCALE)
     inputs = keras.Input((size, size, 3))
     place = keras.layers.Dense(target.size, kernel_initializer="zeros")
@@ -34,6 +34,8 @@ def build_mean_face_network(layout: UVLayout, size: int) -> keras.Model:
 
 
 def mean_face_reconstructor(face_model, folder, detector: str = "none") -> FaceReconstructor:
+    from model.saved_network import save_network
+
     layout = layout_of_model(face_model)
     save_network(build_mean_face_network(layout, SIZE), layout, folder / "mean.keras")
     return FaceReconstructor(folder / "mean.keras", detector)

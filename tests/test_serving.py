@@ -5,7 +5,6 @@ import io
 import zipfile
 
 import httpx
-import keras
 import numpy as np
 import pytest
 import trimesh
@@ -287,6 +286,8 @@ def test_without_a_face_model_fits_are_refused_with_501(reconstructor, photo, fi
 
 
 def test_keras_remote_monitor_and_json_events_are_shown(client):
+    import keras
+
     monitor = keras.callbacks.RemoteMonitor(root=str(client.base_url).rstrip("/"))
     monitor.on_epoch_end(0, {"loss": np.float32(0.5)})
     monitor.on_epoch_end(1, {"loss": float("nan")})
