@@ -1,11 +1,8 @@
 """The sample face model and the sample archives: anatomy, topology, layout, exact fits, determinism."""
 
 import io
-import subprocess
-import sys
 import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,7 +10,7 @@ import pytest
 from scipy.io import loadmat
 
 import make_sample_data as script
-from common.errors import UserError
+from common.errors import UserError, run_script
 from generating import sample_faces
 from generating.face_model_file import load_face_model
 from generating.fit_files import read_fit
@@ -222,12 +219,32 @@ def picture_of(head, yaw, seed, size=400):
     return person, sample_faces.View(size, view.coefficients, view.pose * factor, view.gaze, view.seed)
 
 
-@pytest.mark.parametrize(
-    ("yaw", "landmarks"), [(0, [17, 21, 26, 30, 36, 45, 48, 54, 57]), (-50, [17, 19, 36, 41, 48, 57])]
-)
-def test_features_are_rendered_where_the_fit_puts_them(head, monkeypatch, yaw, landmarks):
+@pytest.mark.parametrize(("yaw", "size"), [(0, 200), (-50, 333), (85, 450)])
+def test_every_pixel_of_the_face_is_where_the_fit_puts_it(head, monkeypatch, yaw, size):
+    """Painted with its own place in the picture, each pixel of the face reads its own coordinates."""
+    person, view = picture_of(head, yaw, seed=4, size=size)
+    transform = fit_to_pixels(view.pose, size)
+    placed = face_vertices(head.model, view.coefficients) @ transform[:, :3].T + transform[:, 3]
+
+    def place(normals, *_):
+        values = np.zeros((len(normals), 3))
+        values[: len(placed)] = np.column_stack([placed[:, :2], np.ones(len(placed))])
+        return values
+
+    monkeypatch.setattr(sample_faces, "_shade", place)
+    monkeypatch.setattr(sample_faces, "_detail_atlas", lambda: np.ones((768, 4 * 768)))
+    monkeypatch.setattr(sample_faces, "_background", lambda _, side: np.zeros((side, side, 3)))
+    monkeypatch.setattr(sample_faces, "_photograph", lambda picture, _: picture)
+    picture = render_view(head, person, view)
+    row, column = np.nonzero(picture[..., 2] > 0.999)
+    assert len(row) > 0.05 * size**2
+    np.testing.assert_allclose(picture[row, column, :2], np.column_stack([column, row]), atol=0.5)
+    assert np.abs(picture[row, column, :2] - np.column_stack([column, row])).mean() < 0.1
+
+
+def test_landmarks_are_rendered_where_the_fit_puts_them(head, monkeypatch):
     """One landmark's vertex at a time is painted white on a black face: it shows within half a pixel."""
-    person, view = picture_of(head, yaw, seed=5, size=450)
+    person, view = picture_of(head, 0, seed=5, size=450)
     person = replace(person, parts=[])
     expected = landmark_pixels(view, head)
     monkeypatch.setattr(sample_faces, "_photograph", lambda picture, generator: picture)
@@ -238,7 +255,7 @@ def test_features_are_rendered_where_the_fit_puts_them(head, monkeypatch, yaw, l
 
     dark = np.full(len(head.rest), 0.02)
     unmarked = painted(dark)
-    for landmark in landmarks:
+    for landmark in (17, 21, 26, 30, 36, 45, 48, 54, 57):
         marked = dark.copy()
         marked[head.model.landmark_vertices[landmark]] = 1.0
         weight = np.maximum(painted(marked) - unmarked, 0) ** 5
@@ -424,13 +441,13 @@ def test_a_bad_flag_gets_one_line(tmp_path, flags, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_in_place_of_the_folder_gets_one_line(tmp_path):
+def test_a_file_in_place_of_the_folder_gets_one_line(tmp_path, capsys):
     (tmp_path / "taken").write_text("a file")
-    root = Path(script.__file__).parent
     flags = ["--outdir", str(tmp_path / "taken"), "--train", "1", "--val", "0", "--workers", "1"]
-    result = subprocess.run(
-        [sys.executable, "make_sample_data.py", *flags], cwd=root, capture_output=True, text=True, timeout=60
-    )
-    assert result.returncode == 2
-    assert result.stderr.strip().count("\n") == 0
-    assert "taken" in result.stderr
+    with pytest.raises(SystemExit) as stopped:
+        run_script(lambda: script.main(flags))
+    told = capsys.readouterr().err.strip()
+    assert stopped.value.code == 2
+    assert "\n" not in told
+    assert "taken" in told
+    assert (tmp_path / "taken").read_text() == "a file"
