@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter1d
+from scipy.ndimage import distance_transform_edt, gaussian_filter1d, minimum_filter1d
 
 from geometry.crop import Box, compose, crop_image, crop_transform, landmark_box, lift_transform
 from geometry.face_model import FaceModel, face_vertices
@@ -32,13 +32,12 @@ FRAME_SIDES = (256, 450)
 """Least and greatest side of a view in pixels; 450 is 300W-LP's."""
 
 ANCHOR_ANGLES = 96
-ANCHOR_RADII = np.array([0.94, 0.99, 1.06, 1.15, 1.28, 1.5])
-ANCHOR_DROPS = np.array([0.03, 0.04, 0.14, 0.32, 0.6, 1.0])
-"""The rings: how far out, over the radius of the face's outline, and how far behind it, over the mean radius. The first
-lies under the face, the others start from its rearmost points."""
+ANCHOR_RADII = np.array([0.99, 1.06, 1.15, 1.28, 1.5])
+ANCHOR_DROPS = np.array([0.01, 0.12, 0.3, 0.6, 1.0])
+"""The rings: how far out, over the radius of the face's outline, and how far behind it, over the mean radius."""
 
-RIM_WIDTH = 0.85
-"""Share of the outline's radius beyond which those points are sought."""
+WALL_RADIUS, RIM_WIDTH = 0.94, 0.8
+"""Before the rings comes a wall, at this radius: from under the face back to its rearmost point beyond that radius."""
 
 ANCHOR_RECESSION = ((-1.0, -0.7, 0.0, 0.8), (0.55, 0.8, 1.0, 0.3))
 """Share of that drop by direction (its sine, from straight up, -1, to straight down, 1): the skull is highest halfway
@@ -46,6 +45,10 @@ back, and neck and chest do not recede."""
 
 FAR_SIDE = 0.1
 """Distance behind the head's middle, over its width, that counts as its far side."""
+
+CHEST_START, CHEST_SHARE = 1.1, 0.7
+"""Where the rings fill the frame below the face, its rays start nearer: at this share of the way to the frame, but
+outside this many radii of the face."""
 
 SEAM_JUMP = 5.0
 """Distance in pixels between the sources of neighbouring pixels above which they are blended."""
@@ -226,30 +229,32 @@ def _face_lookups(face: np.ndarray, grid: FaceGrid, depth: np.ndarray) -> np.nda
 
 
 def _rings(face, depth, shown, centre):
-    """Anchors around the face that continue its depth. Returns points (R * A, 3), triangles and outermost radii."""
+    """Anchors around the face that continue its depth.
+
+    Returns points (R * A, 3), triangles (T, 3) and the outermost ring's radii (A,).
+    """
     row, column = np.nonzero(shown)
     bearing, distance = _polar(column, row, centre)
-    radius = np.zeros(ANCHOR_ANGLES)
-    np.maximum.at(radius, np.rint(bearing).astype(int) % ANCHOR_ANGLES, distance)
-    radius = gaussian_filter1d(radius, 1.0, mode="wrap")
-    direction = _directions(np.arange(ANCHOR_ANGLES))
+    outline = np.zeros(ANCHOR_ANGLES)
+    np.maximum.at(outline, _ray(bearing), distance)
+    inner = WALL_RADIUS * minimum_filter1d(outline, 3, mode="wrap")
+    outline = gaussian_filter1d(outline, 1.0, mode="wrap")
+    radii = np.concatenate([[inner, inner], ANCHOR_RADII[:, None] * outline])
 
-    at = np.rint(centre + ANCHOR_RADII[0] * radius[:, None] * direction).astype(int)
-    column, row = np.clip(at, 0, len(depth) - 1).T
+    direction = _directions(np.arange(ANCHOR_ANGLES))
+    column, row = np.rint(centre + inner[:, None] * direction).astype(int).T
     front = np.where(shown[row, column], depth[row, column], face[:, 2].mean())
     bearing, distance = _polar(*face[:, :2].T, centre)
-    ray = np.rint(bearing).astype(int) % ANCHOR_ANGLES
-    at_rim = distance > RIM_WIDTH * radius[ray]
+    at_rim = distance > RIM_WIDTH * outline[_ray(bearing)]
     back = front.copy()
-    np.minimum.at(back, ray[at_rim], face[at_rim, 2])
+    np.minimum.at(back, _ray(bearing[at_rim]), face[at_rim, 2])
+    back = gaussian_filter1d(back, 1.0, mode="wrap")
 
-    points = np.empty((len(ANCHOR_RADII), ANCHOR_ANGLES, 3), dtype=np.float32)
-    points[..., :2] = centre + ANCHOR_RADII[:, None, None] * radius[:, None] * direction
+    size = outline.mean()
     recession = np.interp(direction[:, 1], *ANCHOR_RECESSION)
-    points[0, :, 2] = gaussian_filter1d(front, 1.0, mode="wrap")
-    points[1:, :, 2] = gaussian_filter1d(back, 1.0, mode="wrap")
-    points[..., 2] -= ANCHOR_DROPS[:, None] * recession * radius.mean()
-    index = np.arange(points.shape[0] * ANCHOR_ANGLES, dtype=np.int32).reshape(points.shape[:2])
+    behind = np.concatenate([[front - 0.03 * size, back], back - ANCHOR_DROPS[:, None] * recession * size])
+    points = np.concatenate([centre + radii[..., None] * direction, behind[..., None]], axis=-1).astype(np.float32)
+    index = np.arange(behind.size, dtype=np.int32).reshape(behind.shape)
     inner, outer = index[:-1], index[1:]
     inner_next, outer_next = np.roll(inner, -1, axis=1), np.roll(outer, -1, axis=1)
     triangles = np.concatenate(
@@ -258,7 +263,7 @@ def _rings(face, depth, shown, centre):
             np.stack([outer, inner_next, outer_next], axis=-1).reshape(-1, 3),
         ]
     )
-    return points.reshape(-1, 3), triangles, ANCHOR_RADII[-1] * radius
+    return points.reshape(-1, 3), triangles, radii[-1]
 
 
 def _behind_the_head(points, transform, relief):
@@ -272,12 +277,13 @@ def _background_lookups(shown: np.ndarray, on_rings: np.ndarray, lookups: np.nda
     """Where the pixels that no surface covers find their colours: the stretch of each ray from the head's outline to
     the frame is that of the photo. Where a ring is the outline, the photo's ray starts where that ring's pixel lies.
 
-    lookups : (S, S, 2) of the pixels that are shown. Returns (n, 2) float32, in the order of ~shown."""
+    lookups : (S, S, 2) of the pixels that are shown. Returns (n, 2) float32, in the order of ~shown.
+    """
+    centre = np.argwhere(shown & ~on_rings).mean(axis=0)[::-1]
     row, column = np.nonzero(shown)
-    centre = np.array([column.mean(), row.mean()])
     bearing, radius = _polar(column, row, centre)
     order = np.argsort(radius)
-    ray = np.rint(bearing[order]).astype(int) % ANCHOR_ANGLES
+    ray = _ray(bearing[order])
     outline, outermost = np.zeros(ANCHOR_ANGLES), np.zeros(ANCHOR_ANGLES, dtype=int)
     outline[ray], outermost[ray] = radius[order], order
     row, column = row[outermost], column[outermost]
@@ -292,7 +298,8 @@ def _background_lookups(shown: np.ndarray, on_rings: np.ndarray, lookups: np.nda
     along = np.clip((radius - here) / np.maximum(_reach(centre, bearing, last) - here, 1.0), 0.0, 1.0)
     bearing = (bearing + (1 - along) * _circular(swing, bearing)) % ANCHOR_ANGLES
     there, end = _circular(relief.outline, bearing), _reach(relief.centre, bearing, last)
-    there = np.minimum(there, end)
+    least = np.maximum(CHEST_START / ANCHOR_RADII[-1] * there, CHEST_SHARE * end)
+    there = np.minimum(there, np.where(_directions(bearing)[:, 1] > 0, least, end))
     return (relief.centre + (there + along * (end - there))[:, None] * _directions(bearing)).astype(np.float32)
 
 
@@ -307,6 +314,10 @@ def _polar(column, row, centre):
     """Bearing in units of the anchors' spacing, and radius."""
     x, y = column - centre[0], row - centre[1]
     return np.arctan2(y, x) * ANCHOR_ANGLES / (2 * np.pi) % ANCHOR_ANGLES, np.hypot(x, y)
+
+
+def _ray(bearing):
+    return np.rint(bearing).astype(int) % ANCHOR_ANGLES
 
 
 def _directions(bearing):

@@ -1,0 +1,297 @@
+"""Views rotated in depth: the geometry, the pictures, and the whole tool on a handful of photos."""
+
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+from scipy.io import loadmat, savemat
+
+from common.errors import UserError
+from generating.builder import build_dataset
+from generating.dataset import open_dataset
+from generating.face_model_file import save_face_model
+from generating.profiling import FRAME_MARGIN, make_face_grid, make_relief, render_view, view_pose, view_transform
+from generating.view_plan import MOST_PITCH_CHANGE, MOST_TURN_BACK, MOST_VIEWS, ViewSettings, plan_views
+from geometry.crop import landmark_box
+from geometry.face_model import face_vertices
+from geometry.mesh import vertex_normals
+from geometry.pose import fit_to_pixels, rotation_from_angles
+from geometry.rasterise import rasterise, render
+from make_profile_views import main
+
+SIDE = 320
+VIEWS = [(0, 40), (0, -70), (25, 10), (-25, -40)]
+
+
+@pytest.fixture(scope="module", params=["sample_model", "stand_in_model"])
+def model(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def grid(model):
+    return make_face_grid(model)
+
+
+@pytest.fixture(scope="module")
+def sample_grid(sample_model):
+    return make_face_grid(sample_model)
+
+
+def some_fit(model, yaw=0.1, seed=0):
+    """Coefficients and a pose that puts the face into the middle of a photo of side SIDE."""
+    random = np.random.default_rng(seed)
+    deviations = np.concatenate([model.shape_deviation, model.expression_deviation])
+    coefficients = (0.3 * random.normal(size=len(deviations)) * deviations).astype(np.float32)
+    scale = 0.35 * SIDE / np.ptp(model.mean[model.landmark_vertices, 0])
+    pose = np.array([0.05, yaw, 0.1, 0.0, 0.0, 0.0, scale])
+    box = landmark_box(project(model, coefficients, pose, SIDE)[model.landmark_vertices])
+    pose[3:5] = SIDE / 2 - box.centre[0], box.centre[1] - SIDE / 2
+    return coefficients, pose
+
+
+def project(model, coefficients, pose, height):
+    transform = fit_to_pixels(pose, height)
+    return face_vertices(model, coefficients) @ transform[:, :3].T + transform[:, 3]
+
+
+def pose_of_view(relief, pitch, yaw):
+    transform = view_transform(relief, np.radians(pitch), np.radians(yaw))
+    angles = np.radians([pitch, yaw, np.degrees(relief.angles[2])])
+    return transform, view_pose(transform, angles, len(relief.picture))
+
+
+def plainly_seen(model, points, picture_side):
+    """Which vertices (V,) bool face the camera and are not covered."""
+    points = points.astype(np.float32)
+    depth = rasterise(points, model.triangles, picture_side, picture_side).depth
+    column, row = np.clip(np.rint(points[:, :2]), 0, picture_side - 1).astype(int).T
+    return (-vertex_normals(points, model.triangles)[:, 2] > 0.35) & (points[:, 2] > depth[row, column] - 2)
+
+
+def marked_photos(points, landmarks, picture_side):
+    """Black photos with three landmarks each, one to a channel, as soft spots; yields the photo and which they are."""
+    row, column = np.mgrid[:picture_side, :picture_side]
+    for start in range(0, len(landmarks), 3):
+        photo = np.zeros((picture_side, picture_side, 3))
+        for channel, landmark in enumerate(landmarks[start : start + 3]):
+            x, y = points[landmark, :2]
+            photo[..., channel] = 255 * np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * 1.5**2))
+        yield np.rint(photo).astype(np.uint8), landmarks[start : start + 3]
+
+
+def test_landmarks_lie_on_the_features_of_a_view(model, grid):
+    """Spots painted on a photo's landmarks are found where a view's own `Pose_Para` projects those landmarks, of all
+    landmarks that are plainly seen, with their surroundings, in both."""
+    coefficients, pose = some_fit(model)
+    source = project(model, coefficients, pose, SIDE)
+    landmarks = model.landmark_vertices[17:68:2]
+    around = np.linalg.norm(source[landmarks, None] - source, axis=-1) < 4
+    relief = make_relief(np.zeros((SIDE, SIDE, 3), np.uint8), coefficients, pose, grid)
+    side = len(relief.picture)
+    views = []
+    for pitch, yaw in VIEWS:
+        transform, new_pose = pose_of_view(relief, pitch, yaw)
+        points = project(model, coefficients, new_pose, side)
+        seen = plainly_seen(model, source, SIDE) & plainly_seen(model, points, side)
+        views.append(
+            (
+                transform,
+                points,
+                dict(zip(landmarks, (around & seen).sum(axis=1) > 0.9 * around.sum(axis=1), strict=True)),
+            )
+        )
+
+    errors = []
+    for photo, chosen in marked_photos(source, landmarks, SIDE):
+        relief = make_relief(photo, coefficients, pose, grid)
+        for transform, points, seen in views:
+            view = render_view(relief, transform).astype(float)
+            for channel, landmark in enumerate(chosen):
+                if seen[landmark]:
+                    weight = view[..., channel]
+                    found = [(weight * axis).sum() / weight.sum() for axis in np.mgrid[:side, :side][::-1]]
+                    errors.append(np.hypot(*(found - points[landmark, :2])))
+    assert len(errors) > 35
+    assert np.median(errors) < 0.4
+    assert np.max(errors) < 1.5
+
+
+def test_the_head_turns_about_the_camera_and_stays_in_the_middle(sample_model, sample_grid):
+    """At pitch 0 a view is the photo's pose turned about the camera's vertical axis; size and middle stay."""
+    coefficients, pose = some_fit(sample_model)
+    pose[0] = 0.0
+    relief = make_relief(np.zeros((SIDE, SIDE, 3), np.uint8), coefficients, pose, sample_grid)
+    transform, new_pose = pose_of_view(relief, 0.0, 50.0)
+    side = len(relief.picture)
+    np.testing.assert_allclose(fit_to_pixels(new_pose, side), transform, atol=1e-9)
+    np.testing.assert_allclose(np.degrees(new_pose[:3]), [0, 50, np.degrees(pose[2])])
+    turn = rotation_from_angles([0, np.radians(50) - pose[1], 0])
+    np.testing.assert_allclose(
+        transform[:, :3] / new_pose[6] * [[1], [-1], [1]], turn @ rotation_from_angles(pose[:3]), atol=1e-9
+    )
+    landmarks = relief.landmarks @ transform[:, :3].T + transform[:, 3]
+    np.testing.assert_allclose(landmark_box(landmarks).centre, (side - 1) / 2)
+    zoom = (side - 1) / (
+        FRAME_MARGIN
+        * landmark_box(project(sample_model, coefficients, pose, SIDE)[sample_model.landmark_vertices]).side
+    )
+    assert new_pose[6] == pytest.approx(pose[6] * zoom)
+
+
+def test_the_photo_s_own_pose_gives_the_photo(sample_model, sample_grid):
+    coefficients, pose = some_fit(sample_model)
+    noise = np.random.default_rng(0).integers(0, 255, (12, 12, 3), dtype=np.uint8)
+    photo = cv2.resize(noise, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    relief = make_relief(photo, coefficients, pose, sample_grid)
+    difference = np.abs(render_view(relief, relief.transform).astype(int) - relief.picture)
+    assert np.mean(difference <= 1) > 0.7
+    assert np.mean(difference > 20) < 0.05
+
+
+@pytest.mark.parametrize(("pitch", "yaw"), [(3, 30), (3, 85), (3, -85), (35, 10), (-35, 10), (25, -60)])
+def test_no_background_on_the_face_and_no_face_on_the_background(sample_model, sample_grid, pitch, yaw):
+    coefficients, pose = some_fit(sample_model)
+    points = project(sample_model, coefficients, pose, SIDE)
+    red, blue = np.array([255, 0, 0], np.uint8), np.array([0, 0, 255], np.uint8)
+    head = render(points, sample_model.triangles, np.tile(red, (len(points), 1)), np.tile(blue, (SIDE, SIDE, 1)))
+    relief = make_relief(head, coefficients, pose, sample_grid)
+    transform, new_pose = pose_of_view(relief, pitch, yaw)
+    view = render_view(relief, transform)
+    side = len(view)
+
+    turned = project(sample_model, coefficients, new_pose, side)
+    truth = (rasterise(turned, sample_model.triangles, side, side, two_sided=True).triangle >= 0).astype(np.uint8)
+    inside, beyond = cv2.erode(truth, np.ones((7, 7))) > 0, cv2.dilate(truth, np.ones((25, 25))) == 0
+    assert np.mean(view[inside][:, 2] > 128) < 0.02
+    assert np.mean(view[beyond][:, 0] > 128) < 0.005
+
+
+def test_beyond_the_photo_s_border_the_picture_goes_on(sample_model, sample_grid):
+    """A crop as tight as the face fills its frame, unrotated and turned, without a black border."""
+    coefficients, pose = some_fit(sample_model)
+    box = landmark_box(project(sample_model, coefficients, pose, SIDE)[sample_model.landmark_vertices])
+    left, top = np.rint(box.centre - 0.7 * box.side).astype(int)
+    size = round(1.4 * box.side)
+    pose[3] -= left
+    pose[4] -= SIDE - top - size
+    relief = make_relief(np.full((size, size, 3), 200, np.uint8), coefficients, pose, sample_grid)
+    landmarks = relief.landmarks @ relief.transform[:, :3].T + relief.transform[:, 3]
+    np.testing.assert_allclose(landmark_box(landmarks).centre, (len(relief.picture) - 1) / 2, atol=1e-6)
+    for view in (relief.picture, render_view(relief, pose_of_view(relief, 10, 60)[0])):
+        assert np.abs(view.astype(int) - 200).max() <= 2
+
+
+def test_a_fit_that_misses_the_photo_is_refused(sample_model, sample_grid):
+    coefficients, pose = some_fit(sample_model)
+    pose[3] += 3 * SIDE
+    with pytest.raises(ValueError, match="outside the photo"):
+        make_relief(np.zeros((SIDE, SIDE, 3), np.uint8), coefficients, pose, sample_grid)
+
+
+def test_the_plan_evens_out_the_yaw_histogram():
+    random = np.random.default_rng(3)
+    pitch, yaw = random.normal(-5, 10, 800), random.normal(0, 15, 800)
+    plan = plan_views(pitch, yaw, ViewSettings())
+    rotated = np.concatenate(plan)
+    assert max(map(len, plan)) + 1 <= MOST_VIEWS
+    counts = np.histogram(np.append(yaw, rotated[:, 1]), np.arange(-90, 91, 10))[0]
+    assert counts.max() - counts.min() <= 1
+    assert np.abs(rotated[:, 0]).max() <= 40
+    assert np.abs(rotated[:, 1]).max() <= 90
+    assert np.histogram(rotated[:, 0], np.arange(-40, 41, 10))[0].min() > 0.04 * len(rotated)
+
+
+def test_views_turn_away_from_the_front_and_keep_to_the_limits():
+    pitch, yaw = np.array([0.0, 38.0, -60.0, 10.0, 0.0]), np.array([0.0, 40.0, -30.0, 14.0, 80.0])
+    plan = plan_views(pitch, yaw, ViewSettings(max_yaw=60, max_pitch=20, views=25))
+    assert [len(views) for views in plan] == [24, 24, 24, 24, 0]
+    for own_pitch, own_yaw, views in zip(pitch, yaw, plan, strict=True):
+        assert (np.abs(views) <= [20, 60]).all()
+        back = own_yaw - views[:, 1] if own_yaw > 0 else views[:, 1] - own_yaw
+        if abs(own_yaw) > MOST_TURN_BACK:
+            assert (back <= MOST_TURN_BACK + 1e-9).all()
+        elif own_yaw:
+            assert back.max() > 60
+        change = np.abs(views[:, 0] - np.clip(own_pitch, -20, 20))
+        assert (change <= MOST_PITCH_CHANGE).all()
+    assert not np.array_equal(plan[0], plan_views(pitch, yaw, ViewSettings(60, 10, 20, 25, seed=1))[0])
+
+
+def write_photos(folder, model):
+    """300W_LP/TEST with three photos and fits, one more with a NaN, one cut short."""
+    folder.mkdir(parents=True)
+    for number, yaw in enumerate((0.0, 0.5, -0.2, 0.1, 0.2)):
+        coefficients, pose = some_fit(model, yaw, seed=number)
+        points = project(model, coefficients, pose, SIDE)
+        photo = render(points, model.triangles, 255 * model.mean_texture, np.full((SIDE, SIDE, 3), 90, np.uint8))
+        encoded = cv2.imencode(".jpg", photo[..., ::-1])[1].tobytes()
+        count = model.shape_basis.shape[2]
+        fields = {
+            "Shape_Para": coefficients[:count, None],
+            "Exp_Para": coefficients[count:, None],
+            "Pose_Para": pose[None].astype(np.float32),
+            "Tex_Para": np.ones((5, 1)),
+            "Color_Para": np.full((1, 7), number, np.float32),
+            "roi": np.array([[1, 1, SIDE, SIDE]], np.int16),
+            "pt2d": np.zeros((2, 68)),
+        }
+        if number == 3:
+            fields["Pose_Para"][0, 2] = np.nan
+        if number == 4:
+            encoded = encoded[: len(encoded) // 2]
+        (folder / f"TEST_{number}_0.jpg").write_bytes(encoded)
+        savemat(folder / f"TEST_{number}_0.mat", fields)
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_tool_makes_a_set_that_the_builder_reads(tmp_path, sample_model, capsys):
+    write_photos(tmp_path / "photos" / "300W_LP" / "TEST", sample_model)
+    with zipfile.ZipFile(tmp_path / "300W-LP.zip", "w") as archive:
+        for path in sorted((tmp_path / "photos").rglob("*.*")):
+            archive.write(path, path.relative_to(tmp_path / "photos"))
+    save_face_model(sample_model, tmp_path / "model.hdf5")
+    common = ["--facemodel", str(tmp_path / "model.hdf5"), "--views", "3"]
+    folder, zipped = tmp_path / "views", tmp_path / "views_of_zip"
+    assert main(["--extractdir", str(tmp_path / "photos"), "--outputdir", str(folder), "--workers", "2", *common]) == 1
+    errors = capsys.readouterr().err
+    assert "TEST_3_0.mat" in errors
+    assert "TEST_4_0.jpg" in errors
+    assert main(["--zipDir", str(tmp_path), "--outputdir", str(zipped), "--workers", "1", *common]) == 1
+    assert contents(folder) == contents(zipped)
+    assert sorted(path.name for path in folder.rglob("*.jpg")) == [
+        f"TEST_{photo}_0-v{view:02d}.jpg" for photo in range(3) for view in range(3)
+    ]
+
+    fit = loadmat(folder / "300W_LP" / "TEST" / "TEST_1_0-v02.mat")
+    picture = cv2.imread(str(folder / "300W_LP" / "TEST" / "TEST_1_0-v02.jpg"))
+    coefficients = np.concatenate([fit["Shape_Para"], fit["Exp_Para"]]).ravel()
+    points = project(sample_model, coefficients, fit["Pose_Para"][0], len(picture))[sample_model.landmark_vertices]
+    np.testing.assert_allclose(fit["pt2d"] - 1, points[:, :2].T, atol=1e-2)
+    assert fit["Tex_Para"].shape == (5, 1)
+    assert fit["Color_Para"].dtype == np.float32
+    assert fit["roi"].shape == (1, 4)
+    assert np.degrees(fit["Pose_Para"][0, 1]) > np.degrees(0.5) - MOST_TURN_BACK
+
+    build_dataset([folder], tmp_path / "train.hdf5", sample_model, validation_share=0.34, progress=False)
+    with open_dataset(tmp_path / "train.hdf5") as dataset:
+        assert len(dataset) == 9
+        assert [len(set(dataset.groups[start : start + 3])) for start in (0, 3, 6)] == [1, 1, 1]
+        assert len(set(dataset.groups)) == 3
+
+
+def test_nothing_is_left_where_nothing_can_be_made(tmp_path, sample_model):
+    save_face_model(sample_model, tmp_path / "model.hdf5")
+    (tmp_path / "photos").mkdir()
+    common = ["--extractdir", str(tmp_path / "photos"), "--facemodel", str(tmp_path / "model.hdf5")]
+    with pytest.raises(UserError, match="no .jpg with a usable .mat"):
+        main([*common, "--outputdir", str(tmp_path / "views")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.hdf5", "photos"]
+    with pytest.raises(UserError, match="is there already"):
+        main([*common, "--outputdir", str(tmp_path)])
+    with pytest.raises(UserError, match="--maxyaw"):
+        main([*common, "--outputdir", str(tmp_path / "views"), "--maxyaw", "nan"])
