@@ -1,0 +1,37 @@
+"""Views rotated in depth that one core makes in a second, from photo and fit to the encoded picture."""
+
+import time
+
+import cv2
+import numpy as np
+
+from benchmarks.figures import Figure
+from generating.profiling import FRAME_SIDES, make_face_grid, make_relief, render_view, view_transform
+from generating.sample_model import make_sample_model
+
+VIEWS = np.radians([(0, yaw) for yaw in range(-80, 81, 20)])
+
+
+def measure() -> list[Figure]:
+    """Nine views of a photo at 256 pixels, by the processor's time; the best of five rounds."""
+    model = make_sample_model()
+    grid = make_face_grid(model)
+    coefficients = np.zeros(model.coefficient_count, dtype=np.float32)
+    side = FRAME_SIDES[0]
+    pose = np.array([0, 0, 0, side / 2, side / 2, 0, side / 2.2 / np.ptp(model.mean[model.landmark_vertices, 1])])
+    photo = np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        spent = min(_time_views(photo, coefficients, pose, grid) for _ in range(5))
+    finally:
+        cv2.setNumThreads(threads)
+    return [Figure("profile views at 256 px", len(VIEWS) / spent, "views per second and core", at_least=5)]
+
+
+def _time_views(photo, coefficients, pose, grid) -> float:
+    start = time.process_time()
+    relief = make_relief(photo, coefficients, pose, grid)
+    for pitch, yaw in VIEWS:
+        cv2.imencode(".jpg", render_view(relief, view_transform(relief, pitch, yaw)))
+    return time.process_time() - start
