@@ -119,7 +119,7 @@ class Dataset:
             raise UserError(f"{path}: is no data set, or damaged or cut short ({reason}); build it again") from None
 
     def _read(self, file: h5py.File) -> None:
-        if file.attrs.get("format") != FORMAT:
+        if _text(file.attrs.get("format")) != FORMAT:
             raise UserError(f"{self.path}: is not a data set; build one with build_dataset.py")
         version = int(file.attrs["format_version"])
         if version != FORMAT_VERSION:
@@ -130,9 +130,9 @@ class Dataset:
         if not 0 <= self.data_mode < len(DATA_MODES):
             raise UserError(f"{self.path}: is of data mode {self.data_mode}; there are 0 to {len(DATA_MODES) - 1}")
         storage = DATA_MODES[self.data_mode]
-        self.model_identity = str(file.attrs["model_identity"])
-        self.layout_identity = str(file.attrs["layout_identity"])
-        self.identity = str(file.attrs["identity"])
+        self.model_identity = _text(file.attrs["model_identity"])
+        self.layout_identity = _text(file.attrs["layout_identity"])
+        self.identity = _text(file.attrs["identity"])
 
         count = self._set(file, "validation", "bool", (None,)).shape[0]
         if count == 0:
@@ -267,6 +267,10 @@ class _SharedFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _text(attribute) -> str:
+    return attribute.decode() if isinstance(attribute, bytes) else str(attribute)
 
 
 def _chunk_addresses(dataset: h5py.Dataset, file_size: int) -> tuple[int, np.ndarray]:

@@ -44,14 +44,10 @@ def dataset_writer(path: str | Path, *, data_mode: int, model_identity: str, lay
     with written_whole(path) as temporary, _DutifulFile(temporary, "w+") as raw:
         try:
             with h5py.File(raw, "w", libver=("v110", "v110")) as file:
-                file.attrs.update(
-                    format=FORMAT,
-                    format_version=FORMAT_VERSION,
-                    data_mode=data_mode,
-                    model_identity=model_identity,
-                    layout_identity=layout_identity,
-                )
-                yield DatasetWriter(file, raw, data_mode)
+                file.attrs.update(format_version=FORMAT_VERSION, data_mode=data_mode)
+                writer = DatasetWriter(file, raw, data_mode)
+                writer.describe(format=FORMAT, model_identity=model_identity, layout_identity=layout_identity)
+                yield writer
         finally:
             if raw.failure:
                 raise UserError(f"{path}: cannot be written: {raw.failure.strerror}") from None
@@ -162,7 +158,11 @@ class DatasetWriter:
         self._file.create_dataset("groups", data=np.asarray(groups, dtype=np.int32))
         self._file.create_dataset("validation", data=np.asarray(validation, dtype=bool))
         self._digest.update(np.asarray(validation, dtype=bool).tobytes())
-        self._file.attrs["identity"] = self._digest.hexdigest()[:16]
+        self.describe(identity=self._digest.hexdigest()[:16])
+
+    def describe(self, **texts: str) -> None:
+        """Write attributes as text of fixed length, which HDF5 keeps beside the checksum of its header."""
+        self._file.attrs.update({name: np.bytes_(text.encode()) for name, text in texts.items()})
 
     def _extend(self, name: str, rows: np.ndarray) -> None:
         """Append rows to a set, which is made with the first ones."""

@@ -169,7 +169,7 @@ class _Archive:
         self.entries, self.left_out = {}, []
         for entry in self.archive.infolist():
             name = entry.filename.replace("\\", "/")
-            if entry.is_dir() or _is_skipped(name):
+            if name.endswith("/") or _is_skipped(name):
                 continue
             complaint = self._complaint(entry, name)
             if complaint:
@@ -209,4 +209,4 @@ def _is_skipped(name: str) -> bool:
 
 def _is_clean(name: str) -> bool:
     """Whether a name can be printed in one line and stored as UTF-8."""
-    return name.isprintable() and len(name) < 1000
+    return name.isprintable() and 0 < len(name) < 1000
