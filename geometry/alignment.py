@@ -70,7 +70,7 @@ def iterative_closest_point(source: np.ndarray, target: np.ndarray, *, scale: bo
     `STEP_TOLERANCE` x the target's size, its root mean squared distance from its centroid.
     """
     source, target = np.asarray(source, dtype=np.float64), np.asarray(target, dtype=np.float64)
-    tree = cKDTree(target)
+    tree = cKDTree(target, leafsize=32)
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     source_size, target_size = (
         np.sqrt(np.mean(np.sum(offsets**2, axis=-1))) for offsets in (source - source_mean, target - target_mean)

@@ -1,0 +1,446 @@
+"""The script from end to end: a perfect prediction scores 0, failures are reported, a stop costs nothing, old numbers
+do not come back, and bad input gets one line.
+"""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import evaluate_model
+from common.errors import UserError
+from evaluating import evaluation
+from evaluating.methods import NetworkMethod, PredictionFile, write_predictions
+from evaluating.protocols import PROTOCOLS
+from evaluating.results import load_results
+from evaluating.scoring import Column
+from evaluating.subjects import DatasetSubjects, PairSubjects
+from generating.dataset import open_dataset
+from generating.face_model_file import save_face_model
+from generating.pairs import find_pairs
+from geometry.crop import crop_transform, transform_points
+from geometry.position_map import layout_of_model
+from geometry.uv_layout import face_mask
+from tests.perfect_network import save_mean_face_network
+from tests.small_faces import make_small_model, small_files, write_folder
+from tests.tiny_data import write_tiny_data
+
+COUNT = 7
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_small_model()
+
+
+@pytest.fixture(scope="module")
+def face(model):
+    return np.flatnonzero(face_mask(layout_of_model(model), 256))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, model):
+    """A folder with val.hdf5 of 7 faces and face_model.hdf5."""
+    folder = tmp_path_factory.mktemp("data")
+    write_tiny_data(folder, model, count=COUNT, file="val.hdf5")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def truth(data, model, face):
+    """Names, true landmarks (N, 68, 3) and true face vertices (N, V, 3) of the data."""
+    with open_dataset(data / "val.hdf5") as dataset:
+        found = DatasetSubjects(dataset, model, layout_of_model(model)).read(np.arange(COUNT))
+    landmarks = np.stack([subject.truth.landmarks for subject in found])
+    return [subject.name for subject in found], landmarks, np.stack([subject.truth.mesh[face] for subject in found])
+
+
+def write_npz(path, names, landmarks, vertices=None):
+    vertices = {} if vertices is None else {"vertices": vertices}
+    np.savez(path, names=np.array(names), landmarks=landmarks, **vertices)
+    return str(path)
+
+
+def arguments(data, output, *more):
+    return [
+        *more,
+        "--hdf5",
+        str(data / "val.hdf5"),
+        "--facemodel",
+        str(data / "face_model.hdf5"),
+        "--outputdir",
+        str(output),
+    ]
+
+
+def means(folder):
+    """Mean over images of each type in benchmark.csv."""
+    with open(folder / "benchmark.csv", newline="", encoding="utf-8") as file:
+        return {(row["method"], row["type"]): float(row["mean"]) for row in csv.DictReader(file)}
+
+
+def test_the_truth_given_as_predictions_scores_0(data, truth, tmp_path):
+    file = write_npz(tmp_path / "perfect.npz", *truth)
+    assert evaluate_model.main(arguments(data, tmp_path, "--predictions", file)) == 0
+    found = {title: mean for (method, title), mean in means(tmp_path).items() if method == "perfect"}
+    assert len(found) == 10
+    assert max(found.values()) <= 2e-4
+
+
+@pytest.mark.parametrize("origin", ["min", "mean", "none"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_truth_scores_0_under_every_protocol(parts, truth, tmp_path, protocol, origin):
+    with PredictionFile(write_npz(tmp_path / "perfect.npz", *truth)) as method:
+        chosen = replace(PROTOCOLS[protocol], depth_origin=origin)
+        results = run_evaluation(parts, method, tmp_path, protocol=chosen)
+    assert results.errors.shape == (COUNT, 4)
+    assert results.errors.max() <= 2e-4
+
+
+def test_a_network_from_file_to_tables_and_pictures(data, tmp_path, capsys, model):
+    run = tmp_path / "run"
+    run.mkdir()
+    save_mean_face_network(layout_of_model(model), run / "best.keras")
+    output, saved = tmp_path / "out", tmp_path / "saved.npz"
+    more = ["--modeldir", str(run), "--batchsize", "3", "--save-predictions", str(saved), "--with-vertices"]
+    more += ["--evalidxs", "0", "1", "2", "3", "4", "5", "--serverlog", "0", "--shiftZ", "1"]
+    assert evaluate_model.main(arguments(data, output, *more)) == 0
+    printed = capsys.readouterr().out
+    assert "run, sparse 2D:" in printed
+    assert "constant mean map:" in printed
+    wanted = ["benchmark.csv", "benchmark.md", "ced.png", "contact_sheet.png", "error_map.png", "examples.png"]
+    wanted += ["images.csv", "landmark_errors.png", "results.npz", "yaw_errors.png"]
+    assert sorted(path.name for path in output.iterdir()) == wanted
+    assert [path.name for path in tmp_path.glob("saved*")] == ["saved.npz"]
+
+    numbers = {title: mean for (method, title), mean in means(output).items() if method == "run"}
+    assert 5 < numbers["sparse 2D"] < 60  # a face that always looks ahead
+    again = tmp_path / "again"
+    assert evaluate_model.main(arguments(data, again, "--predictions", str(saved), "--name", "run")) == 0
+    repeated = means(again)
+    for title, mean in numbers.items():
+        assert repeated["run", title] == pytest.approx(mean, abs=2e-4)
+
+    assert evaluate_model.main(["--compare", str(output), str(again), "--outputdir", str(tmp_path / "both")]) == 0
+    assert (tmp_path / "both" / "ced.png").stat().st_size > 0
+    assert "## Reconstruction 3D" in (tmp_path / "both" / "benchmark.md").read_text(encoding="utf-8")
+
+
+class Perfect(NetworkMethod):
+    """A network that knows the truth of the crops it is shown, in the order of the data."""
+
+    def __init__(self, subjects, layout, size=256):
+        super().__init__("perfect", "perfect", None, layout, size)
+        self._subjects = subjects
+        self.seen = []
+
+    def predict_maps(self, subjects):
+        self.seen += [subject.name for subject in subjects]
+        found = []
+        for subject in subjects:
+            crop = crop_transform(subject.box, self.size)
+            found.append((transform_points(crop, subject.truth.mesh).reshape(256, 256, 3), crop))
+        return found
+
+
+@pytest.fixture
+def parts(data, model):
+    layout = layout_of_model(model)
+    with open_dataset(data / "val.hdf5") as dataset:
+        yield DatasetSubjects(dataset, model, layout), layout
+
+
+def run_evaluation(parts, method, folder, **options):
+    subjects, layout = parts
+    chosen = {"types": (0, 1, 2, 3), "protocol": PROTOCOLS["standard"], "batch_size": 2} | options
+    return evaluation.evaluate(subjects, method, layout=layout, path=folder / "results.npz", **chosen)
+
+
+def test_a_perfect_network_pays_what_the_map_costs_and_nothing_else(parts, tmp_path):
+    results = run_evaluation(parts, Perfect(*parts), tmp_path, types=range(6))
+    np.testing.assert_allclose(results.of(Column(0)), results.map_errors[:, 0], atol=1e-3)
+    np.testing.assert_allclose(results.of(Column(1)), results.map_errors[:, 1], atol=1e-3)
+    assert results.errors[:, 2:].max() < 2e-4
+    assert results.vertex_error_count == COUNT
+    assert results.vertex_error_sum.max() < 1e-2
+
+
+def test_a_stopped_evaluation_goes_on_where_it_was(parts, tmp_path, monkeypatch):
+    whole = run_evaluation(parts, Perfect(*parts), tmp_path / "whole")
+    monkeypatch.setattr(evaluation, "SAVE_EVERY", 0)
+    method = Perfect(*parts)
+
+    def stop(results):
+        if results.done.sum() >= 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_evaluation(parts, method, tmp_path, progress=stop)
+    assert method.seen == parts[0].names[:4]
+    method = Perfect(*parts)
+    results = run_evaluation(parts, method, tmp_path)
+    assert method.seen == parts[0].names[4:]
+    np.testing.assert_array_equal(results.errors, whole.errors)
+    np.testing.assert_array_equal(results.landmarks, whole.landmarks)
+    np.testing.assert_allclose(results.vertex_error_sum, whole.vertex_error_sum)
+    method = Perfect(*parts)
+    run_evaluation(parts, method, tmp_path)
+    assert method.seen == []  # finished: nothing to do
+
+
+def test_vertices_of_a_stopped_evaluation_are_all_there(parts, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "SAVE_EVERY", 0)
+    path = tmp_path / "saved.npz"
+    options = {"predictions_path": path, "with_vertices": True}
+
+    def stop(results):
+        if results.done.sum() >= 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_evaluation(parts, Perfect(*parts), tmp_path, progress=stop, **options)
+    assert not path.exists()
+    run_evaluation(parts, Perfect(*parts), tmp_path, **options)
+    with PredictionFile(path) as method:
+        results = run_evaluation(parts, method, tmp_path / "again")
+    assert results.errors[:, 2:].max() < 2e-4
+    assert [file.name for file in tmp_path.glob("saved*")] == ["saved.npz"]
+
+
+@pytest.mark.parametrize("change", ["method", "images", "protocol"])
+def test_nothing_is_taken_from_an_older_run_of_something_else(parts, tmp_path, change):
+    run_evaluation(parts, Perfect(*parts), tmp_path)
+    method, options = Perfect(*parts), {}
+    if change == "method":
+        method.identity = "another"
+    elif change == "images":
+        parts[0].identity = "others"
+    else:
+        options = {"protocol": PROTOCOLS["prnet-keras"]}
+    run_evaluation(parts, method, tmp_path, **options)
+    assert method.seen == parts[0].names
+
+
+def test_a_file_without_a_photo_or_with_nan_is_a_failure(data, truth, tmp_path):
+    names, landmarks, _ = truth
+    landmarks = landmarks.copy()
+    landmarks[2, 5, 0] = np.nan
+    file = write_npz(tmp_path / "some.npz", names[:-1], landmarks[:-1])
+    assert evaluate_model.main(arguments(data, tmp_path, "--predictions", file, "--evalidxs", "0")) == 1
+    results = load_results(tmp_path)
+    assert sorted(results.problems) == sorted([names[2], names[-1]])
+    np.testing.assert_array_equal(np.isinf(results.of(Column(0))), [name in results.problems for name in names])
+    text = (tmp_path / "benchmark.md").read_text(encoding="utf-8")
+    assert f"- {names[-1]}: {file} has no {names[-1]}" in text
+
+
+def test_a_network_that_gives_nan_or_a_point_is_a_failure(parts, tmp_path):
+    method = Perfect(*parts)
+    correct = method.predict_maps
+
+    def predict_maps(subjects):
+        found = correct(subjects)
+        return [
+            ("the network's output is not finite", crop)
+            if subject.name == "tiny_1"
+            else (np.zeros_like(map_), crop)
+            if subject.name == "tiny_2"
+            else (map_, crop)
+            for subject, (map_, crop) in zip(subjects, found, strict=True)
+        ]
+
+    method.predict_maps = predict_maps
+    results = run_evaluation(parts, method, tmp_path, types=range(6))
+    assert set(results.problems) == {"tiny_1", "tiny_2"}
+    assert np.isinf(results.errors[1:3]).all()
+    assert np.isfinite(results.errors[3:]).all()
+
+
+def small_folder(folder):
+    return write_folder(folder, small_files([f"AFLW2000/image{number:05d}" for number in range(4)], landmarks=True))
+
+
+def test_a_folder_is_read_without_a_face_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photos = small_folder(tmp_path / "photos")
+    with find_pairs(photos) as source:
+        subjects = PairSubjects(source, None, None)
+        landmarks = np.stack([subject.truth.landmarks for subject in subjects.read(np.arange(4))])
+        names = subjects.names
+    file = write_npz(tmp_path / "other.npz", names, landmarks + np.float32([1, 0, 0]))
+    command = ["--predictions", file, "--datadir", str(photos), "--outputdir", str(tmp_path / "out")]
+    assert evaluate_model.main([*command, "--evalidxs", "0", "1"]) == 0
+    width, height = np.moveaxis(np.ptp(landmarks[..., :2], axis=1), -1, 0)
+    expected = np.mean(100 / np.sqrt(width * height))
+    assert means(tmp_path / "out")["other", "sparse 2D"] == pytest.approx(expected, abs=1e-3)
+    with pytest.raises(UserError, match="--facemodel"):
+        evaluate_model.main(command)
+    with pytest.raises(UserError, match=r"--protocol prnet-keras.*--facemodel"):
+        evaluate_model.main([*command, "--evalidxs", "0", "--protocol", "prnet-keras"])
+
+
+def test_folder_and_data_set_give_the_same_numbers(tmp_path, model):
+    import build_dataset
+
+    folder = small_folder(tmp_path / "photos")
+    save_face_model(model, tmp_path / "face_model.hdf5")
+    build = ["--extractdir", str(folder), "--hdf5dir", str(tmp_path), "--buildmode", "val"]
+    build_dataset.main([*build, "--facemodel", str(tmp_path / "face_model.hdf5")])
+    layout = layout_of_model(model)
+    with open_dataset(tmp_path / "val.hdf5") as dataset, find_pairs(folder) as source:
+        stored, read = DatasetSubjects(dataset, model, layout, 128), PairSubjects(source, model, layout, 128)
+        assert stored.names == read.names
+        np.testing.assert_allclose(stored.yaw, read.yaw, atol=1e-4)
+        for one, other in zip(stored.read(np.arange(4)), read.read(np.arange(4)), strict=True):
+            np.testing.assert_array_equal(one.photo, other.photo)
+            np.testing.assert_allclose([*one.box.centre, one.box.side], [*other.box.centre, other.box.side], rtol=1e-5)
+            for name in ("landmarks", "mesh", "mesh_landmarks", "grid_landmarks"):
+                np.testing.assert_allclose(getattr(one.truth, name), getattr(other.truth, name), atol=2e-4)
+
+
+def test_a_broken_photo_is_a_failure_and_a_broken_fit_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photos = small_folder(tmp_path / "photos")
+    with find_pairs(photos) as source:
+        subjects = PairSubjects(source, None, None)
+        landmarks = np.stack([subject.truth.landmarks for subject in subjects.read(np.arange(4))])
+    broken = photos / "AFLW2000" / "image00001.jpg"
+    broken.write_bytes(broken.read_bytes()[:500])
+    (photos / "AFLW2000" / "image00002.mat").write_bytes(b"no fit")
+    file = write_npz(tmp_path / "other.npz", subjects.names, landmarks)
+    command = ["--predictions", file, "--datadir", str(photos), "--evalidxs", "0", "--outputdir", str(tmp_path / "out")]
+    assert evaluate_model.main(command) == 1
+    results = load_results(tmp_path / "out")
+    assert results.names == ["image00000", "image00001", "image00003"]
+    assert list(results.problems) == ["image00001"]
+    text = (tmp_path / "out" / "benchmark.md").read_text(encoding="utf-8")
+    assert "image00002.mat" in text.split("## Left out")[1]
+
+
+def test_golden_values_of_2000_images_through_the_script(shared_data, tmp_path):
+    """Original landmarks as predictions against the re-annotated truth and the reverse; see the README of the data."""
+    folder = shared_data / "landmarks"
+    reannotated = np.load(folder / "AFLW2000-3D-Reannotated.pts68.npy").transpose(0, 2, 1) - 1
+    names = [f"image{number:05d}" for number in range(2000)]
+    file = write_npz(tmp_path / "reannotated.npz", names, reannotated)
+    command = ["--predictions", file, "--landmarkfile", str(folder / "AFLW2000-3D.pts68.npy"), "--evalidxs", "0"]
+    for yaw, mean_of_bins in (("AFLW2000-3D.pose.npy", 3.3806), ("AFLW2000-3D-new.pose.npy", 3.4471)):
+        output = tmp_path / yaw
+        assert evaluate_model.main([*command, "--yawfile", str(folder / yaw), "--outputdir", str(output)]) == 0
+        with open(output / "benchmark.csv", newline="", encoding="utf-8") as found:
+            row = next(csv.DictReader(found))
+        assert (float(row["mean"]), float(row["mean_of_bins"])) == (3.0884, mean_of_bins)
+
+
+def test_landmark_files_replace_the_truth(data, truth, tmp_path):
+    names, landmarks, _ = truth
+    moved = landmarks[..., :2] + np.float32([4, 3])
+    np.save(tmp_path / "new.npy", moved.transpose(0, 2, 1) + 1)
+    np.save(tmp_path / "yaw.npy", np.full(COUNT, 70.0))
+    file = write_npz(tmp_path / "perfect.npz", names, landmarks)
+    more = ["--predictions", file, "--evalidxs", "0", "--landmarkfile", str(tmp_path / "new.npy")]
+    assert evaluate_model.main(arguments(data, tmp_path, *more, "--yawfile", str(tmp_path / "yaw.npy"))) == 0
+    results = load_results(tmp_path)
+    width, height = np.moveaxis(np.ptp(moved, axis=1), -1, 0)
+    np.testing.assert_allclose(results.of(Column(0)), 500 / np.sqrt(width * height), rtol=1e-4)
+    assert (results.yaw == 70).all()
+    assert (results.origin.protocol.landmarks, results.origin.protocol.yaw) == ("new.npy", "yaw.npy")
+    np.save(tmp_path / "yaw.npy", np.zeros(3))
+    with pytest.raises(UserError, match=r"yaw\.npy: has 3 rows for 7 images"):
+        evaluate_model.main(arguments(data, tmp_path, *more, "--yawfile", str(tmp_path / "yaw.npy")))
+    with pytest.raises(UserError, match="sparse 3D"):
+        evaluate_model.main(arguments(data, tmp_path, *more[:3], "1", *more[4:]))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda names, landmarks, vertices: {"landmarks": landmarks}, "has no array names"),
+        (lambda names, landmarks, vertices: {"names": names, "landmarks": landmarks[:, :5]}, "landmarks must be"),
+        (lambda names, landmarks, vertices: {"names": names[:3], "landmarks": landmarks}, "landmarks must be"),
+        (lambda names, landmarks, vertices: {"names": ["a"] * 7, "landmarks": landmarks}, "a name twice"),
+        (
+            lambda names, landmarks, vertices: {"names": [f"{name}.jpg" for name in names], "landmarks": landmarks},
+            "without suffix",
+        ),
+        (
+            lambda names, landmarks, vertices: {"names": names, "landmarks": landmarks, "vertices": vertices[:, :9]},
+            "vertices must be of shape",
+        ),
+        (
+            lambda names, landmarks, vertices: {"names": names, "landmarks": landmarks, "vertices": vertices[:3]},
+            "vertices must be floats",
+        ),
+    ],
+)
+def test_bad_predictions_get_one_line(data, truth, tmp_path, spoil, message):
+    path = tmp_path / "bad.npz"
+    np.savez(path, **spoil(*truth))
+    types = ["2"] if "vertices" in message else ["0"]
+    with pytest.raises(UserError, match=message) as error:
+        evaluate_model.main(arguments(data, tmp_path, "--predictions", str(path), "--evalidxs", *types))
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_predictions_file_gets_one_line(data, truth, tmp_path):
+    whole = write_npz(tmp_path / "whole.npz", *truth)
+    content = (tmp_path / "whole.npz").read_bytes()
+    for name, bad in (("cut.npz", content[: len(content) // 2]), ("text.npz", b"hello"), ("empty.npz", b"")):
+        (tmp_path / name).write_bytes(bad)
+        with pytest.raises(UserError, match=rf"{name}: is not a readable"):
+            evaluate_model.main(arguments(data, tmp_path, "--predictions", str(tmp_path / name)))
+    assert whole
+
+
+def test_requests_that_cannot_be_met_get_one_line(data, truth, tmp_path, model, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names, landmarks, _ = truth
+    file = write_npz(tmp_path / "sparse.npz", names, landmarks)
+    with pytest.raises(UserError, match="no vertices"):
+        evaluate_model.main(arguments(data, tmp_path, "--predictions", file))
+    with pytest.raises(UserError, match="nothing to measure on"):
+        evaluate_model.main(["--predictions", file, "--outputdir", str(tmp_path)])
+    with pytest.raises(UserError, match="no such"):
+        evaluate_model.main(arguments(data, tmp_path, "--modeldir", str(tmp_path)))
+    with pytest.raises(UserError, match="not 0, 1 or an address"):
+        evaluate_model.main(arguments(data, tmp_path, "--predictions", file, "--serverlog", "there"))
+    save_face_model(make_small_model(shape_count=4), tmp_path / "other.hdf5")
+    with pytest.raises(UserError, match="another face model"):
+        evaluate_model.main([*arguments(data, tmp_path, "--predictions", file), "--facemodel", "other.hdf5"])
+    more = ["--predictions", file, "--evalidxs", "0", "--save-predictions", "a.npz", "--with-vertices"]
+    with pytest.raises(UserError, match="leave it out"):
+        evaluate_model.main(arguments(data, tmp_path, *more))
+
+
+def test_progress_is_posted(data, truth, tmp_path, monkeypatch):
+    posted = []
+    monkeypatch.setattr("common.progress.Poster.post", lambda self, path, record: posted.append((self.address, record)))
+    names, landmarks, _ = truth
+    file = write_npz(tmp_path / "perfect.npz", names, landmarks)
+    more = ["--predictions", file, "--evalidxs", "0", "--batchsize", "4", "--serverlog", "http://localhost:9"]
+    assert evaluate_model.main(arguments(data, tmp_path, *more)) == 0
+    assert [(address, record["done"], record["total"]) for address, record in posted] == [
+        ("http://localhost:9", 4, 7),
+        ("http://localhost:9", 7, 7),
+    ]
+
+
+def test_predictions_are_read_row_by_row(truth, tmp_path):
+    names, landmarks, vertices = truth
+    np.save(tmp_path / "vertices.npy", vertices)
+    write_predictions(tmp_path / "ours.npz", names, landmarks, tmp_path / "vertices.npy")
+    np.savez_compressed(tmp_path / "packed.npz", names=names, landmarks=landmarks, vertices=vertices)
+    for file in ("ours.npz", "packed.npz"):
+        with PredictionFile(tmp_path / file) as method:
+            for row in (4, 0, 6):
+                np.testing.assert_array_equal(method._vertices.row(row), vertices[row])
+
+
+def test_help_names_every_flag_of_the_readme(capsys):
+    with pytest.raises(SystemExit):
+        evaluate_model.main(["--help"])
+    text = capsys.readouterr().out
+    for flag in ("--modeldir", "--hdf5", "--batchsize", "--outputdir", "--evalidxs", "--serverlog", "--shiftZ"):
+        assert flag in text
