@@ -9,12 +9,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import scipy.io
 from scipy.ndimage import distance_transform_edt
+from scipy.spatial import QhullError
 
 from common.errors import UserError
 from configure.config import FACE_WEIGHT, FEATURE_WEIGHT, LANDMARK_COUNT, LANDMARK_WEIGHT, MAP_SIZE
 from generating.face_model_file import check_face_model
+from generating.mat_files import read_mat_arrays
 from geometry.face_model import FaceModel
 from geometry.mesh import vertex_normals
 from geometry.regions import region_weights
@@ -25,6 +26,9 @@ BFM_LICENCE = (
     "Basel Face Model (University of Basel; Paysan et al., AVSS 2009), expressions of 3DDFA (Zhu et al., CVPR 2016): "
     "research use under the licence agreement of the Basel Face Model, no redistribution"
 )
+
+MAX_ARRAY_BYTES = 1 << 29
+"""A compressed array in a MATLAB file may not unfold to more."""
 
 NOSE_TIP = 30
 
@@ -119,7 +123,10 @@ def _with_uv(model: FaceModel, path, uv_path, uv_data) -> FaceModel:
         except ValueError as error:
             raise UserError(f"{path}: cannot be flattened, {error}; give its UV coordinates with --uv") from error
     landmark_uv = uv[model.landmark_vertices]
-    weights = region_weights(landmark_uv) if uv_data is None else read_region_weights(uv_data, landmark_uv)
+    try:
+        weights = region_weights(landmark_uv) if uv_data is None else read_region_weights(uv_data, landmark_uv)
+    except QhullError:
+        raise UserError(f"{path}: its landmarks lie on top of each other; give a model with 68 of them") from None
     return check_face_model(replace(model, uv=uv, region_weights=weights), path)
 
 
@@ -175,7 +182,7 @@ def _read_mask(path: Path) -> np.ndarray:
 
 
 class _MatFile:
-    """The arrays of a MATLAB file, or of one struct in it, each checked as it is asked for.
+    """The arrays of a MATLAB file and of one struct in it, each checked as it is asked for.
 
     Every method gives float32 or, 0-based, int32. What is missing or wrong is a `UserError` that names file and field.
     """
@@ -183,30 +190,23 @@ class _MatFile:
     def __init__(self, path, struct=None):
         self.path = path
         try:
-            with open(path, "rb") as file:
-                content = scipy.io.loadmat(file)
+            arrays = read_mat_arrays(Path(path).read_bytes(), MAX_ARRAY_BYTES)
         except OSError as error:
-            raise UserError(f"{path}: {error.strerror or 'cut short'}") from error
-        except NotImplementedError:
-            raise UserError(f"{path}: a MATLAB 7.3 file; save it with the option -v7 and try again") from None
-        except Exception as error:  # whatever SciPy meets in a file that is cut short or hostile
-            raise UserError(f"{path}: not a MATLAB file, or cut short ({' '.join(str(error).split())})") from error
-        holder = content.get(struct)
-        if isinstance(holder, np.ndarray) and holder.dtype.names and holder.size:
-            record = holder.flat[0]
-            content = {name: record[name] for name in holder.dtype.names}
-        self.content = content
+            raise UserError(f"{path}: {error.strerror}") from None
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from None
+        self.content = {name.removeprefix(f"{struct}."): array for name, array in arrays.items()}
 
     def __contains__(self, name):
         return name in self.content
 
     def _numbers(self, name: str) -> np.ndarray:
         if name not in self.content:
-            there = ", ".join(field for field in self.content if not field.startswith("__")) or "nothing"
-            raise UserError(f"{self.path}: has no field {name}; it holds {there}")
+            there = ", ".join(self.content) or "no arrays of numbers"
+            raise UserError(f"{self.path}: has no array {name}; it holds {there}")
         values = self.content[name]
-        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or values.ndim != 2 or not values.size:
-            raise UserError(f"{self.path}: {name} is not a table of numbers")
+        if values.ndim != 2 or not values.size:
+            raise self._wrong_shape(name, "a table")
         if not np.isfinite(values).all():
             raise UserError(f"{self.path}: {name} holds NaN or infinity")
         return values

@@ -1,8 +1,8 @@
 """Arrays of real numbers in MATLAB files of version 4 and 5 to 7.2, from bytes that nobody vouches for.
 
 Follows MathWorks' "MAT-File Format". SciPy's reader is compiled for speed on files that can be trusted, and damaged
-ones can crash it; this one checks every length against the bytes that are there. Anything but full real arrays
-(structs, cells, objects, text, sparse or complex ones) is passed over.
+ones can crash it; this one checks every length against the bytes that are there. Anything but full real arrays, plain
+or in a single struct (cells, objects, text, sparse or complex ones), is passed over.
 """
 
 import math
@@ -16,17 +16,21 @@ MAX_BYTES = 1 << 20
 
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _MATRIX, _COMPRESSED = 14, 15
+_STRUCT_CLASS = 2
 _NUMERIC_CLASSES = range(6, 16)
 _COMPLEX = 0x0800
 _VERSION_4_TYPES = ("f8", "f4", "i4", "i2", "u2", "u1")
 
 
-def read_mat_arrays(content: bytes) -> dict[str, np.ndarray]:
-    """Arrays by name, in their own type and MATLAB's shape. Raises ValueError where the content is damaged."""
+def read_mat_arrays(content: bytes, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
+    """Arrays by name (`struct.field` for those of a struct), in their own type and MATLAB's shape.
+
+    max_bytes : a compressed array may not unfold to more. Raises ValueError where the content is damaged.
+    """
     if content[:10] == b"MATLAB 7.3" or b"\x89HDF\r\n" in (content[:6], content[512:518]):
         raise ValueError("is a MATLAB 7.3 file, which is not read; save it with `save -v7` in MATLAB")
     try:
-        named = _version_4(content) if 0 in content[:4] else _version_5(content)
+        named = _version_4(content) if 0 in content[:4] else _version_5(memoryview(content), max_bytes)
         arrays = {}
         for name, array in named:
             if name in arrays:
@@ -37,8 +41,8 @@ def read_mat_arrays(content: bytes) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _version_5(content: bytes):
-    order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
+def _version_5(content: memoryview, max_bytes: int):
+    order = {b"IM": "<", b"MI": ">"}.get(bytes(content[126:128]))
     if order is None:
         raise ValueError("is not a MATLAB file")
     position = 128
@@ -46,21 +50,38 @@ def _version_5(content: bytes):
         kind, data, end = _element(content, position, order)
         position = end
         if kind == _COMPRESSED:
-            unfolded = zlib.decompressobj().decompress(data, MAX_BYTES)
+            unfolded = memoryview(zlib.decompressobj().decompress(data, max_bytes))
             kind, data, _ = _element(unfolded, 0, order)
         if kind != _MATRIX:
             raise ValueError("is damaged: something other than an array stands between its arrays")
-        _, flags, at = _element(data, 0, order)
-        (flags,) = struct.unpack_from(f"{order}I", flags)
-        if flags & 0xFF in _NUMERIC_CLASSES and not flags & _COMPLEX:
-            _, shape, at = _element(data, at, order)
-            _, name, at = _element(data, at, order)
-            kind, values, _ = _element(data, at, order)
-            shape = list(struct.unpack(f"{order}{len(shape) // 4}i", shape))
-            yield name.decode("latin-1"), _array(values, order, _TYPES.get(kind), shape)
+        yield from _matrix(data, order)
 
 
-def _element(content: bytes, position: int, order: str) -> tuple[int, bytes, int]:
+def _matrix(data: memoryview, order: str, struct_field: str = ""):
+    """Name and array of a matrix, or those of the fields of a struct that is not itself a field."""
+    _, flags, at = _element(data, 0, order)
+    (flags,) = struct.unpack_from(f"{order}I", flags)
+    _, shape, at = _element(data, at, order)
+    shape = list(struct.unpack(f"{order}{len(shape) // 4}i", shape))
+    _, name, at = _element(data, at, order)
+    name = struct_field or str(name, "latin-1")
+    if flags & 0xFF in _NUMERIC_CLASSES and not flags & _COMPLEX:
+        kind, values, _ = _element(data, at, order)
+        yield name, _array(values, order, _TYPES.get(kind), shape)
+    elif flags & 0xFF == _STRUCT_CLASS and math.prod(shape) == 1 and not struct_field:
+        _, width, at = _element(data, at, order)
+        _, fields, at = _element(data, at, order)
+        (width,) = struct.unpack(f"{order}i", width)
+        if width < 1:
+            raise ValueError("is damaged: a struct has fields without names")
+        for start in range(0, len(fields), width):
+            field = str(fields[start : start + width], "latin-1").split("\0")[0]
+            _, inner, at = _element(data, at, order)
+            if inner:
+                yield from _matrix(inner, order, f"{name}.{field}")
+
+
+def _element(content: memoryview, position: int, order: str) -> tuple[int, memoryview, int]:
     """Type and data of the element at a position, and where the next one begins."""
     kind, size = struct.unpack_from(f"{order}II", content, position)
     if kind >> 16:
@@ -91,7 +112,7 @@ def _version_4(content: bytes):
             yield name, _array(content[start:position], order, kind, [rows, columns])
 
 
-def _array(values: bytes, order: str, kind: str | None, shape: list[int]) -> np.ndarray:
+def _array(values, order: str, kind: str | None, shape: list[int]) -> np.ndarray:
     if kind is None or len(shape) < 2 or min(shape) < 0 or len(values) != math.prod(shape) * np.dtype(kind).itemsize:
         raise ValueError("is damaged: an array has no such type or shape")
     return np.frombuffer(values, order + kind).reshape(shape, order="F")

@@ -48,14 +48,13 @@ def _mean_value_weights(vertices: np.ndarray, triangles: np.ndarray) -> sparse.c
     for corner in range(3):
         here, after, before = (triangles[:, (corner + step) % 3] for step in range(3))
         to_after, to_before = vertices[after] - vertices[here], vertices[before] - vertices[here]
-        length_after, length_before = np.linalg.norm(to_after, axis=1), np.linalg.norm(to_before, axis=1)
         sine = np.linalg.norm(np.cross(to_after, to_before), axis=1)
         if not sine.min() > 0:
             raise ValueError("the mesh has triangles without an area")
-        half_tangent = sine / (length_after * length_before + (to_after * to_before).sum(axis=1))
+        half_tangent = np.tan(np.arctan2(sine, (to_after * to_before).sum(axis=1)) / 2)
         rows += [here, here]
         columns += [after, before]
-        values += [half_tangent / length_after, half_tangent / length_before]
+        values += [half_tangent / np.linalg.norm(side, axis=1) for side in (to_after, to_before)]
     places = (np.concatenate(rows), np.concatenate(columns))
     return sparse.csr_array((np.concatenate(values), places), (len(vertices), len(vertices)))
 

@@ -199,17 +199,19 @@ def test_script_refuses_flags_that_do_not_go_together(flags, tmp_path):
 @pytest.mark.parametrize(
     ("field", "value", "complaint"),
     [
-        ("shapeMU", None, "no field shapeMU"),
-        ("expEV", None, "no field expEV"),
+        ("shapeMU", None, "no array shapeMU"),
+        ("expEV", None, "no array expEV"),
         ("expMU", np.zeros((9, 1)), "expMU has shape"),
         ("shapePC", np.zeros((9, 5)), "shapePC has shape"),
-        ("expPC", "text", "expPC is not a table of numbers"),
+        ("expPC", "text", "no array expPC"),
         ("shapeEV", np.ones((4, 1)), "shape_deviation has shape"),
         ("texMU", np.full((756, 1), np.nan), "texMU holds NaN"),
         ("tri", np.array([[0], [1], [2]]), "tri is not made of vertex numbers from 1 to 252"),
         ("tri", np.array([[253], [1], [2]]), "tri is not made of vertex numbers from 1 to 252"),
         ("tri", np.array([[1], [2], [3]]).repeat(2, axis=0), "tri has shape"),
         ("tri", np.array([[1], [2], [3]]), "cannot be flattened"),
+        ("expPC", np.zeros((2, 2, 2)), "expPC has shape"),
+        ("kpt_ind", np.ones((1, 68)), "landmarks lie on top of each other"),
         ("kpt_ind", np.ones((1, 67)), "kpt_ind has shape"),
         ("kpt_ind", np.full((1, 68), 1.5), "kpt_ind is not made of vertex numbers"),
     ],
@@ -275,7 +277,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_struct_of_objects_is_refused(tmp_path):
     scipy.io.savemat(tmp_path / "BFM.mat", {"model": {"shapeMU": np.array([{"a": 1}, "b"], dtype=object)}})
-    with pytest.raises(UserError, match="shapeMU is not a table of numbers"):
+    with pytest.raises(UserError, match="no array shapeMU"):
         read_face3d_model(tmp_path / "BFM.mat")
 
 
