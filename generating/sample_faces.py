@@ -5,7 +5,6 @@ network has something to ignore.
 """
 
 from dataclasses import dataclass, replace
-from functools import cache
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from generating.sample_anatomy import ramp
 from generating.sample_model import ORIGIN, UNITS_PER_MM, SampleHead
 from generating.sample_people import Person, draw_expression
 from generating.sample_skin import paint
+from generating.sample_studio import TILE, detail_atlas, draw_background, draw_light, photograph, shade, shadow
 from geometry.crop import transform_points
 from geometry.face_model import face_vertices
 from geometry.mesh import vertex_normals
@@ -25,7 +25,7 @@ SUPERSAMPLING = 2.0
 """Rendered pixels per pixel of the picture, along each side, at most."""
 
 _RENDERED_SIDE = 620
-_TILE = 768
+"""Most rendered pixels along a side."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,8 @@ def draw_view(head: SampleHead, person: Person, yaw: float, generator: np.random
         -middle[2],
         scale,
     ]
-    gaze = np.clip(generator.normal(0, (1.3, 0.5)), -2.6, 2.6) + (
-        np.clip(-yaw / 90, -1, 1) * 1.5 * generator.random(),
-        0,
-    )
+    towards_camera = np.array([-1.5 * yaw / 90 * generator.random(), 0.0])
+    gaze = towards_camera + np.clip(generator.normal(0, (1.3, 0.5)), -2.6, 2.6)
     return View(
         size=size,
         coefficients=coefficients,
@@ -75,25 +73,23 @@ def render_view(head: SampleHead, person: Person, view: View) -> np.ndarray:
     vertices, triangles, colours, gloss, detail = _assemble(head, person, view)
     factor = min(SUPERSAMPLING, _RENDERED_SIDE / view.size)
     side = round(view.size * factor)
-    enlarge = np.array(
-        [[side / view.size, 0, (side / view.size - 1) / 2], [0, side / view.size, (side / view.size - 1) / 2]]
-    )
+    enlarge = side / view.size * np.array([[1, 0, 0.5], [0, 1, 0.5]]) - (0, 0, 0.5)
     placed = transform_points(enlarge, vertices)
     normals = vertex_normals(vertices * (1, -1, 1), triangles)
 
-    light = _light(generator)
-    lit = _shade(normals, colours, gloss, light, _shadow(vertices, triangles, normals, light))
+    light = draw_light(generator)
+    lit = shade(normals, colours, gloss, light, shadow(vertices, triangles, normals, light, len(head.rest)))
     raster = rasterise(placed, triangles, side, side)
     seen = raster.triangle >= 0
     visible = Raster(raster.triangle[seen][None], raster.barycentric[seen][None], raster.depth[seen][None])
     values = interpolate(visible, triangles, np.column_stack([lit, detail]).astype(np.float32))
-    atlas = _detail_atlas()
+    atlas = detail_atlas()
     column, row = (values[0, :, 3:] + 0.5).astype(np.int32).T
-    fine = atlas[np.clip(row, 0, _TILE - 1), np.clip(column, 0, atlas.shape[1] - 1)]
-    picture = _background(generator, side)
+    fine = atlas[np.clip(row, 0, TILE - 1), np.clip(column, 0, atlas.shape[1] - 1)]
+    picture = draw_background(generator, side)
     picture[seen] = values[0, :, :3] * fine[:, None]
     picture = cv2.resize(np.maximum(picture, 0), (view.size, view.size), interpolation=cv2.INTER_AREA)
-    return _photograph(picture, generator)
+    return photograph(picture, generator)
 
 
 def _assemble(head, person, view):
@@ -132,7 +128,7 @@ def _assemble(head, person, view):
         np.concatenate([part.triangles + start for part, start in zip(parts, starts, strict=False)]),
         np.concatenate([part.colours for part in parts]) ** 2.2,
         np.concatenate([np.broadcast_to(part.gloss, len(part.vertices)) for part in parts]),
-        np.concatenate([part.detail_place + (_TILE * (part.detail + 0.5), _TILE / 2) for part in parts]),
+        np.concatenate([part.detail_place + (TILE * (part.detail + 0.5), TILE / 2) for part in parts]),
     )
 
 
@@ -156,138 +152,6 @@ def _occlusion(rest):
     socket = np.exp(-0.5 * (np.square((side - 18) / 6) + np.square((rest[:, 1] - 4) / 7)))
     under_lip = np.exp(-0.5 * (np.square(side / 13) + np.square((rest[:, 1] + 86) / 4)))
     return 1 - 0.22 * below_chin - 0.15 * socket - 0.10 * under_lip
-
-
-@dataclass(frozen=True)
-class _Light:
-    direction: np.ndarray  # (3,) unit, towards the light, y up
-    key: np.ndarray  # (3,) colour
-    fill_direction: np.ndarray
-    fill: np.ndarray
-    sky: np.ndarray
-    ground: np.ndarray
-
-
-def _light(generator):
-    """A key light, a weaker one from elsewhere, and light from sky and ground."""
-
-    def direction(azimuth, elevation):
-        return np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
-
-    warmth = generator.normal(0, 0.07)
-    tint = np.array([1 + warmth, 1.0, 1 - warmth])
-    hardness = generator.uniform(0.35, 1.0)
-    azimuth = np.radians(np.clip(generator.normal(0, 45), -100, 100))
-    return _Light(
-        direction=direction(azimuth, np.radians(generator.uniform(5, 60))),
-        key=1.25 * hardness * tint,
-        fill_direction=direction(azimuth + np.pi * generator.uniform(0.5, 1.2), np.radians(generator.uniform(-10, 40))),
-        fill=generator.uniform(0.05, 0.45) * (2 - tint) * generator.uniform(0.9, 1.1, 3),
-        sky=(1.0 - 0.62 * hardness) * generator.uniform(0.92, 1.08, 3),
-        ground=(0.55 - 0.36 * hardness) * generator.uniform(0.85, 1.15, 3),
-    )
-
-
-def _shadow(vertices, triangles, normals, light):
-    """How much of the key light reaches each vertex (V,): a small depth map seen from the light, averaged around."""
-    side = 160
-    up = np.array([0.0, 1.0, 0.0])
-    across = np.cross(up, light.direction)
-    across /= np.linalg.norm(across)
-    frame = np.stack([across, np.cross(light.direction, across), light.direction])
-    seen = (vertices * (1, -1, 1)) @ frame.T * (1, -1, 1)
-    low, high = seen[:, :2].min(axis=0), seen[:, :2].max(axis=0)
-    reach = np.minimum((high - low).max(), 1.9 * np.ptp(seen[: len(seen) // 3, 1]))
-    middle = seen[: len(seen) // 3, :2].mean(axis=0)
-    pixel = reach / (side - 1)
-    seen[:, :2] = (seen[:, :2] - middle) / pixel + side / 2
-    depth = rasterise(seen, triangles, side, side, two_sided=True).depth
-    slope = np.clip(normals @ light.direction, 0.25, 1)
-    lit = np.zeros(len(vertices))
-    for offset_x, offset_y in ((0, 0), (-1.3, 0), (1.3, 0), (0, -1.3), (0, 1.3), (-1, -1), (1, -1), (-1, 1), (1, 1)):
-        column = np.clip(np.rint(seen[:, 0] + offset_x), 0, side - 1).astype(int)
-        row = np.clip(np.rint(seen[:, 1] + offset_y), 0, side - 1).astype(int)
-        lit += depth[row, column] - seen[:, 2] < (1.2 + 1.6 / slope) * pixel
-    return lit / 9
-
-
-def _shade(normals, colours, gloss, light, lit):
-    """Linear colours (V, 3) under the light: soft, reddish at the edge of shadow, with highlights."""
-    facing = normals @ light.direction
-    soft = np.array([0.22, 0.10, 0.06])
-    key = np.clip((facing[:, None] + soft) / (1 + soft), 0, 1) * (0.12 + 0.88 * lit[:, None])
-    fill = np.clip((normals @ light.fill_direction)[:, None] * 0.8 + 0.2, 0, 1)
-    around = light.ground + (light.sky - light.ground) * (0.5 + 0.5 * normals[:, 1:2])
-    half = light.direction + (0, 0, 1)
-    half /= np.linalg.norm(half)
-    towards = np.clip(normals @ half, 0, 1)
-    power = np.where(gloss > 0.6, 90, 16)
-    shine = gloss * towards**power * lit * (facing > 0)
-    rim = 0.05 * np.clip(1 - np.abs(normals[:, 2]), 0, 1) ** 3
-    return colours * (light.key * key + light.fill * fill + around) + (shine + rim)[:, None] * light.key
-
-
-@cache
-def _detail_atlas():
-    """Fine texture, factors about 1: (_TILE, 4 * _TILE) float32, the kinds of `sample_scene.DETAILS` side by side."""
-    generator = np.random.default_rng(0)
-
-    def blurred(across, along):
-        noise = cv2.GaussianBlur(
-            generator.standard_normal((_TILE, _TILE)).astype(np.float32), (0, 0), sigmaX=across, sigmaY=along
-        )
-        return noise / noise.std()
-
-    skin = 1 + 0.022 * blurred(0.8, 0.8) + 0.022 * blurred(2.5, 2.5) + 0.022 * blurred(9, 9)
-    hair = 1 + 0.16 * blurred(0.7, 14) + 0.14 * blurred(1.6, 22) + 0.10 * blurred(5, 30)
-    cloth = 1 + 0.05 * blurred(0.8, 0.8) + 0.05 * blurred(12, 12)
-    return np.clip(np.hstack([skin, hair, cloth, np.ones_like(skin)]), 0.35, 1.8).astype(np.float32)
-
-
-def _muted(generator):
-    """A linear colour (3,), seldom a strong one."""
-    grey = generator.uniform(0.02, 0.75) ** 1.4
-    return grey * (1 + generator.beta(1.0, 2.5) * generator.uniform(-1, 1, 3))
-
-
-def _background(generator, side):
-    """A blurred scene in linear light (side, side, 3): a gradient, soft shapes, and sometimes a texture."""
-    small = 96
-    row, column = np.mgrid[:small, :small] / (small - 1)
-    colours = np.array([_muted(generator) for _ in range(2)])
-    angle = generator.uniform(0, 2 * np.pi)
-    share = np.clip(0.5 + (column - 0.5) * np.cos(angle) + (row - 0.5) * np.sin(angle), 0, 1)[..., None]
-    picture = (colours[0] + share * (colours[1] - colours[0])).astype(np.float32)
-    for _ in range(generator.integers(0, 14)):
-        colour = tuple(float(value) for value in _muted(generator))
-        x, y, wide, high = (int(value) for value in generator.uniform((0, 0, 3, 3), (small, small, 34, 46)))
-        if generator.random() < 0.5:
-            cv2.ellipse(picture, (x, y), (wide // 2, high // 2), generator.uniform(0, 180), 0, 360, colour, -1)
-        else:
-            cv2.rectangle(picture, (x, y), (x + wide, y + high), colour, -1)
-    picture = cv2.GaussianBlur(picture, (0, 0), generator.uniform(0.6, 7))
-    if generator.random() < 0.4:
-        grain = generator.standard_normal((small, small, 1)).astype(np.float32)
-        grain = cv2.GaussianBlur(grain, (0, 0), generator.uniform(0.5, 4))[..., None]
-        picture = picture * np.clip(1 + generator.uniform(0.04, 0.2) * grain / grain.std(), 0.2, 2)
-    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)
-
-
-def _photograph(picture, generator):
-    """A linear picture (S, S, 3) as a camera gives it: exposure, tone curve, blur, grain; uint8."""
-    middle = picture.shape[0] // 2
-    centre = picture[middle // 2 : -middle // 2, middle // 2 : -middle // 2]
-    picture = picture * (generator.uniform(0.75, 1.25) * 0.34 / (0.5 * centre.mean() + 0.17))
-    picture = 1 - np.exp(-1.35 * picture)
-    picture = np.clip(picture, 0, 1) ** (1 / 2.2)
-    contrast = generator.uniform(0.92, 1.12)
-    grey = picture.mean(axis=-1, keepdims=True)
-    picture = 0.5 + contrast * (grey + generator.uniform(0.8, 1.15) * (picture - grey) - 0.5)
-    blur = generator.uniform(0, 0.9)
-    if blur > 0.3:
-        picture = cv2.GaussianBlur(picture, (0, 0), blur)
-    picture = picture + generator.uniform(0.003, 0.018) * generator.standard_normal(picture.shape, dtype=np.float32)
-    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
 def contact_sheet(pictures: list[np.ndarray], columns: int, side: int = 160) -> np.ndarray:

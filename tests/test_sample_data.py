@@ -231,10 +231,10 @@ def test_every_pixel_of_the_face_is_where_the_fit_puts_it(head, monkeypatch, yaw
         values[: len(placed)] = np.column_stack([placed[:, :2], np.ones(len(placed))])
         return values
 
-    monkeypatch.setattr(sample_faces, "_shade", place)
-    monkeypatch.setattr(sample_faces, "_detail_atlas", lambda: np.ones((768, 4 * 768)))
-    monkeypatch.setattr(sample_faces, "_background", lambda _, side: np.zeros((side, side, 3)))
-    monkeypatch.setattr(sample_faces, "_photograph", lambda picture, _: picture)
+    monkeypatch.setattr(sample_faces, "shade", place)
+    monkeypatch.setattr(sample_faces, "detail_atlas", lambda: np.ones((768, 4 * 768)))
+    monkeypatch.setattr(sample_faces, "draw_background", lambda _, side: np.zeros((side, side, 3)))
+    monkeypatch.setattr(sample_faces, "photograph", lambda picture, _: picture)
     picture = render_view(head, person, view)
     row, column = np.nonzero(picture[..., 2] > 0.999)
     assert len(row) > 0.05 * size**2
@@ -247,7 +247,7 @@ def test_landmarks_are_rendered_where_the_fit_puts_them(head, monkeypatch):
     person, view = picture_of(head, 0, seed=5, size=450)
     person = replace(person, parts=[])
     expected = landmark_pixels(view, head)
-    monkeypatch.setattr(sample_faces, "_photograph", lambda picture, generator: picture)
+    monkeypatch.setattr(sample_faces, "photograph", lambda picture, generator: picture)
 
     def painted(values):
         monkeypatch.setattr(sample_faces, "paint", lambda *_: np.tile(values[:, None], 3))
