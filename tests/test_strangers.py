@@ -8,14 +8,14 @@ import pytest
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="memory cannot be limited there")
-@pytest.mark.parametrize("kind", ["fits", "photos", "archives", "datasets"])
 @pytest.mark.parametrize(("seed", "count"), [(0, 150), pytest.param(1, 3000, marks=pytest.mark.large)])
-def test_damaged_files_are_read_or_refused(kind, seed, count):
+def test_damaged_files_are_read_or_refused(seed, count):
     result = subprocess.run(
-        [sys.executable, "-m", "tests.strangers", kind, str(seed), str(count)],
+        [sys.executable, "-m", "tests.strangers", str(seed), str(count)],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=900,
     )
-    assert f"{count} damaged {kind}, 0 failures" in result.stdout, result.stdout[-3000:] + result.stderr[-3000:]
+    last_words = result.stdout[-3000:] + result.stderr[-3000:]
+    assert f"{count} damaged files of 4 kinds, 0 failures" in result.stdout, last_words
