@@ -270,6 +270,25 @@ def test_files_that_are_damaged_or_of_another_kind_are_named(arrays, tmp_path):
         assert "\n" not in str(caught.value), kind
 
 
+def test_any_damage_is_read_or_refused_in_one_line(arrays, tmp_path):
+    random = np.random.default_rng(0)
+    whole = write_face3d(tmp_path / "BFM.mat", arrays).read_bytes()
+    refused = 0
+    for number in range(80):
+        damaged = bytearray(whole)
+        damaged[random.integers(124, 900)] = random.integers(256)
+        if number % 2:
+            del damaged[random.integers(len(damaged)) :]
+        (tmp_path / "BFM.mat").write_bytes(damaged)
+        try:
+            read_face3d_model(tmp_path / "BFM.mat")
+        except UserError as error:
+            refused += 1
+            assert str(error).startswith(str(tmp_path / "BFM.mat"))  # noqa: PT017
+            assert "\n" not in str(error)  # noqa: PT017
+    assert refused > 40
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"absent\.mat: No such file"):
         read_face3d_model(tmp_path / "absent.mat")

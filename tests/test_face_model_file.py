@@ -161,6 +161,22 @@ def test_a_file_cut_short_is_named(model, tmp_path, share):
         load_face_model(path)
 
 
+def test_no_damage_is_believed(model, tmp_path):
+    path = tmp_path / "model.hdf5"
+    save_face_model(model, path)
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        damaged = bytearray(whole)
+        damaged[random.integers(20000)] ^= 1 << random.integers(8)
+        path.write_bytes(damaged)
+        try:
+            assert load_face_model(path).identity == model.identity
+        except UserError as error:
+            assert str(error).startswith(str(path))  # noqa: PT017
+            assert "\n" not in str(error)  # noqa: PT017
+
+
 def test_files_that_are_not_there_or_of_another_kind_are_named(tmp_path):
     with pytest.raises(UserError, match=r"absent\.hdf5: no such face model; make one with build_face_model\.py"):
         load_face_model(tmp_path / "absent.hdf5")
