@@ -1,0 +1,225 @@
+"""Faces in videos: tracking, losing and finding again, smoothing, files."""
+
+import cv2
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from geometry.crop import Box, crop_transform, transform_points
+from geometry.position_map import layout_of_model
+from reconstruct_face import main
+from reconstructing.face import face_grid, restore_face
+from reconstructing.smoothing import OneEuroFilter, Smoothing
+from reconstructing.video import CHECK_EVERY, FaceTracker, VideoFile, is_lost, jitter, open_video
+from tests.perfect_network import mean_face_map, save_mean_face_network
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
+
+SIZE = 128
+
+
+@pytest.fixture(scope="module")
+def layout(sample_model):
+    return layout_of_model(sample_model)
+
+
+@pytest.fixture(scope="module")
+def grid(layout):
+    return face_grid(layout, SIZE)
+
+
+class Spots:
+    """Stands in for a `FaceReconstructor`: every bright pixel of a black frame is the centre of a face of side 40."""
+
+    def __init__(self, grid, noise: float = 0.0):
+        self.detections = 0
+        self._grid, self._noise, self._random = grid, noise, np.random.default_rng(0)
+
+    def detect(self, image):
+        self.detections += 1
+        return [Box(np.array([x, y], float), 44.0) for x, y in self._spots(image)]
+
+    def reconstruct(self, image, boxes):
+        return [self._face(image, box) for box in boxes]
+
+    def _spots(self, image):
+        return np.argwhere(image[..., 0] > 128)[:, ::-1]
+
+    def _face(self, image, box):
+        """The face at the spot within the crop; without one, what a network makes of nothing: a heap of points."""
+        to_crop = crop_transform(box, SIZE)
+        near = [spot for spot in self._spots(image) if np.abs(spot - box.centre).max() < 0.75 * box.side]
+        if not near:
+            heap = self._random.uniform(0, SIZE, (SIZE, SIZE, 3)).astype(np.float32)
+            return restore_face(heap, box, to_crop, self._grid)
+        true_box = Box(np.asarray(near[0], float), 40.0)
+        mean_face = mean_face_map(self._grid.layout, SIZE)
+        in_photo = restore_face(mean_face, true_box, crop_transform(true_box, SIZE), self._grid).position_map
+        tremble = np.float32(self._noise * self._random.normal(size=3))
+        return restore_face(transform_points(to_crop, in_photo) + tremble, box, to_crop, self._grid)
+
+
+def frame_with(*spots):
+    frame = np.zeros((120, 200, 3), np.uint8)
+    for x, y in spots:
+        frame[y, x] = 255
+    return frame
+
+
+def test_a_moving_face_is_followed_without_detecting_again(grid):
+    spots = Spots(grid)
+    track = FaceTracker(spots)
+    for step in range(CHECK_EVERY):
+        x = 40 + 5 * step
+        ((number, face),) = track(frame_with((x, 60)))
+        assert number == 0
+        np.testing.assert_allclose(face.tracked_box.centre, (x, 60), atol=1)
+    assert spots.detections == 1
+
+
+def test_a_face_that_jumps_is_found_again(grid):
+    spots = Spots(grid)
+    track = FaceTracker(spots)
+    track(frame_with((40, 60)))
+    ((number, face),) = track(frame_with((150, 60)))
+    assert spots.detections == 2
+    assert number == 1
+    np.testing.assert_allclose(face.tracked_box.centre, (150, 60), atol=1)
+
+
+def test_a_face_that_leaves_is_lost_and_frames_without_one_are_searched(grid):
+    spots = Spots(grid)
+    track = FaceTracker(spots)
+    track(frame_with((40, 60)))
+    assert [track(frame_with()) for _ in range(3)] == [[], [], []]
+    assert spots.detections == 4
+    assert len(track(frame_with((100, 60)))) == 1
+
+
+def test_several_faces_keep_their_numbers_and_a_new_one_is_found_in_time(grid):
+    track = FaceTracker(Spots(grid))
+    numbers = [[number for number, _ in track(frame_with((40, 60), (150, 60)))] for _ in range(3)]
+    assert numbers == [[0, 1]] * 3
+    after_one_left = [[number for number, _ in track(frame_with((150, 60)))] for _ in range(3)]
+    assert after_one_left == [[1]] * 3
+    with_a_new_one = [len(track(frame_with((150, 60), (60, 60)))) for _ in range(CHECK_EVERY)]
+    assert with_a_new_one[-1] == 2
+
+
+def test_what_counts_as_lost(grid):
+    spots = Spots(grid)
+
+    def face_at(spot, centre, side=40.0):
+        return spots.reconstruct(frame_with(spot), [Box(np.array(centre, float), side)])[0]
+
+    assert not is_lost(face_at((60, 60), (62, 60)), 120, 200)
+    assert is_lost(face_at((60, 60), (80, 60)), 120, 200)  # moved by half its side
+    assert is_lost(face_at((60, 60), (60, 60), side=60), 120, 200)  # shrank by a third
+    assert is_lost(face_at((60, 60), (60, 60)), 120, 59)  # outside the frame
+    assert is_lost(face_at((60, 60), (140, 60)), 120, 200)  # no face in the crop
+
+
+def test_the_filter_follows_the_papers_equations():
+    """Golden values worked out by hand: cutoff 1 Hz at 10 Hz is a weight of 1 / (1 + 10 / 2 pi) = 0.38587."""
+    smooth = OneEuroFilter(Smoothing(least_cutoff=1.0, speed_factor=0.0, speed_cutoff=1.0))
+    values = [float(smooth(np.array([value]), 0.1)[0]) for value in (0.0, 1.0, 1.0)]
+    np.testing.assert_allclose(values, [0, 0.3858695, 0.6228437], rtol=1e-5)
+
+    follow = OneEuroFilter(Smoothing(least_cutoff=1.0, speed_factor=1.0, speed_cutoff=1.0))
+    follow(np.array([0.0]), 0.1)
+    # speed 10, filtered 3.858695, cutoff 4.858695, weight 1 / (1 + 10 / (2 pi 4.858695)) = 0.753258
+    np.testing.assert_allclose(follow(np.array([1.0]), 0.1), [0.753258], rtol=1e-5)
+
+
+def test_the_filter_does_not_depend_on_the_photos_size():
+    signal = np.random.default_rng(0).normal(size=(20, 5))
+    small, large = OneEuroFilter(), OneEuroFilter()
+    for value in signal:
+        np.testing.assert_allclose(10 * small(value, 0.04, 1.0), large(10 * value, 0.04, 10.0), rtol=1e-5)
+
+
+def test_a_still_face_trembles_less_when_smoothed_and_a_moving_one_is_followed(grid):
+    def landmarks(smooth, spots):
+        track = FaceTracker(Spots(grid, noise=0.5), smooth=smooth, rate=25.0)
+        return np.array([track(frame_with(spot))[0][1].landmarks for spot in spots])
+
+    still = [(100, 60)] * 40
+    before, after = (jitter(landmarks(smooth, still)) for smooth in (False, True))
+    assert 0.6 < before < 1.8  # expected: 0.5 crop pixels, of a face of 85, in two axes and two frames: 1.18 %
+    assert after < 0.4 * before
+
+    moving = [(40 + 3 * step, 60) for step in range(40)]
+    lag = landmarks(False, moving)[20:, 30, 0] - landmarks(True, moving)[20:, 30, 0]
+    assert abs(lag.mean()) < 3  # a frame
+
+
+def write_clip(path, count=8, size=(160, 160)):
+    from skimage.data import astronaut
+
+    portrait = astronaut()[20:276, 100:356]
+    with VideoFile(path, 25.0) as video:
+        for shift in range(count):
+            turned = cv2.warpAffine(portrait, np.array([[1.0, 0, 2 * shift], [0, 1.0, 0]]), (256, 256))
+            video.write(cv2.resize(turned, size, interpolation=cv2.INTER_AREA))
+    return path
+
+
+def test_a_video_is_written_and_read_back(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", 5)
+    with open_video(path) as video:
+        frames = list(video.frames)
+    assert (video.rate, video.frame_count, len(frames)) == (25.0, 5, 5)
+    assert frames[0].shape == (160, 160, 3)
+    assert frames[0][60:100, 60:100, 0].mean() > frames[0][60:100, 60:100, 2].mean()  # skin is red: RGB order
+
+
+@pytest.mark.parametrize("overlay", ["landmarks", "mesh", "depth"])
+def test_the_script_draws_over_a_video(layout, tmp_path, overlay):
+    clip = write_clip(tmp_path / "clip.mp4", 4)
+    model = save_mean_face_network(layout, tmp_path / "mean.keras", SIZE)
+    arguments = ["--model", str(model), "--image", str(clip), "--outputdir", str(tmp_path / "out")]
+    assert main([*arguments, "--overlay", overlay, "--smooth"]) == 0
+    with open_video(tmp_path / "out" / f"clip_{overlay}.mp4") as drawn, open_video(clip) as original:
+        changes = [np.abs(a.astype(int) - b).mean() for a, b in zip(drawn.frames, original.frames, strict=True)]
+    assert len(changes) == 4
+    assert min(changes) > 1
+    with np.load(tmp_path / "out" / "clip_tracks.npz") as tracks:
+        np.testing.assert_array_equal(tracks["frame"], range(4))
+        assert tracks["landmarks"].shape == (4, 68, 3)
+        assert tracks["angles"].shape == (4, 3)
+        assert tracks["rate"] == 25
+
+
+def test_videos_that_cannot_be_done_are_one_line_each(layout, tmp_path, capsys):
+    model = save_mean_face_network(layout, tmp_path / "mean.keras", SIZE)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    whole = write_clip(folder / "whole.mp4", 3).read_bytes()
+    (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    with VideoFile(folder / "dark.mp4", 25.0) as video:
+        video.write(np.zeros((64, 64, 3), np.uint8))
+    assert main(["--model", str(model), "--image", str(folder), "--outputdir", str(tmp_path / "out")]) == 1
+    captured = capsys.readouterr()
+    errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2
+    assert "cut.mp4: not a video that can be read, or cut short" in errors[0]
+    assert "dark.mp4: no face found in 1 frames" in errors[1]
+    assert "whole.mp4: 1 face" in captured.out
+    with pytest.raises(UserError, match="no such video file"), open_video(tmp_path / "nowhere.mp4"):
+        pass
+
+
+def test_a_video_that_ends_early_says_so(layout, tmp_path, capsys, monkeypatch):
+    """An AVI file keeps its frame count in front, so that a shorter rest still opens."""
+    model = save_mean_face_network(layout, tmp_path / "mean.keras", SIZE)
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25.0, (160, 160))
+    with open_video(write_clip(tmp_path / "clip.mp4", 6)) as video:
+        for frame in video.frames:
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    writer.release()
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert main(["--model", str(model), "--image", str(path), "--outputdir", str(tmp_path / "out")]) == 1
+    assert "clip.avi: cut short, " in capsys.readouterr().err
+    assert (tmp_path / "out" / "clip_landmarks.mp4").is_file()
