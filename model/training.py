@@ -34,9 +34,6 @@ from model.tensorboard_log import TensorBoardLog
 
 CONFIG, CHECKPOINT = "config.json", "checkpoint.npz"
 
-SHOWN_SAMPLES = 4
-"""Validation samples whose pictures follow the run."""
-
 
 def train(
     training: Training,
@@ -62,20 +59,26 @@ def train(
     layout = layout_of_model(face_model)
     basis = map_basis(face_model, training.image_size) if dataset.data_mode == 5 else None
     sequence, validation = _sequences(training, run, dataset, basis)
+    size = training.image_size
+    shown = FaceSequence(dataset, validation.indices[:4], basis=basis, image_size=size, batch_size=4)
+    test = None
+    if test_set is not None:
+        indices = np.arange(len(test_set))
+        test = FaceSequence(test_set, indices, basis=basis, image_size=size, batch_size=training.batch_size)
     steps_per_epoch = len(sequence)
     epochs = training.epochs if training.steps is None else math.ceil(training.steps / steps_per_epoch)
     training = dataclasses.replace(training, augmentation=sequence.augmentation)
 
-    saved = build_network(training.network, training.image_size, training.head)
-    if start_from is not None:
-        _begin_with(saved, start_from, layout)
-    record = _record(training, run, dataset, face_model, start_from, start_epoch)
-    going_on = _claim(folder, record, overwrite)
-    for part, values in record.items():
-        print(f"{part}: {', '.join(f'{_words(name)} {value}' for name, value in values.items())}")
-
     with data_parallel(run.devices) as scope:
-        network = _compiled(training, run, layout, steps_per_epoch, scope)
+        saved = build_network(training.network, training.image_size, training.head)
+        if start_from is not None:
+            _begin_with(saved, start_from, layout)
+        record = _record(training, run, dataset, face_model, start_from, start_epoch)
+        going_on = _claim(folder, record, overwrite)
+        for part, values in record.items():
+            print(f"{part}: {', '.join(f'{_words(name)} {value}' for name, value in values.items())}")
+
+        network = compiled_network(training, run, layout, steps_per_epoch, scope)
         state = {"epoch": start_epoch, "best": None, "rows": []}
         if going_on:
             state = restore_checkpoint(folder / CHECKPOINT, network)
@@ -87,9 +90,8 @@ def train(
             print(f"{folder}: already trained for {state['epoch']} epochs; ask for more with --epochs")
             return state["rows"]
 
-        test = None if test_set is None else _reference_sequence(training, test_set, np.arange(len(test_set)), basis)
         monitor = StepMonitor(sequence, epochs)
-        keeper = _Keeper(folder, saved, layout, state, monitor, validation, test, training.loss, Poster(run.server))
+        keeper = _Keeper(folder, saved, layout, state, monitor, training.loss, shown[0], test, Poster(run.server))
         network.fit(
             sequence,
             validation_data=validation,
@@ -148,12 +150,8 @@ def _sequences(training: Training, run: Run, dataset: Dataset, basis: MapBasis |
         shuffle=True,
         workers=run.workers,
     )
-    return sequence, _reference_sequence(training, dataset, chosen, basis)
-
-
-def _reference_sequence(training: Training, dataset: Dataset, indices, basis: MapBasis | None) -> FaceSequence:
-    size, batch_size = training.image_size, training.batch_size
-    return FaceSequence(dataset, indices, basis=basis, image_size=size, batch_size=batch_size)
+    size = training.image_size
+    return sequence, FaceSequence(dataset, chosen, basis=basis, image_size=size, batch_size=training.batch_size)
 
 
 def _begin_with(network: keras.Model, path, layout: UVLayout) -> None:
@@ -241,7 +239,7 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _compiled(training: Training, run: Run, layout: UVLayout, steps_per_epoch: int, scope) -> keras.Model:
+def compiled_network(training: Training, run: Run, layout: UVLayout, steps_per_epoch: int, scope) -> keras.Model:
     """The network that trains, on its devices and in its precision, with optimizer, loss and metrics."""
     keras.utils.set_random_seed(training.seed)
     drop_steps = training.drop_every * (steps_per_epoch if training.drop_unit == "epochs" else 1)
@@ -278,11 +276,11 @@ class _Keeper(keras.callbacks.Callback):
     The checkpoint comes after the models, so a run stopped in between does the epoch again and writes the same.
     """
 
-    def __init__(self, folder, saved, layout, state, monitor, validation, test, loss, poster):
+    def __init__(self, folder, saved, layout, state, monitor, loss, shown, test, poster):
         super().__init__()
         self.folder, self.saved, self.layout, self.state = folder, saved, layout, state
-        self.monitor, self.test, self.loss, self.poster = monitor, test, loss, poster
-        self.images, self.targets = (part[:SHOWN_SAMPLES] for part in validation[0])
+        self.monitor, self.loss, self.test, self.poster = monitor, loss, test, poster
+        self.images, self.targets = shown
         self.board = TensorBoardLog(folder / "tensorboard") if is_chief() else None
 
     def on_epoch_begin(self, epoch, logs=None):
