@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import sys
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,90 +80,71 @@ class _DutifulFile(io.FileIO):
 
 
 class DatasetWriter:
-    """Appends samples to an open file; what is a few bytes a sample is kept in memory until `finish`."""
+    """Appends samples to an open file; what is a few bytes a sample waits in memory until `finish`.
+
+    names, folders : of the samples written so far.
+    """
 
     def __init__(self, file: h5py.File, raw: _DutifulFile, data_mode: int):
+        self.names: list[str] = []
+        self.folders: list[str] = []
         self._file = file
         self._raw = raw
         self._storage = DATA_MODES[data_mode]
         self._digest = hashlib.sha256()
         self._landmarks = {}
-        self._columns = {
-            "names": [],
-            "folders": [],
-            "yaws": [],
-            "boxes": [],
-            "image_heights": [],
-            "image_widths": [],
-            "poses": [],
-            "checksums": [],
-            "image_bytes": [],
-        }
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the samples written so far."""
-        return self._columns["names"]
-
-    @property
-    def folders(self) -> list[str]:
-        """Their folders."""
-        return self._columns["folders"]
+        self._columns = {}
 
     def append(self, samples: list[Sample]) -> None:
         """Write samples behind those that are there."""
-        columns = self._columns
-        for sample in samples:
-            if sample.landmarks is not None:
-                self._landmarks[len(columns["names"])] = sample.landmarks
+        for number, sample in enumerate(samples, start=len(self.names)):
             for part in (sample.name.encode(), sample.folder.encode(), sample.pose, sample.label, sample.image):
                 self._digest.update(part)
-            columns["names"].append(sample.name)
-            columns["folders"].append(sample.folder)
-            columns["yaws"].append(sample.yaw)
-            columns["boxes"].append(sample.box)
-            columns["image_heights"].append(sample.image_height)
-            columns["image_widths"].append(sample.image_width)
-            columns["poses"].append(sample.pose)
+            if sample.landmarks is not None:
+                self._landmarks[number] = sample.landmarks
+        self.names += [sample.name for sample in samples]
+        self.folders += [sys.intern(sample.folder) for sample in samples]
+        self._keep("yaws", "float32", [sample.yaw for sample in samples])
+        self._keep("boxes", "float32", [sample.box for sample in samples])
+        self._keep("image_heights", "int32", [sample.image_height for sample in samples])
+        self._keep("image_widths", "int32", [sample.image_width for sample in samples])
         if self._storage.image:
             self._extend("images", np.stack([sample.image for sample in samples]))
         else:
-            columns["checksums"] += [zlib.crc32(sample.image) for sample in samples]
-            columns["image_bytes"] += [len(sample.image) for sample in samples]
+            self._keep("checksums", "uint32", [zlib.crc32(sample.image) for sample in samples])
+            self._keep("offsets", "int64", [len(sample.image) for sample in samples])
             self._extend("images", np.frombuffer(b"".join(sample.image for sample in samples), np.uint8))
-        self._extend("maps" if self._storage.label else "coefficients", np.stack([sample.label for sample in samples]))
+        labels = np.stack([sample.label for sample in samples])
+        if self._storage.label:
+            self._extend("maps", labels)
+        else:
+            self._extend("coefficients", labels)
+            self._keep("poses", "float64", [sample.pose for sample in samples])
 
     def finish(self, groups: np.ndarray, validation: np.ndarray) -> None:
         """Write the rest. groups : (N,) int. validation : (N,) bool."""
-        columns = self._columns
-        for name in ("names", "folders"):
-            encoded = np.array([text.encode() for text in columns[name]])
-            self._file.create_dataset(name, data=encoded.astype(h5py.string_dtype("utf-8", encoded.dtype.itemsize)))
-        for name, kind in (
-            ("yaws", "float32"),
-            ("boxes", "float32"),
-            ("image_heights", "int32"),
-            ("image_widths", "int32"),
-        ):
-            self._file.create_dataset(name, data=np.array(columns[name], dtype=kind))
+        columns = {name: np.concatenate(pieces) for name, pieces in self._columns.items()}
         if not self._storage.image:
-            offsets = np.concatenate([[0], np.cumsum(columns["image_bytes"])]).astype(np.int64)
-            self._file.create_dataset("offsets", data=offsets)
-            self._file.create_dataset("checksums", data=np.array(columns["checksums"], dtype=np.uint32))
-        if not self._storage.label:
-            self._file.create_dataset("poses", data=np.array(columns["poses"], dtype=np.float64))
+            columns["offsets"] = np.concatenate([[0], np.cumsum(columns["offsets"])])
+        for name, texts in (("names", self.names), ("folders", self.folders)):
+            encoded = np.array([text.encode() for text in texts])
+            columns[name] = encoded.astype(h5py.string_dtype("utf-8", encoded.dtype.itemsize))
         if self._landmarks:
-            landmarks = np.full((len(self.names), LANDMARK_COUNT, 3), np.nan, dtype=np.float32)
-            landmarks[list(self._landmarks)] = list(self._landmarks.values())
-            self._file.create_dataset("landmarks", data=landmarks)
-        self._file.create_dataset("groups", data=np.asarray(groups, dtype=np.int32))
-        self._file.create_dataset("validation", data=np.asarray(validation, dtype=bool))
-        self._digest.update(np.asarray(validation, dtype=bool).tobytes())
+            columns["landmarks"] = np.full((len(self.names), LANDMARK_COUNT, 3), np.nan, dtype=np.float32)
+            columns["landmarks"][list(self._landmarks)] = list(self._landmarks.values())
+        columns["groups"] = np.asarray(groups, dtype=np.int32)
+        columns["validation"] = np.asarray(validation, dtype=bool)
+        for name, column in columns.items():
+            self._file.create_dataset(name, data=column)
+        self._digest.update(columns["validation"].tobytes())
         self.describe(identity=self._digest.hexdigest()[:16])
 
     def describe(self, **texts: str) -> None:
         """Write attributes as text of fixed length, which HDF5 keeps beside the checksum of its header."""
         self._file.attrs.update({name: np.bytes_(text.encode()) for name, text in texts.items()})
+
+    def _keep(self, name: str, kind: str, values: list) -> None:
+        self._columns.setdefault(name, []).append(np.array(values, dtype=kind))
 
     def _extend(self, name: str, rows: np.ndarray) -> None:
         """Append rows to a set, which is made with the first ones."""
