@@ -12,7 +12,7 @@ from geometry.crop import Box, compose, crop_transform, landmark_box, lift_trans
 from geometry.pose import fit_to_pixels
 from geometry.position_map import layout_of_model, map_basis, position_maps
 from geometry.uv_layout import sample_landmarks
-from reconstructing.detection import SIDE_FACTOR, box_of_image, box_of_rectangle
+from reconstructing.detection import CENTRE_SHIFT, SIDE_FACTOR, box_of_image, box_of_rectangle
 from reconstructing.drawing import depth_map, draw_landmarks, draw_mesh, draw_sheet
 from reconstructing.face import face_grid, prepare_crop, restore_face
 from reconstructing.reconstructor import FaceReconstructor
@@ -165,7 +165,7 @@ def test_the_whole_image_is_the_crop_without_a_detector():
 def test_the_box_of_a_rectangle():
     box = box_of_rectangle(10, 20, 101, 101)
     assert box.side == pytest.approx(101 * SIDE_FACTOR)
-    np.testing.assert_allclose(box.centre, [60 + 0.03 * 101, 70 + 0.177 * 101])
+    np.testing.assert_allclose(box.centre, [60 + CENTRE_SHIFT[0] * 101, 70 + CENTRE_SHIFT[1] * 101])
 
 
 def test_a_face_is_found_where_the_crop_was(reconstructor, layout, portrait):
