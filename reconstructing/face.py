@@ -98,6 +98,16 @@ class Face:
         linear, offset = self.pose.matrix[:, :3], self.pose.matrix[:, 3]
         return ((self.vertices - offset) @ np.linalg.inv(linear).T).astype(np.float32)
 
+    def save(self, path, image: np.ndarray, *, frontal: bool = False, texture_size: int = 256) -> None:
+        """Write the face in the form that the path's suffix names; `image` is its photo, (H, W, 3) uint8 RGB.
+
+        .obj (with .mtl and .png), .ply, .glb : the mesh, turned to the front if `frontal`. .mat : the mesh for MATLAB.
+        .txt : landmarks. .json : landmarks, pose, boxes. .npy : the position map. .png : a sheet of pictures.
+        """
+        from reconstructing.outputs import save_face
+
+        save_face(self, image, path, frontal=frontal, texture_size=texture_size)
+
     @cached_property
     def misfit(self) -> float:
         """Root mean squared distance of the vertices from the posed canonical face, as a share of its size."""

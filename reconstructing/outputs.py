@@ -17,7 +17,7 @@ from reconstructing.face import Face
 from reconstructing.images import IMAGE_SUFFIXES, read_image
 from reconstructing.mesh_files import face_mesh, mat_bytes, png_bytes, write_mesh
 from reconstructing.reconstructor import FaceReconstructor
-from reconstructing.settings import OutputSettings
+from reconstructing.settings import MESH_FORMATS, OutputSettings
 from reconstructing.texture import uv_texture, visibility_mask
 from reconstructing.video import VIDEO_SUFFIXES, FaceTracker, VideoFile, open_video
 
@@ -106,6 +106,25 @@ def write_face(face: Face, image: np.ndarray, folder: Path, stem: str, settings:
             write_mesh(mesh, folder / f"{stem}{ending}")
             files[ending[1:].replace(".", "_")] = f"{stem}{ending}"
     return {**face_record(face), "depth_range": depth_range, "files": files}
+
+
+def save_face(face: Face, image: np.ndarray, path, *, frontal: bool = False, texture_size: int = 256) -> None:
+    """Write a face in the form that the path's suffix names: what `Face.save` does."""
+    path = Path(path)
+    if path.suffix[1:] in MESH_FORMATS:
+        write_mesh(face_mesh(face, image, frontal=frontal, texture_size=texture_size), path)
+        return
+    forms = {
+        ".mat": lambda: mat_bytes(face, image),
+        ".txt": lambda: landmark_text(face),
+        ".json": lambda: json.dumps(face_record(face), indent=1).encode(),
+        ".npy": lambda: _npy_bytes(face.position_map),
+        ".png": lambda: png_bytes(draw_sheet(face, image)),
+    }
+    if path.suffix not in forms:
+        known = ", ".join([f".{form}" for form in MESH_FORMATS] + list(forms))
+        raise UserError(f"{path}: unknown form {path.suffix!r}; choose from {known}")
+    _write_bytes(path, forms[path.suffix]())
 
 
 def face_record(face: Face) -> dict:

@@ -218,6 +218,18 @@ def test_a_network_that_is_none_of_ours_is_refused(layout, tmp_path):
         FaceReconstructor(tmp_path / "other.keras", "dlib")
 
 
+def test_a_face_saves_itself_in_every_form(reconstructor, portrait, tmp_path):
+    (face,) = reconstructor.reconstruct(portrait, [Box(np.array([220.0, 120.0]), 100.0)])
+    for suffix in ("obj", "ply", "glb", "mat", "txt", "json", "npy", "png"):
+        face.save(tmp_path / f"face.{suffix}", portrait)
+        assert (tmp_path / f"face.{suffix}").stat().st_size > 1000
+    np.testing.assert_array_equal(np.load(tmp_path / "face.npy"), face.position_map)
+    record = json.loads((tmp_path / "face.json").read_text())
+    np.testing.assert_allclose(record["landmarks"], face.landmarks, atol=1e-3)
+    with pytest.raises(UserError, match=r"face\.stl: unknown form '\.stl'; choose from \.obj"):
+        face.save(tmp_path / "face.stl", portrait)
+
+
 @pytest.fixture
 def photos(tmp_path, portrait):
     folder = tmp_path / "photos"
