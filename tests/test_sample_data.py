@@ -189,6 +189,8 @@ def test_eyes_close(head):
     corners = [36, 39, 42, 45]
     np.testing.assert_allclose(closed[corners], calm[corners], atol=1.0)
     vertices = millimetres(head, landmark_only=False, eyes_closed=1.0)
+    skin_above = (np.abs(head.rest[:, 0] - 31) < 5) & (head.rest[:, 1] > 8) & (head.rest[:, 1] < 9.5)
+    assert np.all(vertices[skin_above, 1] < millimetres(head, landmark_only=False)[skin_above, 1] - 4)
     eye = vertices[head.eyes & (head.rest[:, 0] > 0)]
     lids = closed[[43, 44, 46, 47], 1]
     assert np.mean((eye[:, 1] > lids.min() - 1.5) & (eye[:, 1] < lids.max() + 1.5)) > 0.9
