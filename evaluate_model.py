@@ -172,7 +172,7 @@ def measure(arguments: argparse.Namespace, server: str | None) -> int:
             batch_size=arguments.batchsize,
             predictions_path=arguments.save_predictions,
             with_vertices=arguments.with_vertices,
-            progress=files.enter_context(Progress(method.name, len(subjects), server)),
+            progress=files.enter_context(Progress(method.name, server)),
         )
         table = write_report(folder, results, subjects, method, layout)
     print(table)
@@ -183,13 +183,14 @@ def measure(arguments: argparse.Namespace, server: str | None) -> int:
 class Progress:
     """A progress bar, and the same posted to a server."""
 
-    def __init__(self, name: str, total: int, server: str | None):
-        from tqdm import tqdm
-
-        self._name, self._poster = name, Poster(server)
-        self._bar = tqdm(total=total, unit="image", desc="evaluating")
+    def __init__(self, name: str, server: str | None):
+        self._name, self._poster, self._bar = name, Poster(server), None
 
     def __call__(self, results) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=len(results.names), unit="image", desc="evaluating")
         done = int(results.done.sum())
         mean = results.mean_so_far()
         self._bar.update(done - self._bar.n)
@@ -201,7 +202,8 @@ class Progress:
         return self
 
     def __exit__(self, *_) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
 
 def main(argv=None) -> int:

@@ -86,7 +86,7 @@ class PredictionFile:
         self.name = self.path.stem
         self.identity = file_hash(self.path)
         try:
-            with np.load(self.path, allow_pickle=False) as arrays:
+            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 names, landmarks = arrays["names"], arrays["landmarks"]
         except KeyError as error:
             raise UserError(
@@ -160,6 +160,7 @@ class _ArchivedRows:
         self.shape, in_columns, self._dtype = np.lib.format.read_array_header_1_0(self._file)
         self._start = self._file.tell()
         if in_columns or self._dtype.kind != "f" or len(self.shape) != 3 or self.shape[0] != count:
+            self.close()
             raise UserError(f"{path}: {entry[:-4]} must be floats of shape ({count}, V, 3) in C order")
         self._row_bytes = int(np.prod(self.shape[1:])) * self._dtype.itemsize
 

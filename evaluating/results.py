@@ -129,7 +129,7 @@ def load_results(path) -> Results:
     if not path.is_file():
         raise UserError(f"{path}: no such results; evaluate_model.py writes them to its --outputdir")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             saved = json.loads(str(arrays["origin"]))
             if saved.pop("version") != FORMAT_VERSION:
                 raise UserError(f"{path}: is of another version; evaluate again")

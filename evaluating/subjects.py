@@ -332,7 +332,8 @@ def _read_numbers(path) -> np.ndarray:
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file")
     try:
-        numbers = np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            numbers = np.load(file, allow_pickle=False)
     except Exception as error:  # a damaged file leads its reader to exceptions of many kinds
         raise UserError(f"{path}: is not a NumPy file (.npy): {error}") from None
     if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "fiu" or not np.isfinite(numbers).all():
