@@ -38,7 +38,7 @@ def main(argv=None) -> int:
 
     from generating.builder import find_sources
     from generating.face_model_file import load_face_model
-    from generating.profiling import make_face_grid
+    from generating.relief import make_face_grid
     from generating.view_files import make_view_set
     from generating.view_plan import ViewSettings
 

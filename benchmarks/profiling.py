@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from benchmarks.figures import Figure
-from generating.profiling import FRAME_SIDES, make_face_grid, make_relief, render_view, view_transform
+from generating.profiling import render_view, view_transform
+from generating.relief import FRAME_SIDES, make_face_grid, make_relief
 from generating.sample_model import make_sample_model
 
 VIEWS = np.radians([(0, yaw) for yaw in range(-80, 81, 20)])

@@ -1,47 +1,17 @@
-"""Face profiling: a photo with its fit, seen from other directions (Zhu et al., CVPR 2016, section 4).
+"""Face profiling: views of a photo rotated in depth (Zhu et al., CVPR 2016, section 4).
 
-The picture becomes a surface with depth. The face is the fitted model on its UV grid. Around it, rings of anchor points
-continue the face's depth over hair, ears and neck. Both turn; what the z-buffer shows of them looks up its colours in
-the photo. What the photo itself did not show is filled from the nearest surface that it did show. The rest of the
+Face and rings of a `Relief` turn; what the z-buffer shows of them looks up its colours in the photo. The rest of the
 photo stays flat: it is stretched between the head's outline and the frame, so nothing of it is uncovered.
-
-All pixels here are those of the view's frame, a square around the landmarks, 2.2 times as wide as their box.
 """
-
-from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter1d, minimum_filter1d
+from scipy.ndimage import gaussian_filter1d
 
-from geometry.crop import Box, compose, crop_image, crop_transform, landmark_box, lift_transform
-from geometry.face_model import FaceModel, face_vertices
-from geometry.mesh import vertex_normals
-from geometry.pose import fit_to_pixels, rotation_from_angles
-from geometry.position_map import MapBasis, map_basis
+from generating.relief import ANCHOR_ANGLES, ANCHOR_RADII, Relief, directions, move, nearest_ray, polar
+from geometry.crop import landmark_box
+from geometry.pose import rotation_from_angles
 from geometry.rasterise import interpolate, rasterise
-from geometry.uv_layout import grid_triangles
-
-GRID_SIDE = 128
-"""Side of the UV grid that carries the face: triangles of about 1.5 pixels at 256."""
-
-FRAME_MARGIN = 2.2
-"""Side of the frame over the mean side of the landmark box: room for the crop (1.5) and its augmentation."""
-
-FRAME_SIDES = (256, 450)
-"""Least and greatest side of a view in pixels; 450 is 300W-LP's."""
-
-ANCHOR_ANGLES = 96
-ANCHOR_RADII = np.array([0.99, 1.06, 1.15, 1.28, 1.5])
-ANCHOR_DROPS = np.array([0.01, 0.12, 0.3, 0.6, 1.0])
-"""The rings: how far out, over the radius of the face's outline, and how far behind it, over the mean radius."""
-
-WALL_RADIUS, RIM_WIDTH = 0.94, 0.8
-"""Before the rings comes a wall, at this radius: from under the face back to its rearmost point beyond that radius."""
-
-ANCHOR_RECESSION = ((-1.0, -0.7, 0.0, 0.8), (0.55, 0.8, 1.0, 0.3))
-"""Share of that drop by direction (its sine, from straight up, -1, to straight down, 1): the skull is highest halfway
-back, and neck and chest do not recede."""
 
 FAR_SIDE = 0.1
 """Distance behind the head's middle, over its width, that counts as its far side."""
@@ -53,109 +23,18 @@ outside this many radii of the face."""
 SEAM_JUMP = 5.0
 """Distance in pixels between the sources of neighbouring pixels above which they are blended."""
 
-LEAST_FACING = 0.3
-"""Cosine between normal and line of sight below which the photo's colours are not trusted."""
-
-
-@dataclass(frozen=True)
-class FaceGrid:
-    """A face model on a coarse UV grid."""
-
-    basis: MapBasis
-    triangles: np.ndarray  # (T, 3) int32
-    landmarks: FaceModel  # the model's 68 landmark vertices
-
-
-@dataclass(frozen=True)
-class Relief:
-    """A photo in its frame, with depth: everything that its views have in common."""
-
-    picture: np.ndarray  # (S, S, 3) uint8
-    region: np.ndarray  # (4,) left, top, right, bottom of the frame in 1-based pixels of the photo
-    landmarks: np.ndarray  # (68, 3) model units
-    angles: np.ndarray  # (3,) pitch, yaw, roll of the photo, radians
-    transform: np.ndarray  # (3, 4) model units to frame pixels
-    points: np.ndarray  # (P, 3) float32, face and rings, frame pixels
-    lookups: np.ndarray  # (P, 2) float32, where in the picture each point finds its colour
-    hidden: np.ndarray  # (T,) bool, triangles of the face that the photo does not show
-    triangles: np.ndarray  # (T, 3) int32, the rings' last
-    ring_triangle_count: int
-    centre: np.ndarray  # (2,) middle of the face in the picture
-    outline: np.ndarray  # (ANCHOR_ANGLES,) radius of the outermost ring about the centre
-
-
-def make_face_grid(model: FaceModel, side: int = GRID_SIDE) -> FaceGrid:
-    """Resample a face model to a UV grid and join its texels; texels beyond the mesh are left out."""
-    basis = map_basis(model, side)
-    triangles = grid_triangles(np.ones((side, side), dtype=bool))
-    corners = basis.mean.reshape(-1, 3)[triangles]
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
-    chosen = model.landmark_vertices
-    landmarks = replace(
-        model,
-        mean=model.mean[chosen],
-        shape_basis=model.shape_basis[chosen],
-        expression_basis=model.expression_basis[chosen],
-        triangles=np.empty((0, 3), np.int32),
-        landmark_vertices=np.arange(len(chosen), dtype=np.int32),
-        uv=model.uv[chosen],
-        mean_texture=model.mean_texture[chosen],
-    )
-    return FaceGrid(basis=basis, triangles=triangles[area > 1e-3 * np.median(area)], landmarks=landmarks)
-
-
-def make_relief(photo: np.ndarray, coefficients: np.ndarray, pose: np.ndarray, grid: FaceGrid) -> Relief:
-    """Give a photo depth.
-
-    photo : (H, W, 3) uint8. coefficients : (K,) of the face model. pose : (7,) `Pose_Para`. Raises ValueError where
-    the fit puts the face outside the photo.
-    """
-    landmarks = face_vertices(grid.landmarks, coefficients)
-    to_photo = fit_to_pixels(pose, photo.shape[0])
-    box = landmark_box(_move(to_photo, landmarks))
-    side = int(np.clip(np.rint(FRAME_MARGIN * box.side), *FRAME_SIDES))
-    size = np.array(photo.shape[1::-1])
-    if not (4 < box.side < 2 * size.max() and (box.centre > 0).all() and (box.centre < size).all()):
-        raise ValueError(
-            f"the fit puts the face, {box.side:.0f} pixels wide, at {np.rint(box.centre)}, outside the photo"
-        )
-    half = FRAME_MARGIN * box.side / 2
-    frame = crop_transform(box, side, margin=FRAME_MARGIN)
-    transform = compose(lift_transform(frame), to_photo)
-
-    shape = (grid.basis.mean + coefficients.astype(np.float32) @ grid.basis.basis).reshape(-1, 3)
-    face = _move(transform, shape).astype(np.float32)
-    raster = rasterise(face, grid.triangles, side, side)
-    shown = raster.triangle >= 0
-    centre = np.argwhere(shown).mean(axis=0)[::-1]
-    rings, ring_triangles, outline = _rings(face, raster.depth, shown, centre)
-    lookups, hidden = _face_lookups(face, grid, raster.depth)
-    return Relief(
-        picture=_framed(photo, box, frame, side),
-        region=np.concatenate([box.centre - half, box.centre + half]) + 1,
-        landmarks=landmarks,
-        angles=np.asarray(pose[:3], dtype=np.float64),
-        transform=transform,
-        points=np.concatenate([face, rings]),
-        lookups=np.concatenate([lookups, rings[:, :2]]),
-        hidden=np.append(hidden[grid.triangles].any(axis=1), np.zeros(len(ring_triangles), bool)),
-        triangles=np.concatenate([grid.triangles, ring_triangles + len(face)]),
-        ring_triangle_count=len(ring_triangles),
-        centre=centre,
-        outline=outline,
-    )
-
 
 def view_transform(relief: Relief, pitch: float, yaw: float) -> np.ndarray:
-    """Model units to frame pixels (3, 4) of a view at an absolute pitch and yaw (radians).
+    """Model units to frame pixels (3, 4) of a view at an absolute pitch and yaw (radians), the roll being the photo's.
 
-    The head turns about its centre so that the box around the landmarks stays in the middle of the frame.
+    Of R = Rx(pitch) Ry(yaw) Rz(roll) only pitch and yaw change, so at pitch 0 the head turns about
+    the camera's vertical axis. It turns about its centre: the box around the landmarks stays in the frame's middle.
     """
     scale = np.cbrt(abs(np.linalg.det(relief.transform[:, :3])))
     transform = np.zeros((3, 4))
     transform[:, :3] = scale * rotation_from_angles([pitch, yaw, relief.angles[2]])
     transform[1] *= -1.0
-    box = landmark_box(_move(transform, relief.landmarks))
+    box = landmark_box(move(transform, relief.landmarks))
     transform[:2, 3] = (relief.picture.shape[0] - 1) / 2 - box.centre
     middle = relief.landmarks.mean(axis=0)
     transform[2, 3] = (relief.transform[2] - transform[2]) @ np.append(middle, 1.0)
@@ -174,7 +53,7 @@ def render_view(relief: Relief, transform: np.ndarray) -> np.ndarray:
     side = relief.picture.shape[0]
     linear = transform[:, :3] @ np.linalg.inv(relief.transform[:, :3])
     turn = np.column_stack([linear, transform[:, 3] - linear @ relief.transform[:, 3]])
-    points = _move(turn, relief.points)
+    points = move(turn, relief.points)
     triangles = relief.triangles[~(relief.hidden & _behind_the_head(points, transform, relief))]
     raster = rasterise(points, triangles, side, side)
     lookups = interpolate(raster, triangles, relief.lookups)
@@ -185,90 +64,9 @@ def render_view(relief: Relief, transform: np.ndarray) -> np.ndarray:
     return _soften_seams(view, lookups)
 
 
-def _move(transform, points):
-    return points @ transform[:, :3].T.astype(points.dtype) + transform[:, 3].astype(points.dtype)
-
-
-def _framed(photo: np.ndarray, box: Box, frame: np.ndarray, side: int) -> np.ndarray:
-    """The frame's part of the photo; beyond the photo's border its blurred reflection."""
-    half = FRAME_MARGIN * box.side / 2 + 1
-    height, width = photo.shape[:2]
-    left, top = (max(int(np.ceil(half - at)), 0) for at in box.centre)
-    right, bottom = (
-        max(int(np.ceil(at + half - length)), 0) for at, length in zip(box.centre, (width, height), strict=True)
-    )
-    if left or top or right or bottom:
-        inside = np.pad(np.ones((height, width), np.uint8), ((top, bottom), (left, right)))
-        photo = cv2.copyMakeBorder(photo, top, bottom, left, right, cv2.BORDER_REFLECT_101)
-        smooth = cv2.GaussianBlur(photo, (0, 0), 0.06 * box.side)
-        distance = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
-        share = np.minimum(distance / (0.1 * box.side), 1.0)[..., None]
-        photo = np.rint(photo * (1 - share) + smooth * share).astype(np.uint8)
-        frame = frame.copy()
-        frame[:, 2] -= frame[:, :2] @ (left, top)
-    return crop_image(photo, frame, side)
-
-
-def _face_lookups(face: np.ndarray, grid: FaceGrid, depth: np.ndarray) -> np.ndarray:
-    """Where each point of the face finds its colour: its own place if the photo shows it, else that of a point near
-    by on the surface that it shows. face : (G * G, 3) frame pixels. Returns (G * G, 2) float32 and (G * G,) bool, which
-    points the photo does not show."""
-    last = depth.shape[0] - 1
-    column, row = np.clip(np.rint(face[:, :2]), 0, last).astype(int).T
-    in_front = face[:, 2] >= depth[row, column] - 0.02 * last
-    facing = -vertex_normals(face, grid.triangles)[:, 2] > LEAST_FACING
-    inside = (face[:, :2] >= 0).all(axis=1) & (face[:, :2] <= last).all(axis=1)
-    side = grid.basis.size
-    hidden = ~(in_front & facing & inside).reshape(side, side)
-    lookups = face[:, :2].reshape(side, side, 2)
-    nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
-    lookups = lookups[tuple(nearest)]
-    for _ in range(8):
-        lookups[hidden] = cv2.blur(lookups, (5, 5))[hidden]
-    return lookups.reshape(-1, 2), hidden.ravel()
-
-
-def _rings(face, depth, shown, centre):
-    """Anchors around the face that continue its depth.
-
-    Returns points (R * A, 3), triangles (T, 3) and the outermost ring's radii (A,).
-    """
-    row, column = np.nonzero(shown)
-    bearing, distance = _polar(column, row, centre)
-    outline = np.zeros(ANCHOR_ANGLES)
-    np.maximum.at(outline, _ray(bearing), distance)
-    inner = WALL_RADIUS * minimum_filter1d(outline, 3, mode="wrap")
-    outline = gaussian_filter1d(outline, 1.0, mode="wrap")
-    radii = np.concatenate([[inner, inner], ANCHOR_RADII[:, None] * outline])
-
-    direction = _directions(np.arange(ANCHOR_ANGLES))
-    column, row = np.rint(centre + inner[:, None] * direction).astype(int).T
-    front = np.where(shown[row, column], depth[row, column], face[:, 2].mean())
-    bearing, distance = _polar(*face[:, :2].T, centre)
-    at_rim = distance > RIM_WIDTH * outline[_ray(bearing)]
-    back = front.copy()
-    np.minimum.at(back, _ray(bearing[at_rim]), face[at_rim, 2])
-    back = gaussian_filter1d(back, 1.0, mode="wrap")
-
-    size = outline.mean()
-    recession = np.interp(direction[:, 1], *ANCHOR_RECESSION)
-    behind = np.concatenate([[front - 0.03 * size, back], back - ANCHOR_DROPS[:, None] * recession * size])
-    points = np.concatenate([centre + radii[..., None] * direction, behind[..., None]], axis=-1).astype(np.float32)
-    index = np.arange(behind.size, dtype=np.int32).reshape(behind.shape)
-    inner, outer = index[:-1], index[1:]
-    inner_next, outer_next = np.roll(inner, -1, axis=1), np.roll(outer, -1, axis=1)
-    triangles = np.concatenate(
-        [
-            np.stack([inner, inner_next, outer], axis=-1).reshape(-1, 3),
-            np.stack([outer, inner_next, outer_next], axis=-1).reshape(-1, 3),
-        ]
-    )
-    return points.reshape(-1, 3), triangles, radii[-1]
-
-
 def _behind_the_head(points, transform, relief):
     """Triangles (T,) bool beyond the middle of the head: the far ear's back, which a whole skull would cover."""
-    ears = _move(transform, relief.landmarks[[0, 16]])
+    ears = move(transform, relief.landmarks[[0, 16]])
     least = ears[:, 2].mean() - FAR_SIDE * np.linalg.norm(ears[0] - ears[1])
     return points[relief.triangles[:, 0], 2] < least
 
@@ -281,26 +79,26 @@ def _background_lookups(shown: np.ndarray, on_rings: np.ndarray, lookups: np.nda
     """
     centre = np.argwhere(shown & ~on_rings).mean(axis=0)[::-1]
     row, column = np.nonzero(shown)
-    bearing, radius = _polar(column, row, centre)
+    bearing, radius = polar(column, row, centre)
     order = np.argsort(radius)
-    ray = _ray(bearing[order])
+    ray = nearest_ray(bearing[order])
     outline, outermost = np.zeros(ANCHOR_ANGLES), np.zeros(ANCHOR_ANGLES, dtype=int)
     outline[ray], outermost[ray] = radius[order], order
     row, column = row[outermost], column[outermost]
-    swing = _polar(*lookups[row, column].T, relief.centre)[0] - np.arange(ANCHOR_ANGLES)
+    swing = polar(*lookups[row, column].T, relief.centre)[0] - np.arange(ANCHOR_ANGLES)
     swing = (swing + ANCHOR_ANGLES / 2) % ANCHOR_ANGLES - ANCHOR_ANGLES / 2
     swing = gaussian_filter1d(np.where(on_rings[row, column], swing, 0.0), 2.0, mode="wrap")
 
     row, column = np.nonzero(~shown)
-    bearing, radius = _polar(column, row, centre)
+    bearing, radius = polar(column, row, centre)
     last = shown.shape[0] - 1
     here = _circular(outline, bearing)
     along = np.clip((radius - here) / np.maximum(_reach(centre, bearing, last) - here, 1.0), 0.0, 1.0)
     bearing = (bearing + (1 - along) * _circular(swing, bearing)) % ANCHOR_ANGLES
     there, end = _circular(relief.outline, bearing), _reach(relief.centre, bearing, last)
     least = np.maximum(CHEST_START / ANCHOR_RADII[-1] * there, CHEST_SHARE * end)
-    there = np.minimum(there, np.where(_directions(bearing)[:, 1] > 0, least, end))
-    return (relief.centre + (there + along * (end - there))[:, None] * _directions(bearing)).astype(np.float32)
+    there = np.minimum(there, np.where(directions(bearing)[:, 1] > 0, least, end))
+    return (relief.centre + (there + along * (end - there))[:, None] * directions(bearing)).astype(np.float32)
 
 
 def _soften_seams(view: np.ndarray, lookups: np.ndarray) -> np.ndarray:
@@ -310,28 +108,13 @@ def _soften_seams(view: np.ndarray, lookups: np.ndarray) -> np.ndarray:
     return np.where(jump > SEAM_JUMP, cv2.GaussianBlur(view, (3, 3), 0.7), view)
 
 
-def _polar(column, row, centre):
-    """Bearing in units of the anchors' spacing, and radius."""
-    x, y = column - centre[0], row - centre[1]
-    return np.arctan2(y, x) * ANCHOR_ANGLES / (2 * np.pi) % ANCHOR_ANGLES, np.hypot(x, y)
-
-
-def _ray(bearing):
-    return np.rint(bearing).astype(int) % ANCHOR_ANGLES
-
-
-def _directions(bearing):
-    angle = bearing * 2 * np.pi / ANCHOR_ANGLES
-    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-
-
 def _circular(values, bearing):
     return np.interp(bearing, np.arange(ANCHOR_ANGLES + 1), np.append(values, values[0]))
 
 
 def _reach(centre, bearing, last):
     """How far it is from the centre to the frame's edge, (n,)."""
-    direction = _directions(bearing)
+    direction = directions(bearing)
     with np.errstate(divide="ignore"):
         to_edge = np.where(direction > 0, last - centre, -centre) / direction
     return np.abs(to_edge).min(axis=-1)

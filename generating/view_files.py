@@ -19,7 +19,8 @@ from generating.fit_files import read_fit, require_model
 from generating.image_files import check_image, decode_image
 from generating.mat_files import read_mat_arrays
 from generating.pairs import find_pairs
-from generating.profiling import FaceGrid, Relief, make_relief, render_view, view_pose, view_transform
+from generating.profiling import render_view, view_pose, view_transform
+from generating.relief import FaceGrid, Relief, make_relief
 from generating.view_plan import ViewSettings, plan_views
 
 JPEG_QUALITY = 95

@@ -11,7 +11,8 @@ from common.errors import UserError
 from generating.builder import build_dataset
 from generating.dataset import open_dataset
 from generating.face_model_file import save_face_model
-from generating.profiling import FRAME_MARGIN, make_face_grid, make_relief, render_view, view_pose, view_transform
+from generating.profiling import render_view, view_pose, view_transform
+from generating.relief import FRAME_MARGIN, make_face_grid, make_relief
 from generating.view_plan import MOST_PITCH_CHANGE, MOST_TURN_BACK, MOST_VIEWS, ViewSettings, plan_views
 from geometry.crop import landmark_box
 from geometry.face_model import face_vertices
