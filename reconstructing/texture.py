@@ -13,14 +13,22 @@ HIDDEN_DEPTH = 0.02
 
 
 def sample_photo(image: np.ndarray, position_map: np.ndarray) -> np.ndarray:
-    """Colours (rows, columns, 3) uint8 of a photo at a map's x and y, bilinear; beyond its edge the nearest pixel."""
+    """Colours (rows, columns, 3) uint8 of a photo at a map's x and y, bilinear; beyond its edge the nearest pixel.
+
+    Where neighbours in the map are two or more of the photo's pixels apart, the photo is averaged down first, so that
+    nothing aliases.
+    """
     # cv2.remap takes sources up to 32,766 pixels a side: only the part that the map covers is handed over.
     height, width = image.shape[:2]
     low = np.clip(np.floor(position_map[..., :2].min(axis=(0, 1))) - 1, 0, (width - 1, height - 1)).astype(int)
     high = np.clip(np.ceil(position_map[..., :2].max(axis=(0, 1))) + 2, low + 1, (width, height)).astype(int)
     part = image[low[1] : high[1], low[0] : high[0]]
-    place = np.float32(position_map[..., :2] - low)
-    return cv2.remap(part, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    step = int((high - low).max() / max(position_map.shape[:2]))
+    if step >= 2:
+        columns, rows = np.maximum((high - low) // step, 1).tolist()
+        part = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
+    place = (position_map[..., :2] - low + 0.5) * (np.array(part.shape[1::-1]) / (high - low)) - 0.5
+    return cv2.remap(part, np.float32(place), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def vertex_colours(face: Face, image: np.ndarray) -> np.ndarray:

@@ -126,6 +126,17 @@ def test_colours_come_from_the_photo(sample_model, basis, grid):
     assert uv_texture(face, photo, 512).shape == (512, 512, 3)
 
 
+def test_colours_of_a_large_photo_are_averages(sample_model, basis, grid):
+    face, _ = face_of(sample_model, basis, grid, (0, 0, 0), side=1600.0, centre=(1000.0, 1000.0), height=2000)
+    noise = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3)).astype(np.uint8)
+    assert vertex_colours(face, noise).std() < 20  # of single pixels 74
+    row, column = np.mgrid[:2000, :2000]
+    ramp = np.stack([column // 8, row // 8, column // 8], axis=-1).astype(np.uint8)
+    expected = np.clip(face.vertices[:, :2], 0, 1999) / 8
+    inside = ((face.vertices[:, :2] > 20) & (face.vertices[:, :2] < 1980)).all(axis=1)
+    assert np.abs(vertex_colours(face, ramp)[inside, :2] - expected[inside]).max() <= 1.5
+
+
 def test_a_texture_reaches_beyond_a_photo_of_great_width(sample_model, basis, grid):
     face, _ = face_of(sample_model, basis, grid, (0, 0, 0), centre=(39_900.0, 20.0), height=40)
     photo = np.zeros((40, 40_000, 3), np.uint8) + np.uint8([10, 20, 30])
