@@ -40,11 +40,14 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     parser.add_argument(
         "--extenddata",
         action="store_true",
-        help="train also on AFLW2000_augment (zip or folder); it shows the photos of the test set AFLW2000-3D",
+        help="train also on AFLW2000_augment (zip or folder) where there is one; it shows photos of the test set",
     )
     parser.add_argument("--no-flips", action="store_true", help="leave the mirrored photos (*_Flip) out")
     parser.add_argument("--overwrite", action="store_true", help="replace an older file of the same name")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.extenddata and arguments.buildmode == "val":
+        parser.error("--extenddata adds training data; leave it out with --buildmode val")
+    return arguments
 
 
 def main(argv=None) -> int:
@@ -57,8 +60,10 @@ def main(argv=None) -> int:
         arguments.zipDir or arguments.extractdir,
         arguments.buildmode,
         archives=arguments.zipDir is not None,
-        extended=arguments.extenddata and training,
+        extended=arguments.extenddata,
     )
+    if arguments.extenddata and len(sources) == 1:
+        print("no AFLW2000_augment there: no data are added", file=sys.stderr)
     report = build_dataset(
         sources,
         Path(arguments.hdf5dir) / f"{arguments.buildmode}.hdf5",

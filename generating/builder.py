@@ -44,13 +44,14 @@ class BuildReport:
     validation_count: int
     flips_left_out: int
     left_out: list[str]
+    left_behind: list[Path]  # unfinished files of other builds of the same name
 
 
 def find_sources(folder: str | Path, mode: str, *, archives: bool, extended: bool = False) -> list[Path]:
     """The zip archives, or the folders, that hold the data of a build mode ("train" or "val").
 
     folder : where to look, upper and lower case alike; an archive, or the very folder with the photos, is taken as it
-    is. extended : the archive or folder `AFLW2000_augment` beside it is wanted too.
+    is. extended : add the archive or folder `AFLW2000_augment` beside it, where there is one.
     Raises UserError, which says what was looked for, where nothing is found.
     """
     folder = Path(folder)
@@ -58,20 +59,14 @@ def find_sources(folder: str | Path, mode: str, *, archives: bool, extended: boo
         return [folder]
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    wanted = [_find(folder, _SOURCE_NAMES[mode], archives)]
-    if wanted == [None] and not archives and not _find(folder, _SOURCE_NAMES[_other(mode)], archives):
-        wanted = [folder]
-    if extended:
-        wanted.append(_find(folder, _EXTENSION_NAMES, archives))
-    if None in wanted:
-        names = _SOURCE_NAMES[mode] if wanted[0] is None else _EXTENSION_NAMES
-        looked_for = " or ".join(f"{name}.zip" if archives else f"{name}{os.sep}" for name in names)
+    found = _find(folder, _SOURCE_NAMES[mode], archives)
+    if not found and not archives and not _find(folder, _SOURCE_NAMES["val" if mode == "train" else "train"], archives):
+        found = folder
+    if not found:
+        looked_for = " or ".join(f"{name}.zip" if archives else f"{name}{os.sep}" for name in _SOURCE_NAMES[mode])
         raise UserError(f"{folder}: holds no {looked_for}; give the folder that it lies in")
-    return wanted
-
-
-def _other(mode: str) -> str:
-    return "val" if mode == "train" else "train"
+    extension = _find(folder, _EXTENSION_NAMES, archives) if extended else None
+    return [found, extension] if extension else [found]
 
 
 def _find(folder: Path, names: Iterable[str], archives: bool) -> Path | None:
@@ -152,6 +147,7 @@ def build_dataset(
         validation_count=int(validation.sum()),
         flips_left_out=len(pairs) - len(kept),
         left_out=left_out,
+        left_behind=sorted(output.parent.glob(f".{output.stem}.*.partial{output.suffix}")),
     )
 
 
@@ -261,6 +257,7 @@ def describe(report: BuildReport) -> str:
     lines = [f"{folder:<{width}}  {count:>7,}" for folder, count in report.counts.items()]
     if report.flips_left_out:
         lines.append(f"{report.flips_left_out:,} mirrored photos not taken (--no-flips)")
+    lines += [f"{path}: left by a build that was interrupted or still runs" for path in report.left_behind]
     total = sum(report.counts.values())
     lines.append(
         f"{report.path}: {total:,} samples, {report.validation_count:,} of them for validation, "

@@ -1,6 +1,8 @@
 """build_dataset.py from command line to file: what goes in, what is left out and said, what is never lost."""
 
 import io
+import subprocess
+import sys
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -162,11 +164,12 @@ def test_mirrored_photos_can_be_left_out_and_share_their_original_s_group(capsys
 
 def test_extended_data_joins_the_training_set(capsys, downloads):
     status, _, errors = run(capsys, downloads, "--extenddata")
-    assert status == 2
-    assert "holds no AFLW2000_augment.zip" in errors
+    assert status == 0
+    assert "no AFLW2000_augment there: no data are added" in errors
+    assert run(capsys, downloads, "--extenddata", mode="val")[0] == 2
     extension = small_files(["AFLW2000_augment/image00001-v01"])
     write_zip(downloads / "AFLW2000_augment.zip", extension)
-    assert run(capsys, downloads, "--extenddata")[0] == 0
+    assert run(capsys, downloads, "--extenddata", "--overwrite")[0] == 0
     with open_dataset(downloads / "out" / "train.hdf5") as dataset:
         assert len(dataset) == len(STEMS) + 1
         assert "AFLW2000_augment" in dataset.folders
@@ -436,6 +439,36 @@ def test_an_orientation_tag_is_not_applied_since_the_fit_ignores_it(tmp_path, mo
         cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR_RGB), decode_image(photo, "")
     )
     np.testing.assert_array_equal(decode_image(turned, ""), decode_image(photo, ""))
+
+
+@pytest.mark.large
+def test_killed_at_any_moment_it_leaves_the_older_file_and_can_be_started_again(capsys, downloads):
+    run(capsys, downloads, mode="val")
+    older = (downloads / "out" / "val.hdf5").read_bytes()
+    arguments = ["--zipDir", downloads, "--hdf5dir", downloads / "out", "--buildmode", "val", "--datamode", "2"]
+    arguments += ["--facemodel", downloads / "face_model.hdf5", "--overwrite", "--batch", "1", "--bufsize", "1"]
+    killed = 0
+    for moment in np.random.default_rng(0).uniform(0.3, 3, 30):
+        process = subprocess.Popen(
+            [sys.executable, script.__file__, *map(str, arguments)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            process.wait(moment)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        killed += process.wait() != 0
+        content = (downloads / "out" / "val.hdf5").read_bytes()
+        if content != older:
+            with open_dataset(downloads / "out" / "val.hdf5") as dataset:
+                assert dataset.data_mode == 2
+                assert [dataset.map(index).shape for index in range(6)]
+    assert killed > 5
+    left_behind = list((downloads / "out").glob(".val.*.partial.hdf5"))
+    status, output, _ = run(capsys, downloads, "--overwrite", mode="val")
+    assert status == 0
+    assert output.count("left by a build that was interrupted or still runs") == len(left_behind)
 
 
 @pytest.mark.large
