@@ -16,9 +16,9 @@ from geometry.rasterise import interpolate, rasterise
 FAR_SIDE = 0.1
 """Distance behind the head's middle, over its width, that counts as its far side."""
 
-CHEST_START, CHEST_SHARE = 1.1, 0.7
-"""Where the rings fill the frame below the face, its rays start nearer: at this share of the way to the frame, but
-outside this many radii of the face."""
+CHEST_START = 1.1
+"""Where the rings fill the frame below the face, its rays start nearer, so that nothing is stretched, but outside this
+many radii of the face."""
 
 SEAM_JUMP = 5.0
 """Distance in pixels between the sources of neighbouring pixels above which they are blended."""
@@ -93,10 +93,11 @@ def _background_lookups(shown: np.ndarray, on_rings: np.ndarray, lookups: np.nda
     bearing, radius = polar(column, row, centre)
     last = shown.shape[0] - 1
     here = _circular(outline, bearing)
-    along = np.clip((radius - here) / np.maximum(_reach(centre, bearing, last) - here, 1.0), 0.0, 1.0)
+    room = np.maximum(_reach(centre, bearing, last) - here, 1.0)
+    along = np.clip((radius - here) / room, 0.0, 1.0)
     bearing = (bearing + (1 - along) * _circular(swing, bearing)) % ANCHOR_ANGLES
     there, end = _circular(relief.outline, bearing), _reach(relief.centre, bearing, last)
-    least = np.maximum(CHEST_START / ANCHOR_RADII[-1] * there, CHEST_SHARE * end)
+    least = np.maximum(CHEST_START / ANCHOR_RADII[-1] * there, end - room)
     there = np.minimum(there, np.where(directions(bearing)[:, 1] > 0, least, end))
     return (relief.centre + (there + along * (end - there))[:, None] * directions(bearing)).astype(np.float32)
 
