@@ -54,20 +54,9 @@ def evaluate(
         shape = (len(subjects), len(face), 3)
         vertices = np.lib.format.open_memmap(vertices_path, "r+" if results else "w+", np.float32, shape)
     results = results or Results(origin, subjects.names, subjects.yaw)
-    pending = np.flatnonzero(~results.done)
-    batches = [pending[start : start + batch_size] for start in range(0, len(pending), batch_size)]
     saved = time.monotonic()
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(WORKERS) as workers:
-        ahead = [reader.submit(subjects.read, batch) for batch in batches[:WORKERS]]
-        for number, batch in enumerate(batches):
-            found = ahead.pop(0).result()
-            if number + WORKERS < len(batches):
-                ahead.append(reader.submit(subjects.read, batches[number + WORKERS]))
-            predictions = method.predict(found)
-
-            scores = workers.map(
-                lambda pair: _measure(*pair, face, results.columns, protocol), zip(found, predictions, strict=True)
-            )
+    try:
+        for batch, found, predictions, scores in _batches(subjects, method, results, face, batch_size):
             for index, subject, prediction, measured in zip(batch, found, predictions, scores, strict=True):
                 if subject.truth is not None:
                     results.set_truth(index, subject.truth, subject.box)
@@ -77,17 +66,36 @@ def evaluate(
                     results.set_score(index, measured, prediction.landmarks, face)
                 if vertices is not None:
                     vertices[index] = np.nan if isinstance(measured, str) else prediction.vertices
+            progress(results)
             if time.monotonic() - saved > SAVE_EVERY:
                 _save(results, path, vertices)
                 saved = time.monotonic()
-            progress(results)
-    _save(results, path, vertices)
+    finally:
+        _save(results, path, vertices)
     if predictions_path:
         landmarks = results.landmarks[..., : method.landmark_dimensions]
         write_predictions(predictions_path, results.names, landmarks, vertices_path)
         if vertices_path is not None:
             vertices_path.unlink()
     return results
+
+
+def _batches(subjects: Subjects, method, results: Results, face, batch_size: int):
+    """The subjects not measured yet with predictions and scores, read ahead while the network works."""
+    pending = np.flatnonzero(~results.done)
+    batches = [pending[start : start + batch_size] for start in range(0, len(pending), batch_size)]
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(WORKERS) as workers:
+        ahead = [reader.submit(subjects.read, batch) for batch in batches[:WORKERS]]
+        for number, batch in enumerate(batches):
+            found = ahead.pop(0).result()
+            if number + WORKERS < len(batches):
+                ahead.append(reader.submit(subjects.read, batches[number + WORKERS]))
+            predictions = method.predict(found)
+            scores = workers.map(
+                lambda pair: _measure(*pair, face, results.columns, results.origin.protocol),
+                zip(found, predictions, strict=True),
+            )
+            yield batch, found, predictions, list(scores)
 
 
 def _save(results, path, vertices):
@@ -125,7 +133,7 @@ def require_possible(subjects: Subjects, method, types, protocol: Protocol, layo
         raise UserError("--evalidxs 1 (sparse 3D): landmarks are known in 2D only; give --evalidxs 0")
     if protocol.normaliser == "mesh diagonal" and not subjects.has_mesh:
         raise UserError(f"--protocol {protocol.name}: divides by the size of the true mesh; give --facemodel")
-    method.require_matches(subjects, layout, bool(dense))
+    method.require_matches(subjects, layout, bool(dense) or with_vertices)
 
 
 def _earlier(origin: Origin, subjects: Subjects, path) -> Results | None:
