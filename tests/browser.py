@@ -1,6 +1,7 @@
 """Headless Chromium under the DevTools protocol, spoken over a pair of pipes: no package is needed."""
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -33,14 +34,23 @@ def find_chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+def _high_pipe() -> list[int]:
+    """A pipe's two ends, at numbers beyond 3 and 4, where the browser expects its own."""
+    ends = os.pipe()
+    high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]
+    for end in ends:
+        os.close(end)
+    return high
+
+
 class Browser:
     """One page in a browser of its own. Use as a context manager. profile : an empty folder."""
 
     def __init__(self, profile: Path, width: int = 1280, height: int = 860):
-        to_browser, self._writing = os.pipe()
-        self._reading, from_browser = os.pipe()
+        to_browser, self._writing = _high_pipe()
+        self._reading, from_browser = _high_pipe()
         shell = f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}'
-        command = ["sh", "-c", shell, find_chromium(), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        command = ["bash", "-c", shell, find_chromium(), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(command, pass_fds=(to_browser, from_browser), stderr=subprocess.DEVNULL)
         os.close(to_browser)
         os.close(from_browser)
@@ -68,15 +78,15 @@ class Browser:
         if self._session:
             message["sessionId"] = self._session
         os.write(self._writing, json.dumps(message).encode() + b"\0")
+        deadline = time.monotonic() + TIMEOUT
         while True:
-            answer = self._next_message()
+            answer = self._next_message(deadline)
             if answer.get("id") == self._count:
                 assert "error" not in answer, (method, answer["error"])
                 return answer["result"]
             self.events.append(answer)
 
-    def _next_message(self) -> dict:
-        deadline = time.monotonic() + TIMEOUT
+    def _next_message(self, deadline: float) -> dict:
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._reading], [], [], max(deadline - time.monotonic(), 0))
             assert ready, "the browser does not answer"
@@ -105,13 +115,12 @@ class Browser:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    def wait_for(self, condition: str):
-        """Until a JavaScript expression is true; its value."""
+    def wait_for(self, condition: str) -> None:
+        """Until a JavaScript expression is true."""
         deadline = time.monotonic() + TIMEOUT
-        while not (value := self.run(condition)):
+        while not self.run(f"Boolean({condition})"):
             assert time.monotonic() < deadline, f"never true: {condition}"
             time.sleep(0.05)
-        return value
 
     def choose_file(self, selector: str, path: Path) -> None:
         """What a person does with an <input type=file>."""

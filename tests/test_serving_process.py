@@ -1,0 +1,76 @@
+"""`serve_model.py` as a person starts it."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from serving_stand_in import image_file, mean_face_reconstructor
+
+from common.errors import UserError
+from common.progress import Poster
+from generating.face_model_file import save_face_model
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_one_command_serves_and_a_signal_ends_it(sample_model, tmp_path):
+    mean_face_reconstructor(sample_model, tmp_path)
+    save_face_model(sample_model, tmp_path / "face_model.hdf5")
+    arguments = ["--model", tmp_path / "mean.keras", "--facemodel", tmp_path / "face_model.hdf5"]
+    command = [sys.executable, "serve_model.py", *arguments, "--port", "0", "--detector", "none"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        said = process.stdout.readline() + process.stdout.readline()
+        address = re.search(r"listening on (http://127\.0\.0\.1:\d+)", said)
+        assert address, said + process.stderr.read()
+        assert "network loaded in" in said
+        address = address[1]
+        assert httpx.get(f"{address}/health").json() == {
+            "status": "ready",
+            "image_size": 128,
+            "face_model": True,
+            "crops": 0,
+        }
+        photo = image_file(np.zeros((80, 80, 3), dtype=np.uint8))
+        assert len(httpx.post(f"{address}/v1/reconstructions", files={"photo": photo}).json()["faces"]) == 1
+        poster = Poster(address)
+        poster.post("/publish/epoch/end/", {"run": "here", "epoch": 1})
+        assert not poster.warned
+        assert httpx.get(f"{address}/v1/runs").json()["runs"][0]["name"] == "here"
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_taken_port_and_a_missing_model_are_one_line(tmp_path):
+    import serve_model
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with pytest.raises(UserError, match=rf"127.0.0.1:{port}: cannot listen there: .*; give another"):
+            serve_model.main(["--model", "none.keras", "--port", port])
+    with pytest.raises(UserError, match="none.keras: no such model file"):
+        serve_model.main(["--model", "none.keras", "--port", "0"])
+
+
+def test_a_face_model_of_another_layout_only_refuses_fits(sample_model, tmp_path):
+    from dataclasses import replace
+
+    from serving.server import _face_model
+
+    reconstructor = mean_face_reconstructor(sample_model, tmp_path)
+    other = replace(sample_model, uv=np.float32(sample_model.uv * 0.9))
+    save_face_model(other, tmp_path / "other.hdf5")
+    model, missing = _face_model(str(tmp_path / "other.hdf5"), reconstructor)
+    assert model is None
+    assert "UV layout is not the network's" in missing
