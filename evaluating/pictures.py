@@ -83,8 +83,9 @@ def draw_curves(all_results: list[Results], path) -> None:
         axis.set_axis_off()
     protocol = all_results[0].origin.protocol
     figure.suptitle(
-        f"Cumulative errors, protocol {protocol.name}, z origin {protocol.depth_origin}; "
-        f"mean NME, area to {FAILURE_LIMIT:g} %, failures above {FAILURE_LIMIT:g} %"
+        f"Cumulative errors, protocol {protocol.name}, z origin {protocol.depth_origin}\n"
+        f"mean NME, area to {FAILURE_LIMIT:g} %, failures above {FAILURE_LIMIT:g} %",
+        fontsize=11,
     )
     _save(figure, path)
 
@@ -161,7 +162,7 @@ def draw_landmark_errors(results: Results, layout: UVLayout | None, path) -> Non
 def draw_yaw_errors(results: Results, path) -> None:
     """Error of each image over its yaw, with the median and the middle half of each 15 degrees."""
     columns = [column for column in results.columns if column.alignment in (None, "icp")]
-    wide = min(len(columns), 3)
+    wide = 2 if len(columns) in (2, 4) else min(len(columns), 3)
     rows = -(-len(columns) // wide)
     figure, axes = _figure(5 * wide, 3.9 * rows, rows, wide)
     yaw = np.clip(results.yaw, -90, 90)
@@ -188,7 +189,8 @@ def draw_yaw_errors(results: Results, path) -> None:
     for axis in axes.flat[len(columns) :]:
         axis.set_axis_off()
     figure.suptitle(
-        f"{results.origin.method}: error over yaw; black: median of 15 degrees (5 images or more), orange: middle half"
+        f"{results.origin.method}: error over yaw\nblack: median of 15 degrees (5 images or more), orange: middle half",
+        fontsize=11,
     )
     _save(figure, path)
 
@@ -308,7 +310,7 @@ def draw_examples(
 ) -> None:
     """Rows of photo, landmarks, face laid over the photo, and the position map, true and predicted.
 
-    photos : crops (S, S, 3) uint8 RGB. true_maps, maps : (256, 256, 3) in the crop's pixels.
+    photos : crops (256, 256, 3) uint8 RGB. true_maps, maps : (256, 256, 3) in the crop's pixels.
     """
     titles = (
         "photo",
@@ -320,7 +322,6 @@ def draw_examples(
     )
     figure, axes = _figure(2.5 * len(titles), 2.55 * len(photos) + 0.3, len(photos), len(titles))
     mask = face_mask(layout, MAP_SIZE)
-    size = photos[0].shape[0]
     for row, photo, truth, found in zip(axes, photos, true_maps, maps, strict=True):
         _show(row[0], photo)
         _show(row[1], photo)
@@ -330,7 +331,7 @@ def draw_examples(
         for axis, position_map in ((row[3], truth), (row[4], found)):
             levels = np.clip((position_map - low) / np.maximum(high - low, 1e-6), 0, 1)
             _show(axis, np.where(mask[..., None], levels, 1.0))
-        distance = 100 * np.linalg.norm(found - truth, axis=-1) / size
+        distance = 100 * np.linalg.norm(found - truth, axis=-1) / MAP_SIZE
         shown = row[5].imshow(np.ma.masked_where(~mask, distance), cmap="viridis", vmin=0, vmax=10)
         row[5].set_axis_off()
     for axis, title in zip(axes[0], titles, strict=True):
@@ -340,15 +341,15 @@ def draw_examples(
 
 
 def example_rows(subjects: Subjects, method: NetworkMethod, indices) -> tuple[list, list, list]:
-    """Crops of some subjects, true and predicted maps (256, 256, 3) in them, as `draw_examples` takes them."""
+    """Crops of side 256 of some subjects, true and predicted maps in them, as `draw_examples` takes them."""
     photos, true_maps, maps = [], [], []
     found = subjects.read(indices)
-    for subject, (position_map, crop) in zip(found, method.predict_maps(found), strict=True):
+    for subject, (position_map, _) in zip(found, method.predict_maps(found), strict=True):
         if not isinstance(position_map, str):
-            photos.append(crop_image(_as_bytes(subject.photo), crop, method.size))
-            truth = transform_points(crop, subject.truth.mesh).reshape(MAP_SIZE, MAP_SIZE, 3)
-            true_maps.append(truth)
-            maps.append(position_map if method.size == MAP_SIZE else resample_map(position_map, MAP_SIZE))
+            crop = crop_transform(subject.box, MAP_SIZE)
+            photos.append(crop_image(_as_bytes(subject.photo), crop, MAP_SIZE))
+            true_maps.append(transform_points(crop, subject.truth.mesh).reshape(MAP_SIZE, MAP_SIZE, 3))
+            maps.append(resample_map(position_map, MAP_SIZE) * np.float32((MAP_SIZE - 1) / (method.size - 1)))
     return photos, true_maps, maps
 
 
