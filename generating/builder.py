@@ -24,8 +24,8 @@ from geometry.face_model import FaceModel
 from geometry.pose import fit_to_pixels
 from geometry.position_map import MapBasis, layout_of_model, map_basis, position_maps
 
-BUFFER_BYTES = 1 << 28
-"""Samples are written when the buffer holds this many bytes, if it is not full before."""
+BUFFER_BYTES, UNIT_BYTES = 1 << 28, 1 << 25
+"""The buffer is written when it holds this much, if it is not full before; a unit of work is cut off likewise."""
 
 MAPS_AT_ONCE = 16
 """Maps made by one matrix product: enough to read the basis seldom, few enough to stay small."""
@@ -121,22 +121,19 @@ def build_dataset(
                 layout_identity=layout_of_model(model).identity,
             )
         )
-        batch = max(min(batch, BUFFER_BYTES // 8 // make.sample_bytes), 1)
-        buffer = max(min(buffer, BUFFER_BYTES // make.sample_bytes), 1)
-        units = [kept[start : start + batch] for start in range(0, len(kept), batch)]
         held = []
         with _progress_bar(len(kept), output.name, progress) as bar:
-            for unit, (samples, complaints) in zip(units, _in_order(make, units, workers), strict=True):
+            for samples, complaints in _in_order(make, _units(kept, batch, make.stored_bytes), workers):
                 held += samples
                 left_out += complaints
-                if len(held) >= buffer:
+                if len(held) >= buffer or sum(sample.byte_count for sample in held) > BUFFER_BYTES:
                     writer.append(held)
                     held = []
-                bar.update(len(unit))
+                bar.update(len(samples) + len(complaints))
         if held:
             writer.append(held)
         if not writer.names:
-            raise UserError(f"{left_out[0]} (and none of the other {len(kept) - 1} pairs can be used)")
+            raise UserError(f"{left_out[-1]} (nor can any other of the {len(kept)} pairs be used)")
         groups, validation = split_by_group(writer.names, validation_share)
         writer.finish(groups, validation)
         counts = dict(sorted(Counter(writer.folders).items()))
@@ -157,8 +154,21 @@ def _progress_bar(total: int, name: str, shown: bool):
     return tqdm(total=total, desc=name, unit="pair", disable=not shown)
 
 
-def _in_order(make, units: list, workers: int | None) -> Iterator:
-    """`make(unit)` for each unit, in order, a few ahead in threads."""
+def _units(pairs: list[Pair], batch: int, stored_bytes: int) -> Iterator[list[Pair]]:
+    """Pairs in units of work, `batch` of them or as many as make up a share of the buffer."""
+    unit, size = [], 0
+    for pair in pairs:
+        unit.append(pair)
+        size += stored_bytes + pair.image_size()
+        if len(unit) == batch or size > UNIT_BYTES:
+            yield unit
+            unit, size = [], 0
+    if unit:
+        yield unit
+
+
+def _in_order(make, units: Iterable, workers: int | None) -> Iterator:
+    """`make(unit)` for each unit, in order, made a few ahead in threads."""
     workers = workers or os.cpu_count() or 1
     cv2.setNumThreads(1)
     with ThreadPoolExecutor(workers) as pool:
@@ -174,7 +184,7 @@ def _in_order(make, units: list, workers: int | None) -> Iterator:
 class SampleMaker:
     """Turns pairs into samples of one data mode; threads share it.
 
-    sample_bytes : about what one sample takes in memory.
+    stored_bytes : of one sample, its encoded image not counted.
     """
 
     def __init__(self, model: FaceModel, data_mode: int):
@@ -184,10 +194,8 @@ class SampleMaker:
         bases = np.concatenate([model.shape_basis, model.expression_basis], axis=2)[model.landmark_vertices]
         self.landmark_basis = np.ascontiguousarray(bases.reshape(-1, model.coefficient_count))
         self.landmark_mean = model.mean[model.landmark_vertices].ravel()
-        values = 3 * MAP_SIZE * MAP_SIZE
-        self.sample_bytes = 50_000 + sum(
-            values * np.dtype(kind).itemsize for kind in (self.storage.image, self.storage.label) if kind
-        )
+        kinds = [np.dtype(kind) for kind in (self.storage.image, self.storage.label) if kind]
+        self.stored_bytes = sum(3 * MAP_SIZE * MAP_SIZE * kind.itemsize for kind in kinds)
 
     def __call__(self, pairs: list[Pair]) -> tuple[list[Sample], list[str]]:
         """Samples of the pairs that can be used, and a line for each that cannot."""
@@ -259,8 +267,9 @@ def describe(report: BuildReport) -> str:
         lines.append(f"{report.flips_left_out:,} mirrored photos not taken (--no-flips)")
     lines += [f"{path}: left by a build that was interrupted or still runs" for path in report.left_behind]
     total = sum(report.counts.values())
+    held_out = f" ({report.validation_count:,} for validation)" if report.validation_count else ""
     lines.append(
-        f"{report.path}: {total:,} samples, {report.validation_count:,} of them for validation, "
-        f"{report.size / 1e6:,.1f} MB; {len(report.left_out):,} files left out"
+        f"{report.path}: {total:,} samples{held_out}, {report.size / 1e6:,.1f} MB; "
+        f"{len(report.left_out):,} files left out"
     )
     return "\n".join(lines)

@@ -35,6 +35,11 @@ class Sample:
     label: np.ndarray  # (256, 256, 3) map, or (K,) coefficients
     pose: np.ndarray  # (7,)
 
+    @property
+    def byte_count(self) -> int:
+        """Of image and label."""
+        return memoryview(self.image).nbytes + self.label.nbytes
+
 
 @contextmanager
 def dataset_writer(path: str | Path, *, data_mode: int, model_identity: str, layout_identity: str):

@@ -47,6 +47,10 @@ class Pair:
         """What errors call the fit."""
         return f"{self.source.path}/{self.stem}{self.fit_suffix}"
 
+    def image_size(self) -> int:
+        """Bytes of the encoded photo; 0 where it cannot be found any more."""
+        return self.source.size(self.stem + self.image_suffix)
+
     def image_bytes(self) -> bytes:
         """The encoded photo. Raises UserError where it cannot be read."""
         return self.source.read(self.stem + self.image_suffix, MAX_IMAGE_BYTES)
@@ -88,10 +92,17 @@ class PairSource:
     def close(self) -> None:
         self._files.close()
 
+    def size(self, file: str) -> int:
+        """Bytes in one file; 0 where it cannot be found any more."""
+        try:
+            return self._files.size(file)
+        except OSError:
+            return 0
+
     def read(self, file: str, limit: int) -> bytes:
         """Bytes of one file. Raises UserError where it is longer than `limit` bytes or cannot be read."""
         try:
-            if self._files.size(file) > limit:
+            if self.size(file) > limit:
                 raise UserError(f"{self.path}/{file}: is longer than {limit:,} bytes")
             return self._files.read(file)
         except UserError:

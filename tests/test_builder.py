@@ -15,8 +15,10 @@ from PIL import Image
 import build_dataset as script
 from common.errors import UserError, run_script
 from configure.config import MAP_SIZE
-from generating.builder import build_dataset, describe, find_sources
+from generating import builder as builder_module
+from generating.builder import SampleMaker, build_dataset, describe, find_sources
 from generating.dataset import open_dataset
+from generating.dataset_writer import DatasetWriter
 from generating.face_model_file import save_face_model
 from generating.image_files import decode_image
 from generating.pairs import find_pairs
@@ -195,6 +197,19 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize("limits", [(1, 1 << 28), (1 << 25, 1)])
+def test_large_photos_fill_units_and_buffer_before_their_number_does(tmp_path, model, monkeypatch, limits):
+    written, units = [], []
+    append, make = DatasetWriter.append, SampleMaker.__call__
+    monkeypatch.setattr(DatasetWriter, "append", lambda self, held: written.append(len(held)) or append(self, held))
+    monkeypatch.setattr(SampleMaker, "__call__", lambda self, pairs: units.append(len(pairs)) or make(self, pairs))
+    monkeypatch.setattr(builder_module, "UNIT_BYTES", limits[0])
+    monkeypatch.setattr(builder_module, "BUFFER_BYTES", limits[1])
+    source = write_folder(tmp_path / "data", small_files([f"AFW/a_{number}" for number in range(6)]))
+    build_dataset([source], tmp_path / "train.hdf5", model, batch=2, buffer=100, progress=False)
+    assert (units, written) == (([1] * 6, [6]) if limits[0] == 1 else ([2] * 3, [2] * 3))
+
+
 @pytest.mark.parametrize("write", [write_folder, write_zip])
 def test_what_is_broken_is_left_out_by_name_and_the_rest_is_built(tmp_path, model, write):
     files = small_files(["AFW/good_1_0", "AFW/good_2_0"]) | {"AFW/alone.jpg": small_photo(), "AFW/alone_too.mat": b""}
@@ -256,7 +271,7 @@ def test_a_missing_source_says_what_was_looked_for(capsys, downloads):
 
 def test_where_nothing_can_be_used_no_file_is_made(tmp_path, model):
     source = write_folder(tmp_path / "data", {"a_0.jpg": b"", "a_0.mat": b"", "b_0.jpg": b"", "b_0.mat": b""})
-    with pytest.raises(UserError, match=r"a_0\.mat: .*none of the other 1 pairs"):
+    with pytest.raises(UserError, match=r"b_0\.mat: .*\(nor can any other of the 2 pairs be used\)"):
         build_dataset([source], tmp_path / "out" / "train.hdf5", model, progress=False)
     assert list((tmp_path / "out").iterdir()) == []
 
