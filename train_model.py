@@ -109,6 +109,8 @@ def main(argv=None) -> None:
     arguments = parse(argv)
     training = training_settings(arguments)
     server = server_address(arguments.serverlog, f"http://{SERVER_HOST}:{SERVER_PORT}")
+    if arguments.start_epoch < 0:
+        raise UserError(f"--start_epoch {arguments.start_epoch}: must be 0 or more")
     if arguments.start_epoch and not arguments.model:
         raise UserError("--start_epoch counts the epochs of --model; give that too (a stopped run goes on by itself)")
 

@@ -91,12 +91,12 @@ def measure_fed(name: str, batch_size: int, precision: str, folder: Path, face_m
     from generating.dataset import open_dataset
     from generating.face_model_file import load_face_model
     from geometry.position_map import map_basis
-    from model.monitoring import StepMonitor, TimedSequence
+    from model.monitoring import StepMonitor, WatchedSequence
 
     training = replace(Training(), network=name, image_size=NETWORKS[name], batch_size=batch_size, precision=precision)
     network = _network(training)
     with open_dataset(folder / "train.hdf5") as dataset:
-        sequence = TimedSequence(
+        sequence = WatchedSequence(
             dataset,
             np.flatnonzero(~dataset.validation),
             basis=map_basis(load_face_model(face_model), training.image_size) if dataset.data_mode == 5 else None,
@@ -131,7 +131,7 @@ def _network(training: Training):
 
 
 def _ready_sequence(training: Training, steps: int):
-    """A stand-in for a `TimedSequence`, whose batch is there at once."""
+    """A stand-in for a `WatchedSequence`, whose batch is there at once."""
     import keras
 
     size = training.image_size

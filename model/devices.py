@@ -1,7 +1,4 @@
-"""One run on several devices, by the backend's own engine: `tf.distribute`, or `keras.distribution` with JAX.
-
-Several machines, TensorFlow: start the same command on each with `TF_CONFIG` set as TensorFlow describes.
-"""
+"""One run on several devices of a machine, by the backend's own engine: `tf.distribute`, or `keras.distribution`."""
 
 import os
 from contextlib import contextmanager, nullcontext, suppress
@@ -18,12 +15,16 @@ def data_parallel(devices: int):
     Each device takes an equal share of every batch. Without a GPU the processor is split into virtual devices, to try
     a distributed run out. Raises `UserError` where there are fewer devices.
     """
-    machines = "TF_CONFIG" in os.environ
     backend = keras.backend.backend()
-    if devices == 1 and not machines:
+    if "TF_CONFIG" in os.environ:
+        raise UserError(
+            "TF_CONFIG is set, but Keras 3 does not train on several machines with TensorFlow "
+            "(keras-team/keras issue 20585); unset it"
+        )
+    if devices == 1:
         yield nullcontext
     elif backend == "tensorflow":
-        yield _tensorflow_strategy(devices, machines).scope
+        yield _tensorflow_strategy(devices).scope
     elif backend == "jax":
         present = _jax_devices(devices)
         keras.distribution.set_distribution(keras.distribution.DataParallel(devices=_enough(present, devices)))
@@ -49,23 +50,9 @@ def uses_xla(choice: str) -> bool | str:
     return choice == "on"
 
 
-def is_chief() -> bool:
-    """Whether this process writes the results of the run: the first, or only, machine."""
-    if "TF_CONFIG" not in os.environ:
-        return True
+def _tensorflow_strategy(devices: int):
     import tensorflow as tf
 
-    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    return resolver.task_type in (None, "chief") or (
-        "chief" not in resolver.cluster_spec().jobs and resolver.task_id == 0
-    )
-
-
-def _tensorflow_strategy(devices: int, machines: bool):
-    import tensorflow as tf
-
-    if machines:
-        return tf.distribute.MultiWorkerMirroredStrategy()
     kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
     if kind == "CPU":
         processor = tf.config.list_physical_devices("CPU")[0]

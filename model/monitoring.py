@@ -12,15 +12,23 @@ from common.errors import UserError
 from generating.sequence import FaceSequence
 
 
-class TimedSequence(FaceSequence):
-    """A `FaceSequence` that notes when each batch of the epoch was ready, in `time.perf_counter` seconds."""
+class WatchedSequence(FaceSequence):
+    """A `FaceSequence` that notes when each batch of the epoch was ready, in `time.perf_counter` seconds.
+
+    `failure` is the error of a sample that could not be read, which backends wrap beyond recognition.
+    """
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
         self.ready = np.zeros(len(self))
+        self.failure = None
 
     def __getitem__(self, batch: int):
-        images_and_targets = super().__getitem__(batch)
+        try:
+            images_and_targets = super().__getitem__(batch)
+        except UserError as error:
+            self.failure = error
+            raise
         self.ready[batch] = time.perf_counter()
         return images_and_targets
 
@@ -34,7 +42,7 @@ class StepMonitor(keras.callbacks.Callback):
 
     async_safe = True
 
-    def __init__(self, sequence: TimedSequence, epochs: int):
+    def __init__(self, sequence: WatchedSequence, epochs: int):
         super().__init__()
         self.sequence, self.epochs = sequence, epochs
         self.lock = threading.Lock()

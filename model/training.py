@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import platform
+import shutil
 import time
 from contextlib import nullcontext
 from datetime import timedelta
@@ -18,21 +19,20 @@ from common.files import written_whole
 from common.progress import Poster
 from configure.config import TARGET_SCALE, Run, Training
 from generating.dataset import Dataset
-from generating.sequence import FaceSequence
 from geometry.face_model import FaceModel
 from geometry.position_map import MapBasis, layout_of_model, map_basis
 from geometry.uv_layout import UVLayout
 from model.checkpoint import restore_checkpoint, save_checkpoint
-from model.devices import data_parallel, is_chief, uses_xla
+from model.devices import data_parallel, uses_xla
 from model.losses import map_loss
 from model.metrics import LandmarkNME
-from model.monitoring import StepMonitor, TimedSequence
+from model.monitoring import StepMonitor, WatchedSequence
 from model.networks import build_network
 from model.reports import draw_curves, draw_samples, write_log, write_picture
 from model.saved_network import load_network, save_network
 from model.tensorboard_log import TensorBoardLog
 
-CONFIG, CHECKPOINT = "config.json", "checkpoint.npz"
+CONFIG, CHECKPOINT, EVENTS = "config.json", "checkpoint.npz", "tensorboard"
 
 
 def train(
@@ -60,11 +60,11 @@ def train(
     basis = map_basis(face_model, training.image_size) if dataset.data_mode == 5 else None
     sequence, validation = _sequences(training, run, dataset, basis)
     size = training.image_size
-    shown = FaceSequence(dataset, validation.indices[:4], basis=basis, image_size=size, batch_size=4)
+    shown = WatchedSequence(dataset, validation.indices[:4], basis=basis, image_size=size, batch_size=4)
     test = None
     if test_set is not None:
         indices = np.arange(len(test_set))
-        test = FaceSequence(test_set, indices, basis=basis, image_size=size, batch_size=training.batch_size)
+        test = WatchedSequence(test_set, indices, basis=basis, image_size=size, batch_size=training.batch_size)
     steps_per_epoch = len(sequence)
     epochs = training.epochs if training.steps is None else math.ceil(training.steps / steps_per_epoch)
     training = dataclasses.replace(training, augmentation=sequence.augmentation)
@@ -92,16 +92,22 @@ def train(
 
         monitor = StepMonitor(sequence, epochs)
         keeper = _Keeper(folder, saved, layout, state, monitor, training.loss, shown[0], test, Poster(run.server))
-        network.fit(
-            sequence,
-            validation_data=validation,
-            epochs=epochs,
-            initial_epoch=state["epoch"],
-            callbacks=[monitor, keeper],
-            shuffle=False,
-            verbose=0,
-        )
-    print(f"{folder}: validation NME {state['best']:.2f} %; best.keras, last.keras, training.csv, training.png")
+        try:
+            network.fit(
+                sequence,
+                validation_data=validation,
+                epochs=epochs,
+                initial_epoch=state["epoch"],
+                callbacks=[monitor, keeper],
+                shuffle=False,
+                verbose=0,
+            )
+        except Exception:
+            for fed in filter(None, (sequence, validation, test)):
+                if fed.failure is not None:
+                    raise fed.failure from None
+            raise
+    print(f"{folder}: least validation NME {state['best']} %; best.keras, last.keras, training.csv, training.png")
     return state["rows"]
 
 
@@ -139,7 +145,7 @@ def _sequences(training: Training, run: Run, dataset: Dataset, basis: MapBasis |
     if len(chosen) == 0:
         print(f"{dataset.path}: no validation samples; the best model is chosen on the training samples")
         chosen = others
-    sequence = TimedSequence(
+    sequence = WatchedSequence(
         dataset,
         others,
         basis=basis,
@@ -151,7 +157,7 @@ def _sequences(training: Training, run: Run, dataset: Dataset, basis: MapBasis |
         workers=run.workers,
     )
     size = training.image_size
-    return sequence, FaceSequence(dataset, chosen, basis=basis, image_size=size, batch_size=training.batch_size)
+    return sequence, WatchedSequence(dataset, chosen, basis=basis, image_size=size, batch_size=training.batch_size)
 
 
 def _begin_with(network: keras.Model, path, layout: UVLayout) -> None:
@@ -202,6 +208,7 @@ def _claim(folder: Path, record: dict, overwrite: bool) -> bool:
     if overwrite:
         for name in (CHECKPOINT, CONFIG, "best.keras", "last.keras", "training.csv", "training.png", "samples.png"):
             (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / EVENTS, ignore_errors=True)
     if config.exists():
         try:
             earlier = _decisive(json.loads(config.read_text()))
@@ -219,9 +226,8 @@ def _claim(folder: Path, record: dict, overwrite: bool) -> bool:
             raise UserError(
                 f"{folder}: holds a run with {', '.join(changes)}; choose another --outputdir, or --overwrite"
             )
-    if is_chief():
-        with written_whole(config) as temporary:
-            temporary.write_text(json.dumps(record, indent=2) + "\n")
+    with written_whole(config) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n")
     return checkpoint.exists()
 
 
@@ -281,7 +287,7 @@ class _Keeper(keras.callbacks.Callback):
         self.folder, self.saved, self.layout, self.state = folder, saved, layout, state
         self.monitor, self.loss, self.test, self.poster = monitor, loss, test, poster
         self.images, self.targets = shown
-        self.board = TensorBoardLog(folder / "tensorboard") if is_chief() else None
+        self.board = TensorBoardLog(folder / EVENTS)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.begun = time.perf_counter()
@@ -291,14 +297,12 @@ class _Keeper(keras.callbacks.Callback):
         test = {}
         if self.test is not None:
             test["test_nme"] = self.model.evaluate(self.test, verbose=0, return_dict=True)["nme"]
-        if self.board is None:
-            return
         measured = {
             name: logs[name] for part in ("", "val_") for name in (f"{part}loss", f"{part}{self.loss}", f"{part}nme")
         }
         row = {"epoch": epoch + 1, **measured, **test, "learning_rate": self.learning_rate, **self.monitor.figures}
         best, state = self.state["best"], self.state
-        improved = best is None or row["val_nme"] < best
+        improved = math.isfinite(row["val_nme"]) and (best is None or row["val_nme"] < best)
         state.update(epoch=epoch + 1, best=row["val_nme"] if improved else best, rows=[*state["rows"], row])
 
         self.saved.set_weights(self.model.get_weights())
@@ -317,8 +321,7 @@ class _Keeper(keras.callbacks.Callback):
         print(_summary(row, self.monitor.epochs, improved, left), flush=True)
 
     def on_train_end(self, logs=None):
-        if self.board is not None:
-            self.board.close()
+        self.board.close()
 
     def _picture(self):
         unit = self.images.shape[1] * TARGET_SCALE

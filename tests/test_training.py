@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from configure.recipes import RECIPES
 from generating.dataset import open_dataset
 from generating.sequence import FaceSequence
 from model import networks
-from model.monitoring import TimedSequence
+from model.monitoring import WatchedSequence
 from model.saved_network import load_network
 from model.training import train
 
@@ -74,7 +75,7 @@ def finished(tiny, tmp_path_factory) -> Path:
 
 
 def command(data: Path, output: Path, *flags) -> list[str]:
-    base = ["--recipe", "lprnet", "--batchsize", 2, "--epochs", 3, "--workers", 2]
+    base = ["--recipe", "lprnet", "--lossfunct", "wtmse", "--batchsize", 2, "--epochs", 3, "--workers", 2]
     places = ["--hdf5dir", data, "--facemodel", data / "face_model.hdf5", "--outputdir", output]
     return [str(value) for value in (*base, *places, *flags)]
 
@@ -243,7 +244,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(micro, tiny, tmp_path, monkeypa
 
     def spoil(sequence, batch):
         images, targets = emit(sequence, batch)
-        if isinstance(sequence, TimedSequence) and (sequence.epoch, batch) == (1, 2):
+        if isinstance(sequence, WatchedSequence) and (sequence.epoch, batch) == (1, 2):
             images[0, 0, 0] = np.nan
             spoiled.extend(sequence.batch_names(batch))
         return images, targets
@@ -259,6 +260,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(micro, tiny, tmp_path, monkeypa
     assert all(np.isfinite(weight).all() for weight in weights_of(tmp_path))
     with np.load(tmp_path / "checkpoint.npz") as checkpoint:
         assert json.loads(str(checkpoint["state"]))["epoch"] == 1
+
+
+def test_a_damaged_image_stops_the_run_by_name(micro, tiny, tmp_path):
+    for name in ("face_model.hdf5", "train.hdf5"):
+        shutil.copy(tiny / name, tmp_path)
+    with h5py.File(tmp_path / "train.hdf5", "a") as file:
+        file["images"][file["offsets"][3] + 100] ^= 0xFF
+    with pytest.raises(UserError, match=r"train.hdf5: TINY/tiny_3: the stored image is damaged"):
+        train_model.main(command(tmp_path, tmp_path / "run"))
 
 
 def test_mirroring_is_left_to_mirrored_folders(micro, tiny, sample_model, tmp_path):
@@ -320,6 +330,7 @@ def test_a_dead_server_does_not_stop_training(micro, tiny, tmp_path, capsys):
         (("--epochs", 0), "epochs 0: must be above 0"),
         (("--workers", 0), "workers 0"),
         (("--start_epoch", 3), "--model"),
+        (("--start_epoch", -1), "--start_epoch -1"),
         (("--serverlog", "localhost"), "--serverlog localhost"),
         (("--model", "absent.keras"), "absent.keras: no such model file"),
         (("--steps", 5), "exclude each other"),
@@ -401,6 +412,12 @@ for devices in ("2", "1"):
             assert row[name] == pytest.approx(expected[name], rel=1e-3), name
     config = load_network(tmp_path / "2" / "best.keras")[0].get_config()
     assert not any(layer["config"].get("synchronized") for layer in config["layers"])
+
+
+def test_several_machines_are_refused(micro, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    with pytest.raises(UserError, match="TF_CONFIG is set"):
+        train_model.main(command(tiny, tmp_path))
 
 
 def test_jax_trains_too(tiny, tmp_path):
