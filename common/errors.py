@@ -1,5 +1,6 @@
 """Errors that a person can mend, and how scripts show them: one line, no traceback."""
 
+import os
 import sys
 
 
@@ -11,8 +12,9 @@ def run_script(main) -> None:
     """Run a script's `main()` and exit with the status it returns (None is 0).
 
     A `UserError` or an error of the operating system is printed as one line and exits with status 2; an interrupt
-    from the keyboard exits with 130.
+    from the keyboard exits with 130. TensorFlow's remarks on its own build are kept from the terminal.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         sys.exit(main())
     except UserError as error:
