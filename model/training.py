@@ -107,7 +107,8 @@ def train(
                 if fed.failure is not None:
                     raise fed.failure from None
             raise
-    print(f"{folder}: least validation NME {state['best']} %; best.keras, last.keras, training.csv, training.png")
+    least = math.nan if state["best"] is None else state["best"]
+    print(f"{folder}: least validation NME {least:.2f} %; best.keras, last.keras, training.csv, training.png")
     return state["rows"]
 
 
