@@ -210,7 +210,8 @@ def _map_cost(results: Results):
         "## What the position map itself costs",
         "",
         f"The true maps' own landmarks, on the method's grid, against the true landmarks: {', '.join(parts)}. A "
-        "network that regresses the maps perfectly scores this much in the sparse types, and 0 in the others.",
+        "network that regresses the maps perfectly scores this much in the sparse types and, but for a coarser grid, 0 "
+        "in the others. Where the true landmarks are pt3d_68, it includes how far the face model's fit lies from them.",
         "",
     ]
 

@@ -23,7 +23,7 @@ from generating.pairs import find_pairs
 from geometry.crop import crop_transform, transform_points
 from geometry.position_map import layout_of_model
 from geometry.uv_layout import face_mask
-from tests.perfect_network import save_mean_face_network
+from tests.perfect_network import mean_face_map, save_mean_face_network
 from tests.small_faces import make_small_model, small_files, write_folder
 from tests.tiny_data import write_tiny_data
 
@@ -316,6 +316,26 @@ def test_folder_and_data_set_give_the_same_numbers(tmp_path, model):
             np.testing.assert_allclose([*one.box.centre, one.box.side], [*other.box.centre, other.box.side], rtol=1e-5)
             for name in ("landmarks", "mesh", "mesh_landmarks", "grid_landmarks"):
                 np.testing.assert_allclose(getattr(one.truth, name), getattr(other.truth, name), atol=2e-4)
+
+
+def test_data_sets_of_every_mode_give_the_same_numbers(tmp_path, model):
+    import build_dataset
+
+    folder = small_folder(tmp_path / "photos")
+    save_face_model(model, tmp_path / "face_model.hdf5")
+    layout = layout_of_model(model)
+    constant = mean_face_map(layout, 256)
+    method = NetworkMethod("constant", "", lambda images: np.broadcast_to(constant, images.shape), layout, 256)
+    errors = []
+    for mode in (5, 4, 1, 0):
+        build = ["--extractdir", str(folder), "--hdf5dir", str(tmp_path), "--buildmode", "val", "--overwrite"]
+        build_dataset.main([*build, "--facemodel", str(tmp_path / "face_model.hdf5"), "--datamode", str(mode)])
+        with open_dataset(tmp_path / "val.hdf5") as dataset:
+            subjects = DatasetSubjects(dataset, model, layout)
+            results = run_evaluation((subjects, layout), method, tmp_path / f"mode{mode}")
+        errors.append(results.errors)
+    for other in errors[1:]:
+        np.testing.assert_allclose(other, errors[0], rtol=5e-3)
 
 
 def test_a_broken_photo_is_a_failure_and_a_broken_fit_is_left_out(tmp_path, monkeypatch):
