@@ -26,14 +26,23 @@ class SlowNetwork:
 
     def __init__(self):
         self.batches, self.go, self.began = [], threading.Event(), threading.Event()
+        self.taken = 0  # requests whose photo was decoded
 
     def __call__(self, crops):
         self.began.set()
-        assert self.go.wait(10)
+        assert self.go.wait(60)
         self.batches.append(len(crops))
         if (crops < 0).any():
             raise RuntimeError("a crop that the network cannot take")
         return 2 * crops
+
+    def wait_until_taken(self, count: int) -> None:
+        """Until that many requests were taken, and a moment more for their crops to reach the queue."""
+        deadline = time.monotonic() + 20
+        while self.taken < count:
+            assert time.monotonic() < deadline, f"{self.taken} requests taken"
+            time.sleep(0.01)
+        time.sleep(0.3)
 
 
 async def begun(network: SlowNetwork) -> None:
@@ -129,21 +138,26 @@ def reconstructor(sample_model, tmp_path_factory):
 PHOTO = image_file(np.full((100, 100, 3), 128, dtype=np.uint8))
 
 
-def post(address, **options):
-    return httpx.post(f"{address}/v1/reconstructions", files={"photo": PHOTO}, timeout=20, **options)
+def post(address, timeout=20.0):
+    return httpx.post(f"{address}/v1/reconstructions", files={"photo": PHOTO}, timeout=timeout)
 
 
 @pytest.fixture
 def held_network(reconstructor, monkeypatch):
     """The network waits until it is let go."""
     network = SlowNetwork()
-    predict = reconstructor.predict
+    predict, detect = reconstructor.predict, reconstructor.detect
 
     def held(crops):
         network(crops)
         return predict(crops)
 
+    def noticed(image):
+        network.taken += 1
+        return detect(image)
+
     monkeypatch.setattr(reconstructor, "predict", held)
+    monkeypatch.setattr(reconstructor, "detect", noticed)
     yield network
     network.go.set()
 
@@ -163,10 +177,8 @@ def post_in_threads(address, count):
 def test_a_full_server_says_when_to_come_back_and_answers_those_it_took(reconstructor, held_network, limits, status):
     with listening(build_application(reconstructor, batch_size=1, limits=limits)) as address:
         threads, answers = post_in_threads(address, 3)
-        held_network.began.wait(10)
-        deadline = time.monotonic() + 10
-        while (refused := post(address)).status_code == 200 and time.monotonic() < deadline:
-            pass
+        held_network.wait_until_taken(3)
+        refused = post(address)
         assert refused.status_code == status
         assert refused.headers["retry-after"] == "1"
         assert refused.json()["detail"]
@@ -178,8 +190,8 @@ def test_a_full_server_says_when_to_come_back_and_answers_those_it_took(reconstr
         assert post(address).status_code == 200
 
 
-def send_and_leave(address, requests):
-    """Begin requests over raw sockets and close them without reading an answer."""
+def sent_by_hand(address, requests) -> list[socket.socket]:
+    """Connections that have sent a request each and read nothing."""
     host, port = address.removeprefix("http://").split(":")
     request = httpx.Request("POST", f"{address}/v1/reconstructions", files={"photo": PHOTO})
     body = request.read()
@@ -188,17 +200,18 @@ def send_and_leave(address, requests):
     connections = [socket.create_connection((host, int(port))) for _ in range(requests)]
     for connection in connections:
         connection.sendall(head.encode() + b"\r\n" + body)
-    time.sleep(0.5)
-    for connection in connections:
-        connection.close()
+    return connections
 
 
 def test_a_client_that_goes_away_leaves_no_work_behind(reconstructor, held_network):
     app = build_application(reconstructor, batch_size=1)
     with listening(app) as address:
         threads, _ = post_in_threads(address, 1)
-        held_network.began.wait(10)
-        send_and_leave(address, 5)
+        held_network.wait_until_taken(1)
+        connections = sent_by_hand(address, 5)
+        held_network.wait_until_taken(6)
+        for connection in connections:
+            connection.close()
         time.sleep(0.3)
         held_network.go.set()
         threads[0].join()
@@ -209,8 +222,7 @@ def test_a_client_that_goes_away_leaves_no_work_behind(reconstructor, held_netwo
 def test_a_stop_finishes_what_was_taken(reconstructor, held_network):
     with listening(build_application(reconstructor)) as address:
         threads, answers = post_in_threads(address, 4)
-        held_network.began.wait(10)
-        time.sleep(0.3)
+        held_network.wait_until_taken(4)
         threading.Timer(0.5, held_network.go.set).start()
     for thread in threads:
         thread.join()
