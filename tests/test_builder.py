@@ -116,6 +116,17 @@ def test_a_sample_holds_photo_fit_box_yaw_and_landmarks_of_its_files(capsys, dow
             np.testing.assert_allclose(dataset.boxes[index], [*box.centre, box.side], rtol=1e-4)
 
 
+def test_height_and_width_of_a_photo_are_told_apart(tmp_path, model):
+    wide = cv2.imencode(".jpg", np.zeros((PHOTO_SIDE, 2 * PHOTO_SIDE, 3), np.uint8))[1].tobytes()
+    files = {"a_0.jpg": wide, "a_0.mat": mat_bytes(fit_fields() | {"Pose_Para": [[0, 0, 0, 100, 20, 0, 16]]})}
+    report = build_dataset([write_folder(tmp_path / "data", files)], tmp_path / "train.hdf5", model, progress=False)
+    with open_dataset(report.path) as dataset:
+        assert (dataset.image_heights[0], dataset.image_widths[0]) == (PHOTO_SIDE, 2 * PHOTO_SIDE)
+        assert dataset.image(0).shape == (PHOTO_SIDE, 2 * PHOTO_SIDE, 3)
+        assert abs(dataset.boxes[0][0] - 99) < 8
+        assert abs(dataset.boxes[0][1] - (PHOTO_SIDE - 20)) < 8
+
+
 def test_the_box_of_real_samples_is_that_of_their_ground_truth(shared_data, stand_in_model, tmp_path):
     report = build_dataset([shared_data / "AFLW2000"], tmp_path / "val.hdf5", stand_in_model, progress=False)
     with open_dataset(report.path) as dataset:
@@ -208,6 +219,14 @@ def test_large_photos_fill_units_and_buffer_before_their_number_does(tmp_path, m
     source = write_folder(tmp_path / "data", small_files([f"AFW/a_{number}" for number in range(6)]))
     build_dataset([source], tmp_path / "train.hdf5", model, batch=2, buffer=100, progress=False)
     assert (units, written) == (([1] * 6, [6]) if limits[0] == 1 else ([2] * 3, [2] * 3))
+
+
+def test_only_a_few_units_are_made_ahead():
+    taken = []
+    results = builder_module._in_order(lambda unit: unit, (taken.append(n) or n for n in range(100)), workers=2)
+    assert [next(results), next(results)] == [0, 1]
+    assert len(taken) <= 5
+    assert list(results) == list(range(2, 100))
 
 
 @pytest.mark.parametrize("write", [write_folder, write_zip])

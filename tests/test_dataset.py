@@ -288,6 +288,21 @@ def test_compressed_sets_are_refused_since_rows_are_read_from_the_file(written):
     assert "compressed" in refusal(written)
 
 
+def test_a_set_that_claims_more_than_the_file_holds_is_refused_unread(written):
+    with h5py.File(written, "r+") as file:
+        del file["validation"]
+        file.create_dataset("validation", shape=(10**10,), dtype=bool)
+    assert refusal(written).startswith("the set validation is bool of shape (10000000000,)")
+
+
+def test_a_set_with_parts_never_written_is_refused(written):
+    with h5py.File(written, "r+") as file:
+        good = file["coefficients"][()]
+        del file["coefficients"]
+        file.create_dataset("coefficients", shape=good.shape, chunks=(1, 300), dtype="float32")[3:] = good[3:]
+    assert "parts of the set /coefficients are missing" in refusal(written)
+
+
 def test_sets_copied_by_other_tools_are_read(written, tmp_path):
     """`h5copy` or `h5repack` may make the sets contiguous."""
     with h5py.File(written) as old, h5py.File(tmp_path / "copy.hdf5", "w") as new:
