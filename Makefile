@@ -35,7 +35,7 @@ test-large: $(VENV)/.installed
 	$(RUN) -m pytest -m large
 
 bench: $(VENV)/.installed
-	$(RUN) -m benchmarks
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m benchmarks
 
 lint: $(VENV)/.installed
 	$(RUN) -m pip install --quiet --disable-pip-version-check ruff==0.17.5

@@ -13,7 +13,7 @@ from benchmarks.figures import markdown_table
 from common.errors import run_script
 from common.files import written_whole
 
-BENCHMARKS = ["start_up", "sequence", "builder", "evaluation", "reconstruction", "profiling", "train_step"]
+BENCHMARKS = ["start_up", "sequence", "builder", "evaluation", "reconstruction", "profiling", "serving", "train_step"]
 
 
 def main(argv=None) -> int:
