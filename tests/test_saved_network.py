@@ -1,4 +1,8 @@
+import os
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,6 +13,7 @@ from geometry.uv_layout import UVLayout
 from model.networks import build_network, predict_maps
 from model.saved_network import LAYOUT_ENTRY, load_network, save_network
 
+ROOT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1e6
 
 # Keras 3.15 converts variables without NumPy 2's copy keyword.
@@ -53,6 +58,22 @@ def test_plain_keras_opens_the_file(network, layout, images, tmp_path):
     save_network(network, layout, tmp_path / "network.keras")
     again = keras.saving.load_model(tmp_path / "network.keras")
     np.testing.assert_array_equal(again.predict_on_batch(images), network.predict_on_batch(images))
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_other_backends_open_the_file(network, layout, images, tmp_path, backend):
+    pytest.importorskip(backend)
+    save_network(network, layout, tmp_path / "network.keras")
+    np.save(tmp_path / "images.npy", images)
+    code = (
+        "import sys, numpy; from model.networks import predict_maps; from model.saved_network import load_network;"
+        "folder = sys.argv[1]; network, _ = load_network(folder + '/network.keras');"
+        "numpy.save(folder + '/maps.npy', predict_maps(network, numpy.load(folder + '/images.npy')))"
+    )
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, env=environment, check=True, timeout=300)
+    expected = predict_maps(network, images)
+    np.testing.assert_allclose(np.load(tmp_path / "maps.npy"), expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_half_precision_fits_ten_megabytes_and_opens_as_float32(network, layout, images, tmp_path):

@@ -420,11 +420,18 @@ def test_several_machines_are_refused(micro, tiny, tmp_path, monkeypatch):
         train_model.main(command(tiny, tmp_path))
 
 
-def test_jax_trains_too(tiny, tmp_path):
+def test_jax_trains_too_on_one_device_and_two(tiny, tmp_path):
     pytest.importorskip("jax")
-    code = f"{MICRO}\nimport train_model\ntrain_model.main({command(tiny, tmp_path, '--epochs', 2)!r})"
+    code = f"""{MICRO}
+import train_model
+flags = {command(tiny, tmp_path, "--batchsize", 8, "--epochs", 2)!r}
+for devices in ("2", "1"):
+    train_model.main([*flags, "--devices", devices, "--outputdir", {str(tmp_path)!r} + "/" + devices])
+"""
     run_python(code, KERAS_BACKEND="jax")
-    rows = rows_of(tmp_path)
-    assert rows[1]["wtmse"] < rows[0]["wtmse"]
-    assert json.loads((tmp_path / "config.json").read_text())["versions"]["backend"] == "jax"
-    load_network(tmp_path / "best.keras")
+    two, one = rows_of(tmp_path / "2"), rows_of(tmp_path / "1")
+    assert one[1]["wtmse"] < one[0]["wtmse"]
+    for row, expected in zip(two, one, strict=True):
+        assert row["loss"] == pytest.approx(expected["loss"], rel=1e-3)
+    assert json.loads((tmp_path / "1" / "config.json").read_text())["versions"]["backend"] == "jax"
+    load_network(tmp_path / "1" / "best.keras")
