@@ -61,6 +61,8 @@ def _matrix(data: memoryview, order: str, struct_field: str = ""):
     """Name and array of a matrix, or those of the fields of a struct that is not itself a field."""
     _, flags, at = _element(data, 0, order)
     (flags,) = struct.unpack_from(f"{order}I", flags)
+    if flags & 0xFF not in (_STRUCT_CLASS, *_NUMERIC_CLASSES):
+        return  # some of the other classes are laid out otherwise
     _, shape, at = _element(data, at, order)
     shape = list(struct.unpack(f"{order}{len(shape) // 4}i", shape))
     _, name, at = _element(data, at, order)

@@ -405,6 +405,9 @@ def test_the_split_takes_whole_groups_and_its_share_whatever_the_order():
     _, shuffled = split_by_group([names[index] for index in order], 0.05)
     np.testing.assert_array_equal(shuffled, validation[order])
     assert not split_by_group(names, 0.0)[1].any()
+    hundred = [f"photo{number}_0" for number in range(100)]
+    held_out = [name for name, held in zip(hundred, split_by_group(hundred, 0.05)[1], strict=True) if held]
+    assert held_out == ["photo23_0", "photo46_0", "photo74_0", "photo85_0", "photo99_0"]
     assert split_by_group(["a_0", "b_0"], 0.05)[1].sum() == 1
     assert split_by_group(["a_0", "a_1"], 0.05)[1].sum() == 0
 

@@ -149,6 +149,13 @@ def test_objects_beside_the_fit_do_no_harm():
     assert len(read_fit(mat_bytes(fields)).coefficients) == 5
 
 
+def test_an_object_of_a_class_of_matlab_s_own_is_passed_over():
+    """A table or a string: laid out otherwise, its name where others have their shape."""
+    parts = [element(6, struct.pack("<II", 17, 0), "<"), element(1, b"words", "<"), element(1, b"MCOS", "<")]
+    content = version_5_file(fit_fields(), "<") + element(14, b"".join(parts), "<")
+    assert len(read_fit(content).coefficients) == 5
+
+
 def test_matlab_7_3_is_refused_by_name(tmp_path):
     with h5py.File(tmp_path / "face.mat", "w", userblock_size=512) as file:
         file["Shape_Para"] = np.ones(3)
