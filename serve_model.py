@@ -4,6 +4,7 @@ import argparse
 
 from common.errors import run_script
 from configure.config import FACE_MODEL_PATH, SERVER_HOST, SERVER_PORT
+from reconstructing.settings import DETECTORS, MODEL_PATH
 
 EXAMPLE = """example:
   python serve_model.py --model output/best.keras
@@ -15,15 +16,13 @@ def main(argv=None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("-m", "--model", required=True, metavar="FILE", help="the network, a .keras file")
+    parser.add_argument("-m", "--model", default=MODEL_PATH, metavar="FILE", help=f"a .keras file ({MODEL_PATH})")
     parser.add_argument("--host", default=SERVER_HOST, help=f"address to listen on ({SERVER_HOST}: this machine only)")
     parser.add_argument("--port", type=int, default=SERVER_PORT, help=f"port ({SERVER_PORT}); 0 takes a free one")
     parser.add_argument(
         "--facemodel", default=FACE_MODEL_PATH, metavar="FILE", help=f"for /extract and fits ({FACE_MODEL_PATH})"
     )
-    parser.add_argument(
-        "--detector", choices=["mtcnn", "none"], default="mtcnn", help="none: the whole photo is a face"
-    )
+    parser.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="none: the whole photo is a face")
     parser.add_argument("--batchsize", type=int, default=8, help="most crops that the network takes at once (8)")
     options = parser.parse_args(argv)
 

@@ -16,7 +16,7 @@ class Limits:
     body_seconds: float = 60.0  # for the whole body (408)
     photo_pixels: int = 50_000_000  # of one photo, by its header (413)
     images: int = 32  # of one request (413)
-    faces: int = 32  # of one image (413)
+    faces: int = 32  # of one request (413)
     waiting_crops: int = 256  # before the network (503)
     mat_bytes: int = 64 << 20  # of one .mat file after decompression (413)
     kept_results: int = 64  # whose links still work

@@ -88,12 +88,16 @@ def prnet_keras_router(engine: Engine, fits: FitMeshes) -> APIRouter:
 
     @router.post("/predict", summary="Meshes from images; a fit says where the face is")
     async def predict(request: MatRequest) -> MeshAnswer:
-        images = _decoded(request, engine.limits)
+        images = await engine.run(_decoded, request, engine.limits)
+        found = 0
 
         async def answer(number, data, mats):
+            nonlocal found
             given = [(f"rawMats[{n}]", mat) for n, mat in enumerate(mats) if mat]
             boxes_of = (lambda photo: [fits.box(mat, name, photo) for name, mat in given]) if given else None
             photo = await engine.reconstruct(data, f"image {number}", boxes_of)
+            found += len(photo.faces)
+            _limit(found, engine.limits.faces, "faces")
             return await engine.run(_meshes, data, number, photo.faces, request.matType, engine.limits)
 
         return MeshAnswer(imageMeshList=await _all(answer, images))
@@ -101,7 +105,7 @@ def prnet_keras_router(engine: Engine, fits: FitMeshes) -> APIRouter:
     @router.post("/extract", summary="Meshes of fits")
     async def extract(request: MatRequest) -> MeshAnswer:
         """The face region of the face model as each fit shapes and places it, with the image's colours."""
-        images = _decoded(request, engine.limits)
+        images = await engine.run(_decoded, request, engine.limits)
 
         def extracted(number, data, mats):
             image = read_photo(data, f"image {number}", engine.limits)
@@ -123,6 +127,7 @@ def prnet_keras_router(engine: Engine, fits: FitMeshes) -> APIRouter:
             return await engine.run(_image_errors, pairs, f"image {number}", fits, engine.limits)
 
         _limit(len(request.imageMatList), engine.limits.images, "images")
+        _limit(sum(len(image.rawOrgMats) for image in request.imageMatList), engine.limits.faces, "pairs")
         errors = await _all(answer, list(enumerate(request.imageMatList)))
         return EvaluationAnswer(evaluationTypes=list(TYPES), evaluationDataList=errors)
 
@@ -146,7 +151,7 @@ def _limit(count: int, most: int, what: str) -> None:
 
 def _decoded(request: MatRequest, limits) -> list[tuple[int, bytes, list[bytes]]]:
     _limit(len(request.imageMatList), limits.images, "images")
-    _limit(max((len(image.rawMats) for image in request.imageMatList), default=0), limits.faces, "rawMats")
+    _limit(sum(len(image.rawMats) for image in request.imageMatList), limits.faces, "rawMats")
     return [
         (
             number,
@@ -189,7 +194,6 @@ class EvaluatedMesh:
 def _image_errors(pairs: ImagePairs, name: str, fits: FitMeshes, limits) -> ImageErrors:
     if len(pairs.rawOrgMats) != len(pairs.rawPredictMats):
         raise Problem(422, f"{name}: {len(pairs.rawOrgMats)} rawOrgMats for {len(pairs.rawPredictMats)} rawPredictMats")
-    _limit(len(pairs.rawOrgMats), limits.faces, "pairs of one image")
     errors = []
     for number, texts in enumerate(zip(pairs.rawOrgMats, pairs.rawPredictMats, strict=True)):
         names = [f"{name}: {side}[{number}]" for side in ("rawOrgMats", "rawPredictMats")]

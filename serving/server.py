@@ -13,6 +13,7 @@ from generating.face_model_file import load_face_model
 from geometry.face_model import FaceModel
 from geometry.position_map import layout_of_model
 from reconstructing.reconstructor import FaceReconstructor
+from reconstructing.settings import DETECTORS, MODEL_PATH
 from serving.application import build_application
 from serving.engine import warm_up
 
@@ -27,11 +28,11 @@ CONNECTIONS = 512
 class Serving:
     """Settings of one server."""
 
-    model: str
+    model: str = MODEL_PATH
     host: str = SERVER_HOST
     port: int = SERVER_PORT  # 0 takes a free one
     face_model: str = FACE_MODEL_PATH
-    detector: str = "mtcnn"
+    detector: str = DETECTORS[0]
     batch_size: int = 8
 
 

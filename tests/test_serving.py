@@ -244,6 +244,14 @@ def test_a_fit_places_the_face_and_extract_predict_and_evaluate_agree(client, ph
     assert max(answer["evaluationDataList"][0]["imageEvalValues"][0]["evalValues"]) < 0.002
 
 
+def test_found_faces_of_all_images_together_are_limited(reconstructor, photo):
+    image = {"rawImage": base64_text(photo), "rawMats": []}
+    app = build_application(reconstructor, limits=Limits(faces=2))
+    with listening(app) as address, httpx.Client(base_url=address) as client:
+        statuses = [client.post("/predict", json={"imageMatList": [image] * n}).status_code for n in (2, 3)]
+    assert statuses == [200, 413]
+
+
 def test_evaluate_divides_by_the_diagonal_of_the_true_mesh(client, photo):
     body = {"imageMatList": [{"rawImage": base64_text(photo), "rawMats": [""]}]}
     face = client.post("/predict", json=body).json()["imageMeshList"][0]["faceMeshList"][0]

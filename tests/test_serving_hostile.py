@@ -231,6 +231,14 @@ REQUESTS = {
     "base64 without its end": lambda: ("/predict", {"json": {"imageMatList": [{"rawImage": "abcde", "rawMats": []}]}}),
     "1,000 images": lambda: ("/predict", {"json": images_of(*[(PHOTO,)] * 1000)}),
     "1,000 fits": lambda: ("/extract", {"json": images_of((PHOTO, *[text(mat_file(**FIT))] * 1000))}),
+    "40 pairs": lambda: (
+        "/evaluate",
+        {"json": {"imageMatList": pair(GOOD, GOOD)["imageMatList"] * 40}},
+    ),
+    "40 faces in 20 images": lambda: (
+        "/predict",
+        {"json": images_of(*[(PHOTO, text(mat_file(**FIT)), text(mat_file(**FIT)))] * 20)},
+    ),
     "an image as a fit": lambda: ("/extract", {"json": images_of((PHOTO, text(PHOTO)))}),
     "a fit as an image": lambda: ("/extract", {"json": images_of((mat_file(**FIT), text(mat_file(**FIT))))}),
     "pairs that do not pair": lambda: (
