@@ -87,10 +87,13 @@ def open_method(arguments: argparse.Namespace, files: ExitStack):
         method.name = arguments.name or method.name
         return method, None
 
+    path = Path(arguments.model) if arguments.model else Path(arguments.modeldir) / "best.keras"
+    if not path.is_file():
+        raise UserError(f"{path}: no such model file; train one with train_model.py")
+
     from model.networks import network_image_size, predict_maps
     from model.saved_network import load_network
 
-    path = Path(arguments.model) if arguments.model else Path(arguments.modeldir) / "best.keras"
     network, layout = load_network(path)
     name = arguments.name or (path.stem if arguments.model else path.parent.resolve().name)
 

@@ -230,27 +230,47 @@ def csv_report(all_results: list[Results]) -> str:
     rows = []
     for results in all_results:
         for column in results.columns:
-            rows.append((results.origin.method, "measured", column.title, summarise(results.of(column), results.yaw)))
-    rows += [(CONSTANT, "measured", title, summary) for title, summary in _constant_summaries(first)]
-    head = ["method", "origin", "type", "protocol", "normaliser", "z_origin", "landmarks", "yaw", "images"]
+            summary = summarise(results.of(column), results.yaw)
+            rows.append((results.origin.method, results.origin.method_identity, "measured", column.title, summary))
+    rows += [(CONSTANT, "", "measured", title, summary) for title, summary in _constant_summaries(first)]
+    head = [
+        "method",
+        "method_hash",
+        "origin",
+        "type",
+        "images_hash",
+        "protocol",
+        "normaliser",
+        "z_origin",
+        "landmarks",
+        "yaw",
+        "images",
+    ]
     head += ["without_result", *(f"images_{number}" for number in _BIN_KEYS), *(f"mean_{key}" for key in _BIN_KEYS)]
     head += [f"deviation_{key}" for key in _BIN_KEYS]
     head += ["mean_of_bins", "deviation_of_bins", "mean", "deviation", "failure_rate", "area_under_curve"]
-    shared = [protocol.name, protocol.normaliser, protocol.depth_origin, protocol.landmarks, protocol.yaw]
+    shared = [
+        first.origin.subjects_identity,
+        protocol.name,
+        protocol.normaliser,
+        protocol.depth_origin,
+        protocol.landmarks,
+        protocol.yaw,
+    ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
-    for method, origin, title, summary in rows:
+    for method, identity, origin, title, summary in rows:
         numbers = [*summary.bin_means, *summary.bin_deviations, summary.mean_of_bins, summary.deviation_of_bins]
         numbers += [summary.mean, summary.deviation, summary.failure_rate, summary.area_under_curve]
         counts = [summary.images, summary.without_result, *summary.bin_images]
-        writer.writerow([method, origin, title, *shared, *counts, *(f"{number:.4f}" for number in numbers)])
+        writer.writerow([method, identity, origin, title, *shared, *counts, *(f"{number:.4f}" for number in numbers)])
     for reference in references_for(first):
         bins = reference.bins or ("",) * len(_BIN_KEYS)
         numbers = [*bins, *[""] * len(_BIN_KEYS), reference.mean_of_bins, "", reference.mean, "", "", ""]
         origin = f"published: {reference.source}"
         counts = [IMAGES, *[""] * (1 + len(_BIN_KEYS))]
-        writer.writerow([reference.method, origin, TYPES[reference.index], *shared, *counts, *numbers])
+        writer.writerow([reference.method, "", origin, TYPES[reference.index], *shared, *counts, *numbers])
     return text.getvalue()
 
 

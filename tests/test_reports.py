@@ -85,6 +85,9 @@ def test_csv_holds_the_same_numbers():
     assert [row["type"] for row in rows[: len(results.columns)]] == [column.title for column in results.columns]
     assert float(rows[0]["mean"]) == pytest.approx(results.of(Column(0))[:-1].mean(), abs=1e-4)
     assert (rows[0]["protocol"], rows[0]["z_origin"], rows[0]["without_result"]) == ("standard", "min", "1")
+    assert (rows[0]["method_hash"], rows[0]["images_hash"]) == ("hash of ours", "hash of images")
+    published = list(csv.DictReader(io.StringIO(csv_report([aflw2000()]))))[-1]
+    assert (published["method"], published["type"], published["mean"]) == ("SADRNet", "reconstruction 3D", "3.25")
     images = list(csv.DictReader(io.StringIO(csv_of_images(results))))
     assert (images[-1]["sparse 2D"], images[-1]["problem"]) == ("inf", "no face found")
     assert float(images[3]["dense 3D"]) == pytest.approx(results.of(Column(3))[3], abs=1e-4)
