@@ -24,6 +24,7 @@ A sample is a row of every set. Attributes of the file: `format`, `format_versio
 import threading
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import h5py
@@ -197,7 +198,7 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.names)
 
-    @property
+    @cached_property
     def landmarks(self) -> np.ndarray:
         """(N, 68, 3) float32: `pt3d_68` in 0-based pixels of the stored image; NaN where a sample has none."""
         if self._landmarks is None:

@@ -1,7 +1,6 @@
 """Writes the file that `generating.dataset` describes, a buffer of samples at a time."""
 
 import hashlib
-import io
 import sys
 import zlib
 from contextlib import contextmanager
@@ -11,10 +10,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from common.errors import UserError
 from common.files import written_whole
 from configure.config import LANDMARK_COUNT
 from generating.dataset import DATA_MODES, FORMAT, FORMAT_VERSION
+from generating.patient_file import PatientFile
 
 CHUNK_BYTES = 1 << 16
 """About how many bytes a chunk of a growing set has: what a small file wastes at most, set by set."""
@@ -47,41 +46,15 @@ def dataset_writer(path: str | Path, *, data_mode: int, model_identity: str, lay
 
     Raises UserError where the file cannot be written; whatever was at `path` before is then still there.
     """
-    with written_whole(path) as temporary, _DutifulFile(temporary, "w+") as raw:
-        try:
-            with h5py.File(raw, "w", libver=("v110", "v110")) as file:
-                file.attrs.update(format_version=FORMAT_VERSION, data_mode=data_mode)
-                writer = DatasetWriter(file, raw, data_mode)
-                writer.describe(format=FORMAT, model_identity=model_identity, layout_identity=layout_identity)
-                yield writer
-        finally:
-            if raw.failure:
-                raise UserError(f"{path}: cannot be written: {raw.failure.strerror}") from None
-
-
-class _DutifulFile(io.FileIO):
-    """A file that keeps failed writes to itself, in `failure`: HDF5 crashes the process when it is told of one."""
-
-    failure: OSError | None = None
-
-    def write(self, data) -> int:
-        rest = memoryview(data).cast("B")
-        with self._patience():
-            while rest:
-                rest = rest[super().write(rest) :]
-        return len(data)
-
-    def truncate(self, size: int | None = None) -> int:
-        with self._patience():
-            super().truncate(size)
-        return size
-
-    @contextmanager
-    def _patience(self):
-        try:
-            yield
-        except OSError as error:
-            self.failure = self.failure or error
+    with (
+        written_whole(path) as temporary,
+        PatientFile(temporary, path) as raw,
+        h5py.File(raw, "w", libver=("v110", "v110")) as file,
+    ):
+        file.attrs.update(format_version=FORMAT_VERSION, data_mode=data_mode)
+        writer = DatasetWriter(file, raw, data_mode)
+        writer.describe(format=FORMAT, model_identity=model_identity, layout_identity=layout_identity)
+        yield writer
 
 
 class DatasetWriter:
@@ -90,7 +63,7 @@ class DatasetWriter:
     names, folders : of the samples written so far.
     """
 
-    def __init__(self, file: h5py.File, raw: _DutifulFile, data_mode: int):
+    def __init__(self, file: h5py.File, raw: PatientFile, data_mode: int):
         self.names: list[str] = []
         self.folders: list[str] = []
         self._file = file
@@ -125,6 +98,7 @@ class DatasetWriter:
         else:
             self._extend("coefficients", labels)
             self._keep("poses", "float64", [sample.pose for sample in samples])
+        self._raw.complain()
 
     def finish(self, groups: np.ndarray, validation: np.ndarray) -> None:
         """Write the rest. groups : (N,) int. validation : (N,) bool."""
@@ -165,5 +139,3 @@ class DatasetWriter:
         start = stored.shape[0]
         stored.resize(start + len(rows), axis=0)
         stored[start:] = rows
-        if self._raw.failure:
-            raise self._raw.failure
