@@ -12,6 +12,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import written_whole
 from configure.config import LANDMARK_COUNT, MAP_SIZE
+from generating.patient_file import PatientFile
 from geometry.face_model import FaceModel
 
 FORMAT = "face model"
@@ -65,7 +66,7 @@ def check_face_model(model: FaceModel, name) -> FaceModel:
 def save_face_model(model: FaceModel, path) -> None:
     """Write a face model to an HDF5 file; an older file at `path` is replaced once the new one is whole."""
     check_face_model(model, path)
-    with written_whole(path) as temporary, h5py.File(temporary, "w") as file:
+    with written_whole(path) as temporary, PatientFile(temporary, path) as raw, h5py.File(raw, "w") as file:
         file.attrs.update(
             format=FORMAT,
             format_version=FORMAT_VERSION,
