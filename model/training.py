@@ -246,13 +246,17 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def learning_rate_schedule(training: Training, steps_per_epoch: int):
+    """The learning rate by step: it drops by a factor every so many steps, or epochs of `steps_per_epoch` steps."""
+    drop_steps = training.drop_every * (steps_per_epoch if training.drop_unit == "epochs" else 1)
+    return keras.optimizers.schedules.ExponentialDecay(
+        training.learning_rate, max(round(drop_steps), 1), training.drop_factor, staircase=True
+    )
+
+
 def compiled_network(training: Training, run: Run, layout: UVLayout, steps_per_epoch: int, scope) -> keras.Model:
     """The network that trains, on its devices and in its precision, with optimizer, loss and metrics."""
     keras.utils.set_random_seed(training.seed)
-    drop_steps = training.drop_every * (steps_per_epoch if training.drop_unit == "epochs" else 1)
-    schedule = keras.optimizers.schedules.ExponentialDecay(
-        training.learning_rate, max(round(drop_steps), 1), training.drop_factor, staircase=True
-    )
     loss = map_loss(training.loss, layout, training.image_size)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(training.precision)
@@ -262,7 +266,7 @@ def compiled_network(training: Training, run: Run, layout: UVLayout, steps_per_e
                 training.network, training.image_size, training.head, synchronised=scope is not nullcontext
             )
             network.compile(
-                optimizer=keras.optimizers.Adam(schedule),
+                optimizer=keras.optimizers.Adam(learning_rate_schedule(training, steps_per_epoch)),
                 loss=loss,
                 metrics=[
                     keras.metrics.MeanMetricWrapper(loss.call, name=loss.name),

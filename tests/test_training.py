@@ -24,7 +24,8 @@ from generating.sequence import FaceSequence
 from model import networks
 from model.monitoring import WatchedSequence
 from model.saved_network import load_network
-from model.training import train
+from model.tensorboard_log import TensorBoardLog
+from model.training import learning_rate_schedule, train
 
 # Keras 3.15 converts variables without NumPy 2's copy keyword.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
@@ -221,22 +222,24 @@ def test_a_model_can_be_trained_further(micro, tiny, finished, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
+    ("changes", "by_step"),
     [
-        (("--dropevery", 1, "--dropfactor", 0.1), [1e-3, 1e-4, 1e-5]),
-        (("--dropevery", 8, "--dropunit", "steps"), [1e-3, 1e-3, 5e-4]),
+        ({}, {0: 1e-4, 5 * 7653 - 1: 1e-4, 5 * 7653: 5e-5, 15 * 7653: 1.25e-5}),
+        ({"drop_unit": "steps", "drop_every": 75, "drop_factor": 0.1}, {74: 1e-4, 75: 1e-5, 150: 1e-6}),
+        ({"drop_every": 0.5}, {3825: 1e-4, 3826: 5e-5}),
     ],
 )
-def test_the_learning_rate_drops_by_epochs_or_steps(micro, tiny, tmp_path, flags, expected):
-    train_model.main(command(tiny, tmp_path, *flags))  # 8 training samples, 4 steps an epoch
-    assert [row["learning_rate"] for row in rows_of(tmp_path)] == pytest.approx(expected)
+def test_the_learning_rate_drops_by_epochs_or_steps(changes, by_step):
+    schedule = learning_rate_schedule(replace(Training(), **changes), steps_per_epoch=7653)
+    assert {step: float(schedule(step)) for step in by_step} == pytest.approx(by_step)
 
 
-def test_a_budget_of_steps_is_rounded_up_to_epochs(micro, tiny, tmp_path):
-    flags = command(tiny, tmp_path, "--steps", 5)
+def test_a_budget_of_steps_is_rounded_up_to_epochs(micro, tiny, tmp_path, capsys):
+    flags = command(tiny, tmp_path, "--steps", 5, "--serverlog", "http://127.0.0.1:9")
     del flags[flags.index("--epochs") : flags.index("--epochs") + 2]
-    train_model.main(flags)
+    train_model.main(flags)  # 8 training samples, 4 steps an epoch
     assert len(rows_of(tmp_path)) == 2
+    assert capsys.readouterr().err.count("does not take the log") == 1  # and nothing listens there
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(micro, tiny, tmp_path, monkeypatch):
@@ -271,39 +274,37 @@ def test_a_damaged_image_stops_the_run_by_name(micro, tiny, tmp_path):
         train_model.main(command(tmp_path, tmp_path / "run"))
 
 
-def test_mirroring_is_left_to_mirrored_folders(micro, tiny, sample_model, tmp_path):
-    mirrored = tmp_path / "mirrored"
-    mirrored.mkdir()
-    write_tiny_data(mirrored, sample_model, mirrored=True)
-    for data, probability in ((tiny, 0.5), (mirrored, 0.0)):
-        output = tmp_path / f"run {probability}"
-        train_model.main(command(data, output, "--epochs", 1))
+def test_mirroring_is_left_to_mirrored_folders(micro, finished, sample_model, tmp_path):
+    write_tiny_data(tmp_path, sample_model, mirrored=True)
+    train_model.main(command(tmp_path, tmp_path / "run", "--epochs", 1))
+    for output, probability in ((finished, 0.5), (tmp_path / "run", 0.0)):
         assert json.loads((output / "config.json").read_text())["augmentation"]["mirror"] == probability
 
 
-def test_tensorboard_gets_values_and_pictures(micro, tiny, tmp_path):
+def test_tensorboard_gets_values_and_pictures(finished):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    train_model.main(command(tiny, tmp_path, "--epochs", 2))
-    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events = accumulator.EventAccumulator(str(finished / "tensorboard"))
     events.Reload()
     expected = {"loss", "wtmse", "nme", "val_loss", "val_wtmse", "val_nme", "learning_rate", "images_per_second"}
     assert set(events.Tags()["scalars"]) == expected | {"waiting"}
     assert [event.value for event in events.Scalars("val_nme")] == pytest.approx(
-        [row["val_nme"] for row in rows_of(tmp_path)]
+        [row["val_nme"] for row in rows_of(finished)]
     )
-    (_, last) = events.Images("samples")
-    assert (last.width, last.height) == (4 * 128, 4 * 128)
+    (samples,) = events.Images("samples")
+    assert (samples.width, samples.height) == (4 * 128, 4 * 128)
     np.testing.assert_array_equal(
-        cv2.imdecode(np.frombuffer(last.encoded_image_string, np.uint8), cv2.IMREAD_COLOR),
-        cv2.imread(str(tmp_path / "samples.png")),
+        cv2.imdecode(np.frombuffer(samples.encoded_image_string, np.uint8), cv2.IMREAD_COLOR),
+        cv2.imread(str(finished / "samples.png")),
     )
 
 
-def test_training_goes_on_without_tensorboard(micro, tiny, tmp_path, monkeypatch, capsys):
+def test_without_tensorboard_one_line_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)
-    train_model.main(command(tiny, tmp_path, "--epochs", 1))
-    assert "TensorBoard is not installed" in capsys.readouterr().err
-    assert len(rows_of(tmp_path)) == 1
+    board = TensorBoardLog(tmp_path)
+    board.write(1, {"loss": 1.0}, {"samples": np.zeros((2, 2, 3), dtype=np.uint8)})
+    board.close()
+    assert capsys.readouterr().err == "TensorBoard is not installed (pip install tensorboard): no event files\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_precision_is_of_the_run_and_not_of_the_model(micro, tiny, tmp_path):
@@ -312,12 +313,6 @@ def test_precision_is_of_the_run_and_not_of_the_model(micro, tiny, tmp_path):
     assert {layer.compute_dtype for layer in network.layers} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
     train_model.main(command(tiny, tmp_path, "--epochs", 2, "--precision", "mixed_float16"))
-    assert len(rows_of(tmp_path)) == 2
-
-
-def test_a_dead_server_does_not_stop_training(micro, tiny, tmp_path, capsys):
-    train_model.main(command(tiny, tmp_path, "--epochs", 2, "--serverlog", "http://127.0.0.1:9"))
-    assert capsys.readouterr().err.count("does not take the log") == 1
     assert len(rows_of(tmp_path)) == 2
 
 
