@@ -161,5 +161,5 @@ def test_the_progress_page_follows_a_run_and_trusts_no_name(browser, address):
     browser.wait_for("document.querySelector('.run h2')?.textContent.startsWith('<img')")
     httpx.post(f"{address}/publish/epoch/end/", json={**event, "done": 2, "loss": 0.25, "val_loss": np.pi})
     browser.wait_for("document.querySelector('.run .state').textContent.includes('2 of 10')")
-    assert "3.142" in browser.run("document.querySelector('.run figcaption').textContent")
+    assert "3.14" in browser.run("document.querySelector('.run figcaption').textContent")
     assert browser.run("document.title") == "PRNet — runs"

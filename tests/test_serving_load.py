@@ -111,16 +111,17 @@ def test_under_load_a_batch_waits_a_moment_to_be_as_large_as_the_last():
 
     def network(crops):
         batches.append(len(crops))
-        time.sleep(0.1)
+        time.sleep(0.2)
         return crops
 
-    async def client(batcher):
+    async def client(batcher, delay):
         for _ in range(6):
             await batcher.predict([CROP])
+            await asyncio.sleep(delay)
 
     async def scenario():
         async with Batcher(network, batch_size=4, limit=100) as batcher:
-            await asyncio.gather(*(client(batcher) for _ in range(4)))
+            await asyncio.gather(*(client(batcher, delay) for delay in (0, 0.002, 0.004, 0.006)))
 
     asyncio.run(scenario())
     assert sum(batches) == 24

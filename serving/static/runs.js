@@ -77,7 +77,7 @@ function chart(run, name, validation) {
 }
 
 function number(value) {
-  return value === undefined ? "not finite" : String(Number(value.toPrecision(4)));
+  return value === undefined ? "not finite" : String(Number(value.toPrecision(3)));
 }
 
 function element(name, className = "", text = "") {
