@@ -68,7 +68,9 @@ class Reconstruction(BaseModel):
     id: str
     image: ImageSize
     landmark_vertices: list[int] = Field(description="for each landmark the mesh's nearest vertex, from 0")
-    faces: list[FaceAnswer] = Field(description="the largest first; none if none was found")
+    faces: list[FaceAnswer] = Field(
+        description="in the order of the boxes, or the largest first; none if none was found"
+    )
 
 
 def reconstructions_router(engine: Engine, results: Results) -> APIRouter:
@@ -144,7 +146,9 @@ def _parse_rectangle(text: str) -> list[float]:
     try:
         x, y, width, height = (float(number) for number in text.split(","))
     except ValueError:
-        raise Problem(422, f"box: {text[:60]!r} is not x,y,width,height") from None
+        width = height = 0.0
+    if not (width > 0 and height > 0):
+        raise Problem(422, f"box: {text[:60]!r} is not x,y,width,height of a rectangle")
     return [x, y, width, height]
 
 

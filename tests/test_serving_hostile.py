@@ -277,7 +277,7 @@ REQUESTS = {
     "box of words": lambda: ("/v1/reconstructions", {"files": {"photo": PHOTO}, "data": {"box": "a,b,c,d"}}),
     "box of NaN": lambda: ("/v1/reconstructions", {"files": {"photo": PHOTO}, "data": {"box": "nan,nan,nan,nan"}}),
     "box of infinity": lambda: ("/v1/reconstructions", {"files": {"photo": PHOTO}, "data": {"box": "0,0,1e308,1e308"}}),
-    "box inside out": lambda: ("/v1/reconstructions", {"files": {"photo": PHOTO}, "data": {"box": "50,50,-40,-40"}}),
+    "box inside out": lambda: ("/v1/reconstructions", {"files": {"photo": PHOTO}, "data": {"box": "50,50,90,-40"}}),
     "box far away": lambda: ("/v1/reconstructions", {"files": {"photo": PHOTO}, "data": {"box": "9e9,9e9,50,50"}}),
     "500 boxes": lambda: ("/v1/reconstructions", {"files": {"photo": PHOTO}, "data": {"box": ["1,1,50,50"] * 500}}),
     "landmarks of 100,000 levels": lambda: (
