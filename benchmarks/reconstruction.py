@@ -1,6 +1,7 @@
 """One photo to one face, detection aside, against the bare forward pass of the network in the same run."""
 
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,15 +14,19 @@ NETWORKS = (("prnet", 256, 15.0), ("lprnet", 128, 8.0))
 
 ROUNDS = 15
 
+NOISE = 6.0
+"""Standard deviation of the noise on the frames of a still face, of 255 levels."""
+
 
 def measure() -> list[Figure]:
     from generating.sample_model import make_sample_model
     from geometry.position_map import layout_of_model
 
     layout = layout_of_model(make_sample_model())
-    return [
-        figure for name, size, most in NETWORKS for figure in _measure_network(name, size, most, layout)
-    ] + _measure_pictures(layout)
+    figures = []
+    for name, size, most in NETWORKS:
+        figures += _measure_network(name, size, most, layout)
+    return [*figures, *_measure_pictures(layout), *_measure_jitter()]
 
 
 def _measure_network(name: str, size: int, most: float, layout) -> list[Figure]:
@@ -82,6 +87,30 @@ def _measure_pictures(layout) -> list[Figure]:
     return [
         Figure(f"render {count} vertices at 256 x 256", 1000 * statistics.median(rendered), "ms", at_most=50.0),
         Figure(f"sheet of eight pictures, {count} vertices", 1000 * statistics.median(sheet), "ms"),
+    ]
+
+
+def _measure_jitter() -> list[Figure]:
+    """How much the landmarks of a still face in a noisy video tremble, without and with the filter."""
+    from reconstructing.images import decode_image
+    from reconstructing.reconstructor import FaceReconstructor
+    from reconstructing.settings import MODEL_PATH
+    from reconstructing.video import FaceTracker, jitter
+
+    if not Path(MODEL_PATH).is_file():
+        print(f"jitter is not measured: no {MODEL_PATH}", file=sys.stderr)
+        return []
+    reconstructor, random, image = FaceReconstructor(), np.random.default_rng(0), decode_image(_photo(), "photo")
+    frames = [np.clip(image + random.normal(0, NOISE, image.shape), 0, 255).astype(np.uint8) for _ in range(50)]
+
+    def trembling(smooth: bool) -> float:
+        track = FaceTracker(reconstructor, smooth=smooth)
+        return jitter(np.array([face.landmarks for frame in frames for _, face in track(frame)[:1]]))
+
+    before, after = trembling(smooth=False), trembling(smooth=True)
+    return [
+        Figure(f"jitter of a still face, noise of {NOISE:g} levels", before, "% of its side"),
+        Figure("the same, smoothed", after, "% of its side", at_most=before / 2),
     ]
 
 

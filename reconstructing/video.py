@@ -26,9 +26,9 @@ MOST_SHIFT, MOST_GROWTH = 0.4, 1.4
 """A track is lost where from one frame to the next its box moves by more than this share of its side, grows or shrinks
 by more than this factor; or"""
 
-MOST_MISFIT = 0.25
-"""where the mesh differs from the posed mean face by more than this share of its size (`Face.misfit`; real faces: 0.02
-to 0.1); or where its box's centre leaves the frame."""
+MOST_MISFIT = 0.35
+"""where the mesh differs from the posed mean face by more than this share of its size (`Face.misfit`; of
+well-fitted faces 0.02 to 0.1); or where its box's centre leaves the frame."""
 
 DEFAULT_RATE = 25.0
 """Frames per second where a video does not say."""
@@ -66,9 +66,10 @@ class FaceTracker:
             found = self._reconstruct(frame)
         self._tracks = [track for track, _ in found]
         self._until_check = self._until_check - 1 if self._tracks else 0
-        for track, face in found:
+        faces = [(track, self._smoothed(track, face)) for track, face in found]
+        for track, face in faces:
             track.box = face.tracked_box
-        return [(track.number, self._smoothed(track, face)) for track, face in found]
+        return [(track.number, face) for track, face in faces]
 
     def _detect(self, frame: np.ndarray) -> None:
         boxes = self._reconstructor.detect(frame)
