@@ -16,11 +16,11 @@ from evaluating.protocols import PROTOCOLS
 from evaluating.reports import write_comparison
 from evaluating.results import load_results
 from evaluating.scoring import Column
-from evaluating.subjects import DatasetSubjects, PairSubjects
+from evaluating.subjects import DatasetSubjects, PairSubjects, Subject
 from generating.dataset import open_dataset
 from generating.face_model_file import save_face_model
 from generating.pairs import find_pairs
-from geometry.crop import crop_transform, transform_points
+from geometry.crop import Box, crop_transform, transform_points
 from geometry.position_map import layout_of_model
 from geometry.uv_layout import face_mask
 from tests.perfect_network import mean_face_map, save_mean_face_network
@@ -183,6 +183,31 @@ def test_a_perfect_network_pays_what_the_map_costs_and_nothing_else(parts, tmp_p
     assert results.errors[:, 2:].max() < 2e-4
     assert results.vertex_error_count == COUNT
     assert results.vertex_error_sum.max() < 1e-2
+
+
+def test_the_depth_of_true_landmarks_begins_where_the_maps_does(parts, tmp_path):
+    for subject in parts[0].read(np.arange(COUNT)):
+        assert subject.truth.mesh[:, 2].min() == 0
+        depth, expected = subject.truth.landmarks[:, 2], subject.truth.mesh_landmarks[:, 2]
+        assert depth.mean() == pytest.approx(expected.mean(), abs=1e-3)
+    unmoved = replace(PROTOCOLS["standard"], depth_origin="none")
+    results = run_evaluation(parts, Perfect(*parts), tmp_path, protocol=unmoved)
+    np.testing.assert_allclose(results.of(Column(1)), results.map_errors[:, 1], atol=1e-3)
+    assert results.of(Column(1)).max() < 5
+
+
+@pytest.mark.parametrize("white", [np.full((90, 90, 3), 255, np.uint8), np.ones((90, 90, 3), np.float32)])
+def test_a_network_is_shown_the_crop_in_0_to_1(parts, white):
+    seen = []
+
+    def predict(images):
+        seen.append(images)
+        return np.zeros_like(images)
+
+    subject = Subject("white", white, Box(np.array([45.0, 45.0]), 30.0))
+    NetworkMethod("eye", "", predict, parts[1], 128).predict([subject])
+    assert (seen[0].shape, seen[0].dtype) == ((1, 128, 128, 3), np.float32)
+    np.testing.assert_allclose(seen[0], 1, atol=1e-6)
 
 
 def test_a_stopped_evaluation_goes_on_where_it_was(parts, tmp_path, monkeypatch):

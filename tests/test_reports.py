@@ -129,6 +129,7 @@ def test_published_rows_stand_only_beside_numbers_of_their_protocol():
     assert shown == {"standard"}
     assert {reference.protocol for reference in references_for(aflw2000(protocol=other))} == {"prnet-keras"}
     assert references_for(make_results()) == []  # other images
+    assert references_for(make_results(6, names=[f"image{number:05d}" for number in range(6)])) == []  # a few of them
     assert references_for(aflw2000(protocol=replace(standard, landmarks="reannotated.npy"))) == []
     by_file = references_for(aflw2000(protocol=replace(standard, yaw="new.pose.npy")))
     assert by_file
