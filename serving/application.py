@@ -35,6 +35,7 @@ class Health(BaseModel):
     image_size: int
     face_model: bool
     crops: int  # that went through the network so far
+    waiting: int  # crops that it has not taken yet
 
 
 class Greeting(BaseModel):
@@ -73,6 +74,7 @@ def build_application(
             image_size=reconstructor.image_size,
             face_model=face_model is not None,
             crops=engine.batcher.crops,
+            waiting=engine.batcher.waiting,
         )
 
     return app

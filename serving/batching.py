@@ -28,6 +28,11 @@ class Batcher:
         self._last_size, self._last_seconds = 0, 0.0
         self.crops = 0  # run so far
 
+    @property
+    def waiting(self) -> int:
+        """Crops that the network has not taken yet."""
+        return self._waiting.qsize()
+
     async def __aenter__(self) -> "Batcher":
         self._running = asyncio.ensure_future(self._run())
         return self
@@ -40,7 +45,7 @@ class Batcher:
     async def predict(self, crops: list[np.ndarray]) -> list[np.ndarray]:
         """Maps of one request's crops. Raises `Problem` 503 if too many wait; if cancelled, those that still wait are
         dropped."""
-        if self._waiting.qsize() + len(crops) > self._limit:
+        if self.waiting + len(crops) > self._limit:
             raise Problem(503, "too many faces wait for the network; try again in a moment", RETRY_AFTER)
         answers = [asyncio.get_running_loop().create_future() for _ in crops]
         for crop, answer in zip(crops, answers, strict=True):

@@ -348,6 +348,33 @@ def test_a_request_that_means_harm_is_refused_with_a_reason(address, folder, mad
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "status", "word"),
+    [
+        ("not json", 400, "JSON"),
+        ("wrong base64", 400, "base64"),
+        ("33 MiB", 413, "32 MiB"),
+        ("1,000 images", 413, "images"),
+        ("posting_photo: gif", 415, "JPEG"),
+        ("posting_photo: jpeg cut short", 422, "cut short"),
+        ("posting_photo: png of 8,000 x 8,000", 413, "megapixels"),
+        ("posting_photo: png of 30,000 x 30,000", 413, "megapixels"),
+        ("box far away", 422, "box"),
+        ("evaluating: version 7.3", 415, "-v7"),
+        ("evaluating: decompresses to 100 MiB", 413, "decompressed"),
+        ("evaluating: cut short", 422, "cut short"),
+        ("evaluating: a struct for numbers", 422, "array of numbers"),
+        ("evaluating: NaN", 422, "finite"),
+        ("extracting: fit with too many parameters", 422, "parameters"),
+    ],
+)
+def test_status_and_reason_fit_the_harm(address, name, status, word):
+    path, options = dict(CASES)[name]()
+    answer = httpx.post(address + path, timeout=20, **options)
+    assert answer.status_code == status
+    assert word in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("name", ["../../escape.jpg", "/etc/cron.d/escape", "a\0b.jpg", "C:\\escape.jpg", "x" * 5000])
 def test_names_that_are_paths_name_nothing(address, folder, name):
     answer = httpx.post(f"{address}/v1/reconstructions", files={"photo": (name, PHOTO)}, timeout=20)

@@ -26,7 +26,6 @@ class SlowNetwork:
 
     def __init__(self):
         self.batches, self.go, self.began = [], threading.Event(), threading.Event()
-        self.taken = 0  # requests whose photo was decoded
 
     def __call__(self, crops):
         self.began.set()
@@ -35,14 +34,6 @@ class SlowNetwork:
         if (crops < 0).any():
             raise RuntimeError("a crop that the network cannot take")
         return 2 * crops
-
-    def wait_until_taken(self, count: int) -> None:
-        """Until that many requests were taken, and a moment more for their crops to reach the queue."""
-        deadline = time.monotonic() + 20
-        while self.taken < count:
-            assert time.monotonic() < deadline, f"{self.taken} requests taken"
-            time.sleep(0.01)
-        time.sleep(0.3)
 
 
 async def begun(network: SlowNetwork) -> None:
@@ -147,20 +138,22 @@ def post(address, timeout=20.0):
 def held_network(reconstructor, monkeypatch):
     """The network waits until it is let go."""
     network = SlowNetwork()
-    predict, detect = reconstructor.predict, reconstructor.detect
+    predict = reconstructor.predict
 
     def held(crops):
         network(crops)
         return predict(crops)
 
-    def noticed(image):
-        network.taken += 1
-        return detect(image)
-
     monkeypatch.setattr(reconstructor, "predict", held)
-    monkeypatch.setattr(reconstructor, "detect", noticed)
     yield network
     network.go.set()
+
+
+def wait_for_crops(address, waiting: int) -> None:
+    """Until the network holds one batch and that many crops wait."""
+    deadline = time.monotonic() + 20
+    while (found := httpx.get(f"{address}/health").json()["waiting"]) != waiting:
+        assert time.monotonic() < deadline, f"{found} crops wait"
 
 
 def post_in_threads(address, count):
@@ -178,7 +171,7 @@ def post_in_threads(address, count):
 def test_a_full_server_says_when_to_come_back_and_answers_those_it_took(reconstructor, held_network, limits, status):
     with listening(build_application(reconstructor, batch_size=1, limits=limits)) as address:
         threads, answers = post_in_threads(address, 3)
-        held_network.wait_until_taken(3)
+        wait_for_crops(address, waiting=2)
         refused = post(address)
         assert refused.status_code == status
         assert refused.headers["retry-after"] == "1"
@@ -208,9 +201,9 @@ def test_a_client_that_goes_away_leaves_no_work_behind(reconstructor, held_netwo
     app = build_application(reconstructor, batch_size=1)
     with listening(app) as address:
         threads, _ = post_in_threads(address, 1)
-        held_network.wait_until_taken(1)
+        assert held_network.began.wait(20)
         connections = sent_by_hand(address, 5)
-        held_network.wait_until_taken(6)
+        wait_for_crops(address, waiting=5)
         for connection in connections:
             connection.close()
         time.sleep(0.3)
@@ -223,7 +216,7 @@ def test_a_client_that_goes_away_leaves_no_work_behind(reconstructor, held_netwo
 def test_a_stop_finishes_what_was_taken(reconstructor, held_network):
     with listening(build_application(reconstructor)) as address:
         threads, answers = post_in_threads(address, 4)
-        held_network.wait_until_taken(4)
+        wait_for_crops(address, waiting=3)
         threading.Timer(0.5, held_network.go.set).start()
     for thread in threads:
         thread.join()

@@ -38,6 +38,7 @@ def test_one_command_serves_and_a_signal_ends_it(sample_model, tmp_path):
             "image_size": 128,
             "face_model": True,
             "crops": 0,
+            "waiting": 0,
         }
         photo = image_file(np.zeros((80, 80, 3), dtype=np.uint8))
         assert len(httpx.post(f"{address}/v1/reconstructions", files={"photo": photo}).json()["faces"]) == 1
