@@ -134,7 +134,7 @@ def face_record(face: Face) -> dict:
     return {
         "pose": {**pose, "matrix": pose["matrix"].tolist()},
         "bounding_box": _rounded([*low, *(high - low)]),
-        "crop": {"centre": _rounded(face.box.centre), "side": face.box.side, "transform": face.to_crop.tolist()},
+        "crop": {"centre": _rounded(face.box.centre), "side": float(face.box.side), "transform": face.to_crop.tolist()},
         "landmarks": _rounded(face.landmarks),
     }
 

@@ -30,6 +30,7 @@ class FaceReconstructor:
 
         if detector not in DETECTORS:
             raise UserError(f"unknown detector {detector!r}; choose from {', '.join(DETECTORS)}")
+        self.model_path = model_path
         self.network, self.layout = load_network(model_path)
         taken, given = self.network.input_shape, self.network.output_shape
         if len(taken) != 4 or taken[1] != taken[2] or taken[3] != 3 or given != taken:
@@ -56,6 +57,9 @@ class FaceReconstructor:
         self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[Box]] | None = None
     ) -> list[list[Face]]:
         """Faces of several photos, each photo's as `reconstruct` returns them; crops share the network's batches."""
+        for image in images:
+            if image.ndim != 3 or image.shape[2] != 3:
+                raise ValueError(f"a photo is an array (H, W, 3) of RGB, not {image.shape}; see reconstructing.images")
         boxes = [self.detect(image) for image in images] if boxes is None else boxes
         owners = [(number, box) for number, of_image in enumerate(boxes) for box in of_image]
         faces = [[] for _ in images]
@@ -67,7 +71,13 @@ class FaceReconstructor:
         return faces
 
     def predict(self, crops: np.ndarray) -> np.ndarray:
-        """Position maps of crops: (B, S, S, 3) float32 in 0 to 1, to (B, S, S, 3) float32 crop pixels."""
+        """Position maps of crops: (B, S, S, 3) float32 in 0 to 1, to (B, S, S, 3) float32 crop pixels, all finite.
+
+        Raises `UserError` where the network is broken and returns values that are not.
+        """
         from model.networks import predict_maps
 
-        return predict_maps(self.network, crops)
+        maps = predict_maps(self.network, crops)
+        if not np.isfinite(maps).all():
+            raise UserError(f"{self.model_path}: returns values that are not finite; train the network again")
+        return maps

@@ -242,6 +242,17 @@ def test_a_face_saves_itself_in_every_form(reconstructor, portrait, tmp_path):
         face.save(tmp_path / "face.stl", portrait)
 
 
+def test_a_broken_network_and_a_grey_array_are_named(layout, tmp_path, portrait):
+    from model.saved_network import save_network
+
+    save_network(constant_network(np.full((SIZE, SIZE, 3), np.nan, np.float32)), layout, tmp_path / "nan.keras")
+    broken = FaceReconstructor(tmp_path / "nan.keras", detector="none")
+    with pytest.raises(UserError, match=r"nan\.keras: returns values that are not finite"):
+        broken.reconstruct(portrait)
+    with pytest.raises(ValueError, match=r"a photo is an array \(H, W, 3\) of RGB, not \(512, 512\)"):
+        broken.reconstruct(portrait[..., 0])
+
+
 @pytest.fixture
 def photos(tmp_path, portrait):
     folder = tmp_path / "photos"
