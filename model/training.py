@@ -321,7 +321,8 @@ class _Keeper(keras.callbacks.Callback):
         draw_curves(self.folder / "training.png", state["rows"], self.loss)
         write_picture(self.folder / "samples.png", picture)
         self.board.write(epoch + 1, {key: value for key, value in row.items() if key != "epoch"}, {"samples": picture})
-        self.poster.post("/publish/epoch/end/", row)
+        progress = {"run": str(self.folder), "stage": "training", "done": epoch + 1, "total": self.monitor.epochs}
+        self.poster.post("/publish/epoch/end/", row | progress)
         left = timedelta(seconds=round((self.monitor.epochs - epoch - 1) * (time.perf_counter() - self.begun)))
         print(_summary(row, self.monitor.epochs, improved, left), flush=True)
 
