@@ -116,7 +116,6 @@ def main(argv=None) -> None:
 
     from generating.dataset import open_dataset
     from generating.face_model_file import load_face_model
-    from model.training import train
 
     folder = Path(arguments.hdf5dir)
     face_model = load_face_model(arguments.facemodel)
@@ -125,6 +124,8 @@ def main(argv=None) -> None:
         test_set = None
         if arguments.report_test is not None:
             test_set = files.enter_context(open_dataset(arguments.report_test or folder / "val.hdf5"))
+        from model.training import train  # Keras takes seconds to load: what is missing is said before.
+
         train(
             training,
             Run(workers=arguments.workers, devices=arguments.devices, jit=arguments.jit, server=server),
