@@ -60,7 +60,8 @@ def train(
     basis = map_basis(face_model, training.image_size) if dataset.data_mode == 5 else None
     sequence, validation = _sequences(training, run, dataset, basis)
     size = training.image_size
-    shown = WatchedSequence(dataset, validation.indices[:4], basis=basis, image_size=size, batch_size=4)
+    spread = validation.indices[:: max(len(validation.indices) // 4, 1)][:4]
+    shown = WatchedSequence(dataset, spread, basis=basis, image_size=size, batch_size=4)
     test = None
     if test_set is not None:
         indices = np.arange(len(test_set))
