@@ -70,7 +70,9 @@ def lprnet() -> Training:
     """The light network for CPUs at 128 x 128, batch 16.
 
     Command: python train_model.py --recipe lprnet --hdf5dir DIR
-    Source: this project. In so few steps the square root in the loss matters: docs/benchmarks.md.
+    Source: this project. In so few steps the square root in the loss matters: docs/training.md.
+    Hardware, time: two processor cores, 19 minutes for ten epochs of 2,941 photos.
+    Expect: 4.1 % validation NME on the YouTube Faces frames of docs/training.md.
     """
     return Training(
         network="lprnet",
