@@ -1,5 +1,6 @@
 """What a benchmark reports, and how two pieces of code are timed against each other on a noisy machine."""
 
+import importlib
 import statistics
 import time
 from collections.abc import Callable
@@ -26,6 +27,11 @@ class Figure:
         if self.at_most is not None:
             return f"at most {self.at_most:g}"
         return f"at least {self.at_least:g}" if self.at_least is not None else ""
+
+
+def measure(name: str) -> list[Figure]:
+    """The figures of one benchmark; called in a process of its own, so that peaks of memory are its own too."""
+    return importlib.import_module(f"benchmarks.{name}").measure()
 
 
 def seconds(run: Callable[[], object]) -> float:
