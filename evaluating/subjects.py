@@ -3,6 +3,7 @@ without photos, from a file of landmarks.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +36,7 @@ class Subject:
     problem: str | None = None
 
 
-class Subjects:
+class Subjects(ABC):
     """N photos with their truth.
 
     names : list of str. yaw : (N,) degrees. identity : hash of photos and truth. landmark_source : where the true
@@ -55,9 +56,9 @@ class Subjects:
     def __len__(self) -> int:
         return len(self.names)
 
+    @abstractmethod
     def read(self, indices) -> list[Subject]:
         """The subjects at some indices; meshes of a batch are made together."""
-        raise NotImplementedError
 
 
 class DatasetSubjects(Subjects):
