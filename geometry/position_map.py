@@ -92,13 +92,22 @@ def place_map(shape_map: np.ndarray, transform: np.ndarray) -> None:
 
 def layout_of_model(model: FaceModel) -> UVLayout:
     """The UV layout that a face model defines, with its mean face as the canonical map."""
-    upright = np.diag([1.0, -1.0, 1.0, 1.0])[:3]
-    landmarks = model.mean[model.landmark_vertices] @ upright[:, :3].T
-    transform = compose(lift_transform(crop_transform(landmark_box(landmarks), MAP_SIZE)), upright)
-    canonical_map = (texel_mixture(model, MAP_SIZE) @ model.mean).reshape(MAP_SIZE, MAP_SIZE, 3)
-    place_map(canonical_map, transform)
+    shape_map = (texel_mixture(model, MAP_SIZE) @ model.mean).reshape(MAP_SIZE, MAP_SIZE, 3)
     return UVLayout(
         landmark_uv=model.uv[model.landmark_vertices],
         region_weights=model.region_weights,
-        canonical_map=canonical_map,
+        canonical_map=frontal_map(shape_map, model.mean[model.landmark_vertices]),
     )
+
+
+def frontal_map(shape_map: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """The position map of a face that looks ahead in its reference crop.
+
+    shape_map : (256, 256, 3), landmarks : (68, 3), both in any unit, x right, y up, z to the viewer. Returns
+    (256, 256, 3) float32 crop pixels.
+    """
+    upright = np.diag([1.0, -1.0, 1.0, 1.0])[:3]
+    crop = crop_transform(landmark_box(landmarks @ upright[:, :3].T), MAP_SIZE)
+    placed = shape_map.astype(np.float32)
+    place_map(placed, compose(lift_transform(crop), upright))
+    return placed

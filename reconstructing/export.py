@@ -1,4 +1,4 @@
-"""A network for other runtimes: TensorFlow's SavedModel, LiteRT, ONNX; and the check that they compute the same."""
+"""A network to hand on: small, or as SavedModel, LiteRT or ONNX; and the check that it computes the same."""
 
 import os
 import tempfile
@@ -14,12 +14,13 @@ from common.files import written_whole
 from configure.config import TARGET_SCALE
 from geometry.crop import Box
 from geometry.uv_layout import UVLayout
+from model.saved_network import load_network, save_network
 from reconstructing.detection import find_faces
 from reconstructing.face import prepare_crop
 from reconstructing.images import IMAGE_SUFFIXES, read_image
 from reconstructing.settings import EXPORT_FORMATS, QUANTIZATIONS
 
-SUFFIXES = {"savedmodel": "", "litert": ".tflite", "onnx": ".onnx"}
+SUFFIXES = {"keras": ".keras", "savedmodel": "", "litert": ".tflite", "onnx": ".onnx"}
 
 CALIBRATION_CROPS = 200
 """Most images that the ranges of an int8 network are measured on."""
@@ -29,8 +30,8 @@ CHECKED_CROPS = 16
 
 
 def export_network(network, layout: UVLayout, path, form: str, *, quantize: str | None = None, crops=None) -> Path:
-    """Write a network for another runtime, and the UV layout of its maps: beside it as `<stem>_layout.npz`, or in the
-    SavedModel's folder as `assets.extra/uv_layout.npz`.
+    """Write a network with the UV layout of its maps: within the `.keras` file, in the SavedModel's folder as
+    `assets.extra/uv_layout.npz`, else beside it as `<stem>_layout.npz`. A `.keras` file gets its weights as float16.
 
     form : of `EXPORT_FORMATS`. quantize : of `QUANTIZATIONS`, for LiteRT only; inputs and outputs stay float32.
     crops : (B, S, S, 3) float32 in 0 to 1, on which an int8 network's ranges are measured. The exported network takes
@@ -41,6 +42,9 @@ def export_network(network, layout: UVLayout, path, form: str, *, quantize: str 
 
     path = Path(path)
     _check_request(path, form, quantize, crops, keras.backend.backend())
+    if form == "keras":
+        save_network(network, layout, path, half=True)
+        return path
     if form == "savedmodel":
         with _folder_written_whole(path) as temporary:
             network.export(temporary, format="tf_saved_model", verbose=False)
@@ -106,7 +110,12 @@ def _folder_written_whole(path: Path):
 
 def run_exported(path, form: str, crops: np.ndarray) -> np.ndarray:
     """What an exported network returns for crops (B, S, S, 3), in the format's own runtime: (B, S, S, 3)."""
-    return {"savedmodel": _run_saved_model, "litert": _run_litert, "onnx": _run_onnx}[form](str(path), crops)
+    runners = {"keras": _run_keras, "savedmodel": _run_saved_model, "litert": _run_litert, "onnx": _run_onnx}
+    return runners[form](str(path), crops)
+
+
+def _run_keras(path: str, crops: np.ndarray) -> np.ndarray:
+    return load_network(path)[0].predict_on_batch(crops)
 
 
 def _run_saved_model(path: str, crops: np.ndarray) -> np.ndarray:

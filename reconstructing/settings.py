@@ -13,7 +13,7 @@ OVERLAYS = ("landmarks", "mesh", "depth")
 
 MESH_FORMATS = ("obj", "ply", "glb")
 
-EXPORT_FORMATS = ("savedmodel", "litert", "onnx")
+EXPORT_FORMATS = ("keras", "savedmodel", "litert", "onnx")
 
 QUANTIZATIONS = ("float16", "int8")
 """Smaller forms of a LiteRT file."""

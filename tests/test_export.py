@@ -60,6 +60,7 @@ def crops():
 @pytest.mark.parametrize(
     ("form", "quantize", "name", "most"),
     [
+        ("keras", None, "small.keras", 0.1),
         ("savedmodel", None, "served/1", 1e-4),
         ("onnx", None, "network.onnx", 1e-3),
         ("litert", None, "network.tflite", 1e-3),
@@ -81,9 +82,13 @@ def test_every_form_computes_what_the_network_computes(network, layout, crops, t
     if quantize:
         assert largest > 0
 
-    inside, beside = path / "assets.extra" / "uv_layout.npz", path.with_name(f"{path.stem}_layout.npz")
-    with np.load(inside if form == "savedmodel" else beside) as arrays:
-        np.testing.assert_array_equal(arrays["landmark_uv"], layout.landmark_uv)
+    if form == "keras":
+        landmark_uv = load_network(path)[1].landmark_uv
+    else:
+        inside, beside = path / "assets.extra" / "uv_layout.npz", path.with_name(f"{path.stem}_layout.npz")
+        with np.load(inside if form == "savedmodel" else beside) as arrays:
+            landmark_uv = arrays["landmark_uv"]
+    np.testing.assert_array_equal(landmark_uv, layout.landmark_uv)
     assert not [file for file in tmp_path.rglob("*") if "partial" in file.name]
 
 
@@ -93,7 +98,7 @@ def test_every_form_computes_what_the_network_computes(network, layout, crops, t
         ("n.tflite", "onnx", {}, "must end with .onnx"),
         ("n.onnx", "onnx", {"quantize": "int8"}, "only for --format litert"),
         ("n.tflite", "litert", {"quantize": "int8"}, "needs images of faces"),
-        ("n.tflite", "tflite", {}, "unknown format 'tflite'; choose from savedmodel, litert, onnx"),
+        ("n.tflite", "tflite", {}, "unknown format 'tflite'; choose from keras, savedmodel, litert, onnx"),
         ("n.tflite", "litert", {"quantize": "int4"}, "unknown quantization 'int4'; choose from float16, int8"),
         ("served.pb", "savedmodel", {}, "a folder's name without a suffix"),
         ("", "savedmodel", {}, "exists; remove it"),

@@ -1,0 +1,57 @@
+"""A network's own canonical face: its predictions on frontal photos, turned upright and averaged."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from geometry.crop import compose, crop_transform, landmark_box, lift_transform
+from geometry.pose import fit_to_pixels
+from geometry.position_map import layout_of_model, map_basis, position_maps
+from geometry.uv_layout import sample_landmarks
+from reconstructing.canonical import with_own_canonical_map
+from tests.perfect_network import constant_network
+
+SIZE, SIDE = 128, 200
+
+
+def turned_face(model, angles):
+    """A network that sees the mean face turned by some angles, and a data set that says so."""
+    landmarks = model.mean[model.landmark_vertices]
+    pose = np.array([*angles, SIDE / 2, SIDE / 2, 7, 0.6 * SIDE / np.ptp(landmarks[:, 1])])
+    to_photo = fit_to_pixels(pose, SIDE)
+    box = landmark_box(landmarks @ to_photo[:, :3].T + to_photo[:, 3])
+    transform = compose(lift_transform(crop_transform(box, SIZE)), to_photo)
+    basis = map_basis(model, SIZE)
+    (crop_map,) = position_maps(basis, np.zeros((1, len(basis.basis)), np.float32), transform[None])
+    dataset = SimpleNamespace(
+        path="train.hdf5",
+        data_mode=5,
+        poses=pose[None],
+        boxes=np.array([[*box.centre, box.side]], np.float32),
+        image=lambda index: np.zeros((SIDE, SIDE, 3), np.uint8),
+    )
+    return constant_network(crop_map), dataset
+
+
+@pytest.mark.parametrize("angles", [(0.0, 0.0, 0.0), (0.12, -0.16, 0.5)])
+def test_turned_predictions_come_back_to_the_front(sample_model, angles):
+    network, dataset = turned_face(sample_model, angles)
+    layout = layout_of_model(sample_model)
+    own = with_own_canonical_map(layout, network, dataset)
+    assert own.identity == layout.identity
+    assert own.canonical_map[..., 2].min() == 0
+    found, expected = (sample_landmarks(each.canonical_map, layout) for each in (own, layout))
+    difference = (found - found.mean(axis=0)) - (expected - expected.mean(axis=0))
+    assert np.sqrt(np.mean(difference**2)) < 0.4  # pixels of 256; the network's grid is half as fine
+    np.testing.assert_allclose(own.canonical_map[:, ::-1, 0] + own.canonical_map[..., 0], 255, atol=1.0)
+
+
+def test_faces_from_the_side_give_no_canonical_face(sample_model):
+    network, dataset = turned_face(sample_model, (0.0, 0.3, 0.0))
+    with pytest.raises(UserError, match=r"train\.hdf5: holds no photo within 10 degrees of the front"):
+        with_own_canonical_map(layout_of_model(sample_model), network, dataset)
+    dataset.poses = None
+    with pytest.raises(UserError, match=r"give one with fits"):
+        with_own_canonical_map(layout_of_model(sample_model), network, dataset)
