@@ -1,1 +1,1 @@
-"""What any package may import: errors for people, and files that appear whole or not at all."""
+"""What any package may import: errors for people, files that appear whole or not at all, locks."""

@@ -8,6 +8,10 @@ class UserError(Exception):
     """Bad input or a bad request: the message is one line that names the file, what is wrong and what to do."""
 
 
+class InputLost(UserError):
+    """What a run reads was lost or cut short since it began: no single sample is to blame, so the run has to stop."""
+
+
 def run_script(main) -> None:
     """Run a script's `main()` and exit with the status it returns (None is 0).
 

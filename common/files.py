@@ -1,15 +1,19 @@
 """Files that appear under their name whole or not at all."""
 
+import glob
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from common.errors import UserError
 
 
 @contextmanager
 def written_whole(path):
     """Yield a temporary path beside `path`, with the same suffix; on success it takes the place of `path`.
 
-    On any error the temporary file is removed and an older file at `path` stays as it was. The folder is made.
+    On any error the temporary file is removed and an older file at `path` stays as it was; where it cannot be written,
+    UserError names `path`. The folder is made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -19,5 +23,18 @@ def written_whole(path):
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename not in (None, str(temporary)):
+            raise
+        reason = error.strerror or error
+        raise UserError(f"{path}: cannot be written: {reason}; make room, or choose another place") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def remove_left_behind(*paths) -> None:
+    """Remove the temporary files that killed writers of these paths left; no writer of them may be at work."""
+    for path in map(Path, paths):
+        for temporary in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
+            temporary.unlink(missing_ok=True)

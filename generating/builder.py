@@ -11,7 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.errors import UserError
+from common.errors import InputLost, UserError
+from common.files import remove_left_behind
+from common.locks import held_alone
 from configure.config import CROP_MARGIN, MAP_SIZE, VALIDATION_SHARE
 from generating.dataset import DATA_MODES
 from generating.dataset_writer import Sample, dataset_writer
@@ -44,7 +46,6 @@ class BuildReport:
     validation_count: int
     flips_left_out: int
     left_out: list[str]
-    left_behind: list[Path]  # unfinished files of other builds of the same name
 
 
 def find_sources(folder: str | Path, mode: str, *, archives: bool, extended: bool = False) -> list[Path]:
@@ -102,8 +103,7 @@ def build_dataset(
     as it is, where no pair can be used or the file cannot be written.
     """
     output = Path(output)
-    if output.exists() and not overwrite:
-        raise UserError(f"{output}: is there already; --overwrite replaces it")
+    _require_free(output, overwrite)
     with ExitStack() as stack:
         opened = [stack.enter_context(find_pairs(source)) for source in sources]
         left_out = [line for source in opened for line in source.left_out]
@@ -112,6 +112,10 @@ def build_dataset(
         if not kept:
             looked_in = " and ".join(str(source.path) for source in opened)
             raise UserError(f"{looked_in}: no .jpg with a .mat of the same name beside it")
+        lock = output.with_name(f".{output.name}.lock")
+        if stack.enter_context(held_alone(lock, f"{output}: is being built by another run; wait until it has ended")):
+            remove_left_behind(output)  # by builds that were killed
+        _require_free(output, overwrite)
         make = SampleMaker(model, data_mode)
         writer = stack.enter_context(
             dataset_writer(
@@ -144,8 +148,12 @@ def build_dataset(
         validation_count=int(validation.sum()),
         flips_left_out=len(pairs) - len(kept),
         left_out=left_out,
-        left_behind=sorted(output.parent.glob(f".{output.stem}.*.partial{output.suffix}")),
     )
+
+
+def _require_free(output: Path, overwrite: bool) -> None:
+    if output.exists() and not overwrite:
+        raise UserError(f"{output}: is there already; --overwrite replaces it")
 
 
 def _progress_bar(total: int, name: str, shown: bool):
@@ -205,6 +213,8 @@ class SampleMaker:
                 sample, transform = self._prepare(pair)
                 samples.append(sample)
                 transforms.append(transform)
+            except InputLost:
+                raise
             except UserError as error:
                 complaints.append(str(error))
         if self.storage.label:
@@ -265,7 +275,6 @@ def describe(report: BuildReport) -> str:
     lines = [f"{folder:<{width}}  {count:>7,}" for folder, count in report.counts.items()]
     if report.flips_left_out:
         lines.append(f"{report.flips_left_out:,} mirrored photos not taken (--no-flips)")
-    lines += [f"{path}: left by a build that was interrupted or still runs" for path in report.left_behind]
     total = sum(report.counts.values())
     held_out = f" ({report.validation_count:,} for validation)" if report.validation_count else ""
     lines.append(

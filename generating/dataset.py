@@ -17,8 +17,10 @@ A sample is a row of every set. Attributes of the file: `format`, `format_versio
 | `offsets`, `checksums` | (N + 1,) int64, (N,) uint32 | data modes 4 and 5: where an image lies; its CRC-32 |
 | `maps` | (N, 256, 256, 3) | data modes 0 to 4: position map in pixels of the stored image |
 | `coefficients`, `poses` | (N, K) float32, (N, 7) float64 | data mode 5: identity, then expression; `Pose_Para` |
+| `coefficients_checksums` | (N,) uint32 | CRC-32 of each row of that set; likewise for `maps`, `images`, `landmarks` |
 
-`landmarks` is absent where no sample has any. Data modes 0 to 3 store the reference crop.
+`landmarks` is absent where no sample has any. Data modes 0 to 3 store the reference crop. The other sets carry HDF5's
+own checksum, so that no flipped bit goes unnoticed. (Files of older builds have neither it nor the sets of CRC-32s.)
 """
 
 import threading
@@ -26,12 +28,14 @@ import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
 
 import h5py
 import numpy as np
 
-from common.errors import UserError
+from common.errors import InputLost, UserError
 from configure.config import LANDMARK_COUNT, MAP_SIZE
+from generating.attributes import as_text
 from generating.image_files import decode_image
 
 FORMAT = "position map data set"
@@ -61,10 +65,12 @@ _PICTURE = (MAP_SIZE, MAP_SIZE, 3)
 class StoredRows:
     """A set that stays in the file: rows are read as they are asked for, by any thread, without HDF5's global lock.
 
-    `rows[i]` is one row, `rows[array or slice]` several, as NumPy arrays.
+    `rows[i]` is one row, `rows[array or slice]` several, as NumPy arrays. Raises UserError where one does not have the
+    checksum that was stored with it.
     """
 
-    def __init__(self, file: "_SharedFile", dataset: h5py.Dataset):
+    def __init__(self, file: "_SharedFile", dataset: h5py.Dataset, checksums: np.ndarray | None = None):
+        self._name, self._checksums = dataset.name.lstrip("/"), checksums
         self.shape, self.dtype = dataset.shape, dataset.dtype
         self._row_bytes = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
         self._file = file
@@ -92,6 +98,10 @@ class StoredRows:
             piece = target[done : done + self._chunk_bytes - offset]
             self._file.read_into(piece, int(self._addresses[chunk]) + offset)
             done += len(piece)
+        if self._checksums is not None:
+            damaged = np.flatnonzero(row_checksums(result) != self._checksums[start : start + count])
+            if len(damaged):
+                self._file.complain(f"row {start + damaged[0]} of the set {self._name} is damaged; build it again")
         return result
 
 
@@ -120,7 +130,7 @@ class Dataset:
             raise UserError(f"{path}: is no data set, or damaged or cut short ({reason}); build it again") from None
 
     def _read(self, file: h5py.File) -> None:
-        if _text(file.attrs.get("format")) != FORMAT:
+        if as_text(file.attrs.get("format")) != FORMAT:
             raise UserError(f"{self.path}: is not a data set; build one with build_dataset.py")
         version = int(file.attrs["format_version"])
         if version != FORMAT_VERSION:
@@ -131,9 +141,9 @@ class Dataset:
         if not 0 <= self.data_mode < len(DATA_MODES):
             raise UserError(f"{self.path}: is of data mode {self.data_mode}; there are 0 to {len(DATA_MODES) - 1}")
         storage = DATA_MODES[self.data_mode]
-        self.model_identity = _text(file.attrs["model_identity"])
-        self.layout_identity = _text(file.attrs["layout_identity"])
-        self.identity = _text(file.attrs["identity"])
+        self.model_identity = as_text(file.attrs["model_identity"])
+        self.layout_identity = as_text(file.attrs["layout_identity"])
+        self.identity = as_text(file.attrs["identity"])
 
         count = self._set(file, "validation", "bool", (None,)).shape[0]
         if count == 0:
@@ -187,7 +197,10 @@ class Dataset:
         return self._set(file, name, kind, shape)[()]
 
     def _rows(self, file: h5py.File, name: str, kind: str, shape: tuple) -> StoredRows:
-        return StoredRows(self._file, self._set(file, name, kind, shape))
+        rows, checksums = self._set(file, name, kind, shape), None
+        if f"{name}_checksums" in file:
+            checksums = self._array(file, f"{name}_checksums", "uint32", rows.shape[:1])
+        return StoredRows(self._file, rows, checksums)
 
     def _texts(self, file: h5py.File, name: str, count: int) -> list[str]:
         kind = file[name].dtype if name in file else np.dtype("S1")
@@ -264,14 +277,18 @@ class _SharedFile:
             self._file.seek(address)
             count = self._file.readinto(target)
         if count != len(target):
-            raise UserError(f"{self._path}: was cut short while in use")
+            raise InputLost(f"{self._path}: was cut short while in use; put the whole file back, or build it again")
+
+    def complain(self, problem: str) -> NoReturn:
+        raise UserError(f"{self._path}: {problem}")
 
     def close(self) -> None:
         self._file.close()
 
 
-def _text(attribute) -> str:
-    return attribute.decode() if isinstance(attribute, bytes) else str(attribute)
+def row_checksums(rows: np.ndarray) -> list[int]:
+    """CRC-32 of each row of an array."""
+    return [zlib.crc32(row) for row in np.ascontiguousarray(rows)]
 
 
 def _chunk_addresses(dataset: h5py.Dataset, file_size: int) -> tuple[int, np.ndarray]:

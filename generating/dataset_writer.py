@@ -12,7 +12,8 @@ import numpy as np
 
 from common.files import written_whole
 from configure.config import LANDMARK_COUNT
-from generating.dataset import DATA_MODES, FORMAT, FORMAT_VERSION
+from generating.attributes import write_texts
+from generating.dataset import DATA_MODES, FORMAT, FORMAT_VERSION, row_checksums
 from generating.patient_file import PatientFile
 
 CHUNK_BYTES = 1 << 16
@@ -52,9 +53,8 @@ def dataset_writer(path: str | Path, *, data_mode: int, model_identity: str, lay
         h5py.File(raw, "w", libver=("v110", "v110")) as file,
     ):
         file.attrs.update(format_version=FORMAT_VERSION, data_mode=data_mode)
-        writer = DatasetWriter(file, raw, data_mode)
-        writer.describe(format=FORMAT, model_identity=model_identity, layout_identity=layout_identity)
-        yield writer
+        write_texts(file, format=FORMAT, model_identity=model_identity, layout_identity=layout_identity)
+        yield DatasetWriter(file, raw, data_mode)
 
 
 class DatasetWriter:
@@ -87,16 +87,16 @@ class DatasetWriter:
         self._keep("image_heights", "int32", [sample.image_height for sample in samples])
         self._keep("image_widths", "int32", [sample.image_width for sample in samples])
         if self._storage.image:
-            self._extend("images", np.stack([sample.image for sample in samples]))
+            self._extend_checked("images", np.stack([sample.image for sample in samples]))
         else:
             self._keep("checksums", "uint32", [zlib.crc32(sample.image) for sample in samples])
             self._keep("offsets", "int64", [len(sample.image) for sample in samples])
             self._extend("images", np.frombuffer(b"".join(sample.image for sample in samples), np.uint8))
         labels = np.stack([sample.label for sample in samples])
         if self._storage.label:
-            self._extend("maps", labels)
+            self._extend_checked("maps", labels)
         else:
-            self._extend("coefficients", labels)
+            self._extend_checked("coefficients", labels)
             self._keep("poses", "float64", [sample.pose for sample in samples])
         self._raw.complain()
 
@@ -111,19 +111,21 @@ class DatasetWriter:
         if self._landmarks:
             columns["landmarks"] = np.full((len(self.names), LANDMARK_COUNT, 3), np.nan, dtype=np.float32)
             columns["landmarks"][list(self._landmarks)] = list(self._landmarks.values())
+            columns["landmarks_checksums"] = np.array(row_checksums(columns["landmarks"]), dtype=np.uint32)
         columns["groups"] = np.asarray(groups, dtype=np.int32)
         columns["validation"] = np.asarray(validation, dtype=bool)
         for name, column in columns.items():
-            self._file.create_dataset(name, data=column)
+            self._file.create_dataset(name, data=column, fletcher32=name != "landmarks")
         self._digest.update(columns["validation"].tobytes())
-        self.describe(identity=self._digest.hexdigest()[:16])
-
-    def describe(self, **texts: str) -> None:
-        """Write attributes as text of fixed length, which HDF5 keeps beside the checksum of its header."""
-        self._file.attrs.update({name: np.bytes_(text.encode()) for name, text in texts.items()})
+        write_texts(self._file, identity=self._digest.hexdigest()[:16])
 
     def _keep(self, name: str, kind: str, values: list) -> None:
         self._columns.setdefault(name, []).append(np.array(values, dtype=kind))
+
+    def _extend_checked(self, name: str, rows: np.ndarray) -> None:
+        """Append rows, and their checksums to a set of their own."""
+        self._keep(f"{name}_checksums", "uint32", row_checksums(rows))
+        self._extend(name, rows)
 
     def _extend(self, name: str, rows: np.ndarray) -> None:
         """Append rows to a set, which is made with the first ones."""

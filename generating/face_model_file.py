@@ -12,6 +12,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import written_whole
 from configure.config import LANDMARK_COUNT, MAP_SIZE
+from generating.attributes import as_text, write_texts
 from generating.patient_file import PatientFile
 from geometry.face_model import FaceModel
 
@@ -66,23 +67,22 @@ def check_face_model(model: FaceModel, name) -> FaceModel:
 def save_face_model(model: FaceModel, path) -> None:
     """Write a face model to an HDF5 file; an older file at `path` is replaced once the new one is whole."""
     check_face_model(model, path)
-    with written_whole(path) as temporary, PatientFile(temporary, path) as raw, h5py.File(raw, "w") as file:
-        file.attrs.update(
-            format=FORMAT,
-            format_version=FORMAT_VERSION,
-            source=model.source,
-            licence=model.licence,
-            identity=model.identity,
-        )
+    with (
+        written_whole(path) as temporary,
+        PatientFile(temporary, path) as raw,
+        h5py.File(raw, "w", libver=("v110", "v110")) as file,
+    ):
+        file.attrs["format_version"] = FORMAT_VERSION
+        write_texts(file, format=FORMAT, source=model.source, licence=model.licence, identity=model.identity)
         for field, (_, _, description) in _ARRAYS.items():
-            file.create_dataset(field, data=getattr(model, field)).attrs["description"] = description
+            write_texts(file.create_dataset(field, data=getattr(model, field)), description=description)
 
 
 def load_face_model(path) -> FaceModel:
     """Read a face model. A file of another kind, version or content is a `UserError` that names it."""
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
+            if as_text(file.attrs.get("format")) != FORMAT:
                 raise UserError(f"{path}: not a face model; make one with build_face_model.py")
             version = file.attrs.get("format_version")
             if version != FORMAT_VERSION:
@@ -96,11 +96,11 @@ def load_face_model(path) -> FaceModel:
                 raise UserError(f"{path}: {', '.join(missing)} missing; make it again with build_face_model.py")
             if sum(file[field].nbytes for field in _ARRAYS) > os.path.getsize(path):
                 raise UserError(f"{path}: declares more than it holds; make it again with build_face_model.py")
-            identity = file.attrs["identity"]
+            identity = as_text(file.attrs["identity"])
             model = FaceModel(
                 **{field: file[field][()] for field in _ARRAYS},
-                source=str(file.attrs["source"]),
-                licence=str(file.attrs["licence"]),
+                source=as_text(file.attrs["source"]),
+                licence=as_text(file.attrs["licence"]),
             )
     except FileNotFoundError:
         raise UserError(f"{path}: no such face model; make one with build_face_model.py") from None

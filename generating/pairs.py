@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import InputLost, UserError
 from generating.fit_files import MAX_FIT_BYTES
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -100,7 +100,10 @@ class PairSource:
             return 0
 
     def read(self, file: str, limit: int) -> bytes:
-        """Bytes of one file. Raises UserError where it is longer than `limit` bytes or cannot be read."""
+        """Bytes of one file. Raises UserError where it is longer than `limit` bytes or cannot be read.
+
+        Raises InputLost where the whole folder is not there any more, or the archive not all of it.
+        """
         try:
             if self.size(file) > limit:
                 raise UserError(f"{self.path}/{file}: is longer than {limit:,} bytes")
@@ -108,6 +111,8 @@ class PairSource:
         except UserError:
             raise
         except Exception as error:  # a damaged archive leads its reader to exceptions of many kinds
+            if self._files.is_lost():
+                raise InputLost(f"{self.path}: is gone, or was cut short, while it was read; put it back") from None
             raise UserError(f"{self.path}/{file}: cannot be read: {error or type(error).__name__}") from None
 
     def _pair_up(self) -> list[Pair]:
@@ -163,6 +168,10 @@ class _Folder:
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
 
+    def is_lost(self) -> bool:
+        """Whether the folder is gone."""
+        return not self.path.is_dir()
+
     def close(self) -> None:
         pass
 
@@ -177,6 +186,7 @@ class _Archive:
             raise
         except Exception:  # a damaged archive leads its reader to exceptions of many kinds
             raise UserError(f"{path}: is not a zip archive, or is cut short; download it again") from None
+        self.byte_count = os.fstat(self.archive.fp.fileno()).st_size
         self.entries, self.left_out = {}, []
         for entry in self.archive.infolist():
             name = entry.filename.replace("\\", "/")
@@ -209,6 +219,10 @@ class _Archive:
 
     def read(self, name: str) -> bytes:
         return self.archive.read(self.entries[name])
+
+    def is_lost(self) -> bool:
+        """Whether the archive has shrunk; one removed or replaced while open is read on where the system allows it."""
+        return os.fstat(self.archive.fp.fileno()).st_size < self.byte_count
 
     def close(self) -> None:
         self.archive.close()

@@ -54,7 +54,7 @@ def test_a_saved_model_comes_back_whole(model, tmp_path):
 def test_the_file_explains_itself(model, tmp_path):
     save_face_model(model, tmp_path / "model.hdf5")
     with h5py.File(tmp_path / "model.hdf5") as file:
-        assert file.attrs["format"] == "face model"
+        assert file.attrs["format"] == b"face model"
         assert file.attrs["format_version"] == 1
         assert all(file[name].attrs["description"] for name in file)
 
