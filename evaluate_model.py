@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.errors import UserError, run_script
+from common.files import remove_left_behind
+from common.locks import held_alone
 from common.progress import Poster, server_address
 from configure.config import FACE_MODEL_PATH, SERVER_HOST, SERVER_PORT
 
@@ -156,13 +158,15 @@ def compare(folder, paths: list[str]) -> int:
 def measure(arguments: argparse.Namespace, server: str | None) -> int:
     """Measure one method and write all that `evaluating.reports` has of it."""
     from evaluating.evaluation import evaluate
-    from evaluating.reports import write_report
+    from evaluating.reports import FILES, write_report
     from evaluating.results import RESULTS_NAME
     from evaluating.tables import closing_lines
 
     folder = Path(arguments.outputdir)
-    folder.mkdir(parents=True, exist_ok=True)
+    refusal = f"{folder}: another evaluation writes to it; wait until it has ended, or choose another --outputdir"
     with ExitStack() as files:
+        if files.enter_context(held_alone(folder / ".evaluation.lock", refusal)):
+            remove_left_behind(*(folder / name for name in (RESULTS_NAME, *FILES)))
         method, network_layout = open_method(arguments, files)
         subjects, layout = open_subjects(arguments, files, method, network_layout)
         results = evaluate(

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from evaluating.protocols import DENSE, RECONSTRUCTION, TYPES, Protocol
 from evaluating.results import Origin, Results, load_results
 from evaluating.scoring import Prediction, Score, score
 from evaluating.subjects import Subject, Subjects
+from evaluating.vertex_file import VertexFile
 from geometry.uv_layout import UVLayout, face_mask
 
 SAVE_EVERY = 20.0
@@ -45,38 +47,40 @@ def evaluate(
     require_possible(subjects, method, types, protocol, layout, with_vertices)
     face = None if layout is None else np.flatnonzero(face_mask(layout, MAP_SIZE))
     origin = Origin(method.name, method.identity, subjects.identity, protocol, tuple(types), subjects.landmark_source)
-    vertices_path = vertices = None
+    results, vertices = _earlier(origin, subjects, path), None
     if predictions_path and with_vertices:
         vertices_path = Path(f"{predictions_path}.{origin.key}.partial.npy")
-        vertices_path.parent.mkdir(parents=True, exist_ok=True)
-    results = _earlier(origin, subjects, path) if vertices_path is None or vertices_path.exists() else None
-    if vertices_path is not None:
-        shape = (len(subjects), len(face), 3)
-        vertices = np.lib.format.open_memmap(vertices_path, "r+" if results else "w+", np.float32, shape)
+        if results and not (results.vertices_kept and vertices_path.exists()):
+            results = None
+        vertices = VertexFile(vertices_path, (len(subjects), len(face), 3), going_on=results is not None)
     results = results or Results(origin, subjects.names, subjects.yaw)
+    results.vertices_kept = vertices is not None
     saved = time.monotonic()
-    try:
-        for batch, found, predictions, scores in _batches(subjects, method, results, face, batch_size):
-            for index, subject, prediction, measured in zip(batch, found, predictions, scores, strict=True):
-                if subject.truth is not None:
-                    results.set_truth(index, subject.truth, subject.box)
-                if isinstance(measured, str):
-                    results.set_failure(index, measured)
-                else:
-                    results.set_score(index, measured, prediction.landmarks, face)
-                if vertices is not None:
-                    vertices[index] = np.nan if isinstance(measured, str) else prediction.vertices
-            progress(results)
-            if time.monotonic() - saved > SAVE_EVERY:
-                _save(results, path, vertices)
-                saved = time.monotonic()
-    finally:
-        _save(results, path, vertices)
+    with vertices or nullcontext():
+        try:
+            for batch, found, predictions, scores in _batches(subjects, method, results, face, batch_size):
+                for index, subject, prediction, measured in zip(batch, found, predictions, scores, strict=True):
+                    if subject.truth is not None:
+                        results.set_truth(index, subject.truth, subject.box)
+                    if vertices is not None:
+                        vertices.write(index, np.nan if isinstance(measured, str) else prediction.vertices)
+                    if isinstance(measured, str):
+                        results.set_failure(index, measured)
+                    else:
+                        results.set_score(index, measured, prediction.landmarks, face)
+                progress(results)
+                if time.monotonic() - saved > SAVE_EVERY:
+                    results.save(path)
+                    saved = time.monotonic()
+        finally:
+            results.save(path)
     if predictions_path:
         landmarks = results.landmarks[..., : method.landmark_dimensions]
-        write_predictions(predictions_path, results.names, landmarks, vertices_path)
-        if vertices_path is not None:
-            vertices_path.unlink()
+        write_predictions(predictions_path, results.names, landmarks, vertices and vertices.path)
+        if vertices is not None:
+            results.vertices_kept = False
+            results.save(path)
+            vertices.path.unlink()
     return results
 
 
@@ -96,12 +100,6 @@ def _batches(subjects: Subjects, method, results: Results, face, batch_size: int
                 zip(found, predictions, strict=True),
             )
             yield batch, found, predictions, list(scores)
-
-
-def _save(results, path, vertices):
-    if vertices is not None:
-        vertices.flush()
-    results.save(path)
 
 
 def _measure(subject: Subject, prediction: Prediction | str, face, columns, protocol) -> Score | str:
@@ -137,7 +135,7 @@ def require_possible(subjects: Subjects, method, types, protocol: Protocol, layo
 
 
 def _earlier(origin: Origin, subjects: Subjects, path) -> Results | None:
-    """The results at `path`, if they are of this origin."""
+    """The results at `path`, if they are of this origin; what had no result is to be tried again."""
     if not Path(path).is_file():
         return None
     try:
@@ -147,4 +145,5 @@ def _earlier(origin: Origin, subjects: Subjects, path) -> Results | None:
     if earlier.origin.key != origin.key or earlier.names != subjects.names:
         return None
     earlier.origin = origin
+    earlier.forget_problems()
     return earlier

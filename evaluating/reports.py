@@ -10,6 +10,12 @@ from evaluating.subjects import Subjects
 from evaluating.tables import csv_of_images, csv_report, markdown_report, require_comparable
 from geometry.uv_layout import UVLayout
 
+FILES = (
+    *("benchmark.md", "benchmark.csv", "ced.png", "images.csv", "landmark_errors.png", "yaw_errors.png"),
+    *("contact_sheet.png", "error_map.png", "examples.png"),
+)
+"""Names of all of it but the results themselves."""
+
 
 def write_comparison(folder, all_results: list[Results], left_out: tuple[str, ...] = ()) -> str:
     """`benchmark.md`, `benchmark.csv` and `ced.png` of one or more methods. Returns the table."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import InputLost, UserError
 from configure.config import LANDMARK_COUNT, MAP_SIZE
 from evaluating.scoring import Truth
 from generating.fit_files import read_fit, require_model
@@ -119,6 +119,8 @@ class DatasetSubjects(Subjects):
     def _photo(self, index):
         try:
             return self._dataset.image(index)
+        except InputLost:
+            raise
         except UserError as error:
             return str(error)
 
@@ -142,6 +144,8 @@ class PairSubjects(Subjects):
                     require_model(fit, model, pair.fit_file)
                 elif fit.landmarks is None:
                     raise UserError(f"{pair.fit_file}: has no pt3d_68; give --facemodel")
+            except InputLost:
+                raise
             except UserError as error:
                 left_out.append(str(error))
                 continue
@@ -185,6 +189,8 @@ class PairSubjects(Subjects):
             content = pair.image_bytes()
             check_image(content, pair.image_file)
             return decode_image(content, pair.image_file)
+        except InputLost:
+            raise
         except UserError as error:
             return str(error)
 
