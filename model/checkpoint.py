@@ -1,7 +1,6 @@
 """All that a training run needs to go on: weights, optimizer and log in one file that appears whole."""
 
 import json
-import zipfile
 from pathlib import Path
 
 import keras
@@ -27,8 +26,9 @@ def restore_checkpoint(path, network: keras.Model) -> dict:
             for key, variable in _variables(network).items():
                 variable.assign(arrays[key])
             return json.loads(str(arrays["state"]))
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: damaged checkpoint ({error}); start again with --overwrite") from None
+    except Exception as error:  # a damaged file leads its reader to exceptions of many kinds
+        reason = error or type(error).__name__
+        raise UserError(f"{path}: damaged checkpoint ({reason}); start again with --overwrite") from None
 
 
 def _variables(network: keras.Model) -> dict:

@@ -75,9 +75,10 @@ def draw_samples(images: np.ndarray, true_maps: np.ndarray, maps: np.ndarray, la
 
 
 def write_picture(path, picture: np.ndarray) -> None:
-    """An RGB uint8 picture as a file."""
+    """An RGB uint8 picture as a PNG file."""
+    encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
     with written_whole(path) as temporary:
-        cv2.imwrite(str(temporary), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        temporary.write_bytes(encoded)
 
 
 def _picture(values: np.ndarray) -> np.ndarray:

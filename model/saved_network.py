@@ -16,10 +16,14 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import written_whole
+from configure.config import LANDMARK_COUNT, MAP_SIZE
 from geometry.uv_layout import UVLayout
 
 LAYOUT_ENTRY = "uv_layout.npz"
 WEIGHTS_ENTRY = "model.weights.h5"
+
+MOST_BYTES = 1 << 29
+"""An archive that unpacks to more is refused; our largest network has 54 MB."""
 
 
 def save_network(network: keras.Model, layout: UVLayout, path, *, half: bool = False) -> None:
@@ -40,16 +44,36 @@ def load_network(path) -> tuple[keras.Model, UVLayout]:
     if not path.is_file():
         raise UserError(f"{path}: no such model file; train one with train_model.py")
     try:
-        with zipfile.ZipFile(path) as archive, np.load(io.BytesIO(archive.read(LAYOUT_ENTRY))) as arrays:
-            layout = UVLayout(**{field.name: arrays[field.name] for field in fields(UVLayout)})
+        with zipfile.ZipFile(path) as archive:
+            layout = _read_layout(archive)
     except KeyError:
         raise UserError(f"{path}: holds no UV layout; save the network with model.saved_network.save_network") from None
-    except (zipfile.BadZipFile, EOFError, ValueError):
+    except Exception:  # a damaged file leads its reader to exceptions of many kinds
         raise UserError(f"{path}: damaged, or not a .keras file; train or export the model again") from None
     try:
-        return keras.saving.load_model(path, compile=False), layout
+        network = keras.saving.load_model(path, compile=False)
+        taken, given = network.input_shape, network.output_shape
     except Exception as error:
         raise UserError(f"{path}: Keras {keras.__version__} cannot open the network: {_first_line(error)}") from error
+    if len(taken) != 4 or not taken[1] or taken[1] != taken[2] or taken[3] != 3 or given != taken:
+        raise UserError(f"{path}: maps {taken} to {given}, not a square crop to a map of its size")
+    return network, layout
+
+
+def _read_layout(archive: zipfile.ZipFile) -> UVLayout:
+    _require_modest(archive)
+    with np.load(io.BytesIO(archive.read(LAYOUT_ENTRY))) as arrays:
+        _require_modest(arrays.zip)
+        layout = UVLayout(**{field.name: arrays[field.name] for field in fields(UVLayout)})
+    shapes = (layout.landmark_uv.shape, layout.region_weights.shape, layout.canonical_map.shape)
+    if shapes != ((LANDMARK_COUNT, 2), (MAP_SIZE, MAP_SIZE), (MAP_SIZE, MAP_SIZE, 3)):
+        raise ValueError(f"a layout of shapes {shapes}")
+    return layout
+
+
+def _require_modest(archive: zipfile.ZipFile) -> None:
+    if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:
+        raise ValueError("unpacks to more than any network")
 
 
 def _halve_weights(path: Path) -> None:

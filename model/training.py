@@ -6,7 +6,7 @@ import math
 import platform
 import shutil
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +15,8 @@ import numpy as np
 from keras import ops
 
 from common.errors import UserError
-from common.files import written_whole
+from common.files import remove_left_behind, written_whole
+from common.locks import held_alone
 from common.progress import Poster
 from configure.config import TARGET_SCALE, Run, Training
 from generating.dataset import Dataset
@@ -33,6 +34,7 @@ from model.saved_network import load_network, save_network
 from model.tensorboard_log import TensorBoardLog
 
 CONFIG, CHECKPOINT, EVENTS = "config.json", "checkpoint.npz", "tensorboard"
+FILES = (CHECKPOINT, CONFIG, "best.keras", "last.keras", "training.csv", "training.png", "samples.png")
 
 
 def train(
@@ -70,11 +72,14 @@ def train(
     epochs = training.epochs if training.steps is None else math.ceil(training.steps / steps_per_epoch)
     training = dataclasses.replace(training, augmentation=sequence.augmentation)
 
-    with data_parallel(run.devices) as scope:
+    with data_parallel(run.devices) as scope, ExitStack() as held:
         saved = build_network(training.network, training.image_size, training.head)
         if start_from is not None:
             _begin_with(saved, start_from, layout)
         record = _record(training, run, dataset, face_model, start_from, start_epoch)
+        refusal = f"{folder}: another run trains in it; wait until it has ended, or choose another --outputdir"
+        if held.enter_context(held_alone(folder / ".training.lock", refusal)):
+            remove_left_behind(*(folder / name for name in FILES))
         going_on = _claim(folder, record, overwrite)
         for part, values in record.items():
             print(f"{part}: {', '.join(f'{_words(name)} {value}' for name, value in values.items())}")
@@ -87,12 +92,15 @@ def train(
         elif start_from is not None:
             network.set_weights(saved.get_weights())
             network.optimizer.iterations.assign(start_epoch * steps_per_epoch)
-        if state["epoch"] >= epochs:
-            print(f"{folder}: already trained for {state['epoch']} epochs; ask for more with --epochs")
-            return state["rows"]
 
         monitor = StepMonitor(sequence, epochs)
         keeper = _Keeper(folder, saved, layout, state, monitor, training.loss, shown[0], test, Poster(run.server))
+        if going_on:
+            saved.set_weights(network.get_weights())
+            keeper.draw()  # a run may have been killed between its checkpoint and these
+        if state["epoch"] >= epochs:
+            print(f"{folder}: already trained for {state['epoch']} epochs; ask for more with --epochs")
+            return state["rows"]
         try:
             network.fit(
                 sequence,
@@ -166,7 +174,8 @@ def _begin_with(network: keras.Model, path, layout: UVLayout) -> None:
     """Give a network the weights of a saved one of the same kind and UV layout."""
     other, other_layout = load_network(path)
     found, wanted = (
-        (model.name, model.input_shape[1], model.layers[-1].activation.__name__) for model in (other, network)
+        (model.name, model.input_shape[1], getattr(getattr(model.layers[-1], "activation", None), "__name__", "other"))
+        for model in (other, network)
     )
     if found != wanted:
         raise UserError(
@@ -208,7 +217,7 @@ def _claim(folder: Path, record: dict, overwrite: bool) -> bool:
     """
     config, checkpoint = folder / CONFIG, folder / CHECKPOINT
     if overwrite:
-        for name in (CHECKPOINT, CONFIG, "best.keras", "last.keras", "training.csv", "training.png", "samples.png"):
+        for name in FILES:
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / EVENTS, ignore_errors=True)
     if config.exists():
@@ -293,7 +302,9 @@ class _Keeper(keras.callbacks.Callback):
         self.folder, self.saved, self.layout, self.state = folder, saved, layout, state
         self.monitor, self.loss, self.test, self.poster = monitor, loss, test, poster
         self.images, self.targets = shown
-        self.board = TensorBoardLog(folder / EVENTS)
+
+    def on_train_begin(self, logs=None):
+        self.board = TensorBoardLog(self.folder / EVENTS)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.begun = time.perf_counter()
@@ -317,10 +328,7 @@ class _Keeper(keras.callbacks.Callback):
         save_network(self.saved, self.layout, self.folder / "last.keras")
         save_checkpoint(self.folder / CHECKPOINT, self.model, state)
 
-        picture = self._picture()
-        write_log(self.folder / "training.csv", state["rows"])
-        draw_curves(self.folder / "training.png", state["rows"], self.loss)
-        write_picture(self.folder / "samples.png", picture)
+        picture = self.draw()
         self.board.write(epoch + 1, {key: value for key, value in row.items() if key != "epoch"}, {"samples": picture})
         progress = {"run": str(self.folder), "stage": "training", "done": epoch + 1, "total": self.monitor.epochs}
         self.poster.post("/publish/epoch/end/", row | progress)
@@ -330,10 +338,15 @@ class _Keeper(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         self.board.close()
 
-    def _picture(self):
+    def draw(self) -> np.ndarray:
+        """Write the log, its curves and the samples' picture as of the last finished epoch; returns the picture."""
         unit = self.images.shape[1] * TARGET_SCALE
         maps = ops.convert_to_numpy(self.saved(self.images, training=False))
-        return draw_samples(self.images, self.targets * unit, maps * unit, self.layout)
+        picture = draw_samples(self.images, self.targets * unit, maps * unit, self.layout)
+        write_log(self.folder / "training.csv", self.state["rows"])
+        draw_curves(self.folder / "training.png", self.state["rows"], self.loss)
+        write_picture(self.folder / "samples.png", picture)
+        return picture
 
 
 def _summary(row: dict, epochs: int, improved: bool, left: timedelta) -> str:
