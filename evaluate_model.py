@@ -55,8 +55,7 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     output = parser.add_argument_group("output")
     output.add_argument("--outputdir", metavar="DIR", default="evaluation", help="default: %(default)s")
     output.add_argument("--save-predictions", metavar="FILE", help="write the predicted landmarks (.npz)")
-    output.add_argument("--save-truth", metavar="FILE", help="write the truth as predictions: they score 0")
-    output.add_argument("--with-vertices", action="store_true", help="put vertices into these files, 0.5 MB an image")
+    output.add_argument("--with-vertices", action="store_true", help="put vertices into it, 0.5 MB an image")
     output.add_argument("--name", help="what the tables call the method (default: its folder's or file's name)")
     output.add_argument("--batchsize", type=int, default=10, help="photos at once (default: %(default)s)")
     output.add_argument("--serverlog", default="0", help="post progress: 0, 1 (the project's server) or an address")
@@ -163,10 +162,15 @@ def measure(arguments: argparse.Namespace, server: str | None) -> int:
     from evaluating.tables import closing_lines
 
     folder = Path(arguments.outputdir)
-    refusal = f"{folder}: another evaluation writes to it; wait until it has ended, or choose another --outputdir"
+    held = {folder: (folder / ".evaluation.lock", [folder / name for name in (RESULTS_NAME, *FILES)])}
+    if arguments.save_predictions:
+        path = Path(arguments.save_predictions)
+        held[path] = path.with_name(f".{path.name}.lock"), [path]
     with ExitStack() as files:
-        if files.enter_context(held_alone(folder / ".evaluation.lock", refusal)):
-            remove_left_behind(*(folder / name for name in (RESULTS_NAME, *FILES)))
+        for place, (lock, written) in held.items():
+            refusal = f"{place}: another evaluation writes to it; wait until it has ended, or choose another place"
+            if files.enter_context(held_alone(lock, refusal)):
+                remove_left_behind(*written)
         method, network_layout = open_method(arguments, files)
         subjects, layout = open_subjects(arguments, files, method, network_layout)
         results = evaluate(

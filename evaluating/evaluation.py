@@ -1,6 +1,8 @@
 """The evaluation itself: subjects pass by in batches, are predicted and measured, and only numbers are kept."""
 
+import shutil
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -8,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
+from common.files import written_whole
 from configure.config import MAP_SIZE
-from evaluating.methods import write_predictions
+from evaluating.methods import file_hash, write_predictions
 from evaluating.protocols import DENSE, RECONSTRUCTION, TYPES, Protocol
-from evaluating.results import Origin, Results, load_results
+from evaluating.results import KEPT, Origin, Results, load_results
 from evaluating.scoring import Prediction, Score, score
 from evaluating.subjects import Subject, Subjects
 from evaluating.vertex_file import VertexFile
@@ -49,12 +52,13 @@ def evaluate(
     origin = Origin(method.name, method.identity, subjects.identity, protocol, tuple(types), subjects.landmark_source)
     results, vertices = _earlier(origin, subjects, path), None
     if predictions_path and with_vertices:
-        vertices_path = Path(f"{predictions_path}.{origin.key}.partial.npy")
-        if results and not (results.vertices_kept and vertices_path.exists()):
+        vertices_path = Path(predictions_path)
+        vertices_path = vertices_path.with_name(f".{vertices_path.name}.{origin.key}.partial.npy")
+        if results and not _takes_up_vertices(results, predictions_path, vertices_path):
             results = None
         vertices = VertexFile(vertices_path, (len(subjects), len(face), 3), going_on=results is not None)
     results = results or Results(origin, subjects.names, subjects.yaw)
-    results.vertices_kept = vertices is not None
+    results.vertices = KEPT if vertices else None
     saved = time.monotonic()
     with vertices or nullcontext():
         try:
@@ -77,11 +81,27 @@ def evaluate(
     if predictions_path:
         landmarks = results.landmarks[..., : method.landmark_dimensions]
         write_predictions(predictions_path, results.names, landmarks, vertices and vertices.path)
-        if vertices is not None:
-            results.vertices_kept = False
+        if vertices:
+            results.vertices = file_hash(predictions_path)
             results.save(path)
             vertices.path.unlink()
     return results
+
+
+def _takes_up_vertices(results: Results, predictions_path, vertices_path: Path) -> bool:
+    """Whether `vertices_path` has the vertices of all that is done, once those of finished predictions are put back."""
+    if results.vertices == KEPT:
+        return vertices_path.exists()
+    if not Path(predictions_path).is_file() or file_hash(predictions_path) != results.vertices:
+        return False
+    with (
+        written_whole(vertices_path) as temporary,
+        zipfile.ZipFile(predictions_path) as archive,
+        archive.open("vertices.npy") as stored,
+        open(temporary, "wb") as file,
+    ):
+        shutil.copyfileobj(stored, file, 1 << 20)
+    return True
 
 
 def _batches(subjects: Subjects, method, results: Results, face, batch_size: int):

@@ -2,17 +2,21 @@
 
 import hashlib
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import InputLost, UserError
 from common.files import written_whole
 from configure.config import LANDMARK_COUNT, MAP_SIZE
 from evaluating.scoring import Prediction
 from evaluating.subjects import Subject, Subjects
 from geometry.crop import crop_image, crop_transform, invert_transform, transform_points
 from geometry.uv_layout import UVLayout, face_mask, resample_map, sample_landmarks
+
+MOST_BYTES = 1 << 29
+"""Of names, or of landmarks, in a file of predictions: a small archive can claim any size."""
 
 
 class NetworkMethod:
@@ -85,15 +89,17 @@ class PredictionFile:
             raise UserError(f"{path}: no such file of predictions")
         self.name = self.path.stem
         self.identity = file_hash(self.path)
-        try:
-            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                names, landmarks = arrays["names"], arrays["landmarks"]
-        except KeyError as error:
-            raise UserError(
-                f"{path}: has no array {error.args[0].split()[0]}; names and landmarks are needed"
-            ) from None
-        except Exception as error:  # a damaged file leads its reader to exceptions of many kinds
-            raise UserError(f"{path}: is not a readable .npz file: {error}") from None
+        with (
+            _readable(self.path),
+            open(self.path, "rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
+            for name in ("names", "landmarks"):
+                if name not in arrays:
+                    raise UserError(f"{path}: has no array {name}; names and landmarks are needed")
+                if arrays.zip.getinfo(f"{name}.npy").file_size > MOST_BYTES:
+                    raise UserError(f"{path}: {name} takes more than {MOST_BYTES >> 20} MiB")
+            names, landmarks = arrays["names"], arrays["landmarks"]
         if names.ndim != 1 or names.dtype.kind not in "US":
             raise UserError(f"{path}: names must be a list of strings, but is {names.dtype} of shape {names.shape}")
         if (
@@ -110,7 +116,8 @@ class PredictionFile:
         self._rows = {name: row for row, name in enumerate(self.names)}
         self._landmarks = landmarks.astype(np.float32)
         self.landmark_dimensions = landmarks.shape[2]
-        self._vertices = _ArchivedRows(self.path, "vertices.npy", len(names))
+        with _readable(self.path):
+            self._vertices = _ArchivedRows(self.path, "vertices.npy", len(names))
         self.has_vertices = self._vertices.shape is not None
 
     def __enter__(self) -> "PredictionFile":
@@ -147,22 +154,43 @@ class PredictionFile:
         return Prediction(self._landmarks[row], vertices)
 
 
+@contextmanager
+def _readable(path: Path):
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file leads its reader to exceptions of many kinds
+        raise UserError(f"{path}: is not a readable .npz file: {' '.join(str(error).split())}") from None
+
+
 class _ArchivedRows:
     """Rows of one array of an .npz file, read from it one by one. shape is None where the file has no such array."""
 
     def __init__(self, path: Path, entry: str, count: int):
         self._path, self.shape = path, None
         self._archive = zipfile.ZipFile(path)
-        if entry not in self._archive.namelist():
-            return
-        self._file = self._archive.open(entry)
-        np.lib.format.read_magic(self._file)
-        self.shape, in_columns, self._dtype = np.lib.format.read_array_header_1_0(self._file)
-        self._start = self._file.tell()
-        if in_columns or self._dtype.kind != "f" or len(self.shape) != 3 or self.shape[0] != count:
-            self.close()
-            raise UserError(f"{path}: {entry[:-4]} must be floats of shape ({count}, V, 3) in C order")
-        self._row_bytes = int(np.prod(self.shape[1:])) * self._dtype.itemsize
+        try:
+            if entry in self._archive.namelist():
+                self._open(entry, count)
+        except BaseException:
+            self._archive.close()
+            raise
+
+    def _open(self, entry: str, count: int) -> None:
+        with self._archive.open(entry) as file:
+            np.lib.format.read_magic(file)
+            shape, in_columns, self._dtype = np.lib.format.read_array_header_1_0(file)
+            self._start = file.tell()
+            fits = len(shape) == 3 and (shape[0], shape[2]) == (count, 3) and shape[1] <= MAP_SIZE * MAP_SIZE
+            if in_columns or self._dtype.kind != "f" or not fits:
+                raise UserError(f"{self._path}: {entry[:-4]} must be floats of shape ({count}, V, 3) in C order")
+            self._row_bytes = int(np.prod(shape[1:])) * self._dtype.itemsize
+            if self._archive.getinfo(entry).file_size != self._start + count * self._row_bytes:
+                raise UserError(f"{self._path}: {entry[:-4]} is not of its stated shape")
+            while file.read(1 << 20):  # to its end, where its checksum is compared
+                pass
+        self._file, self.shape = self._archive.open(entry), shape
 
     def close(self) -> None:
         if self.shape is not None:
@@ -170,10 +198,11 @@ class _ArchivedRows:
         self._archive.close()
 
     def row(self, index: int) -> np.ndarray:
-        self._file.seek(self._start + index * self._row_bytes)
-        content = self._file.read(self._row_bytes)
+        with _readable(self._path):
+            self._file.seek(self._start + index * self._row_bytes)
+            content = self._file.read(self._row_bytes)
         if len(content) != self._row_bytes:
-            raise UserError(f"{self._path}: is cut short")
+            raise InputLost(f"{self._path}: was cut short while in use; put the whole file back")
         return np.frombuffer(content, self._dtype).reshape(self.shape[1:]).astype(np.float32)
 
 

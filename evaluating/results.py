@@ -15,6 +15,7 @@ from evaluating.scoring import Column, Score, Truth, columns_of, sparse_normalis
 from geometry.crop import Box
 
 FORMAT_VERSION = 1
+KEPT = "kept"
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Results:
     costs in 2D and 3D. landmarks, true_landmarks : (N, 68, 3) pixels of the photo, NaN where there is none; z is NaN
     where only 2D is known. normalisers : (N,) d of the sparse types, pixels. boxes : (N, 3) centre x, centre y and
     side of the landmark box that the crop is cut around. vertex_error_sum : (65536,) dense 3D errors of the texels,
-    summed over `vertex_error_count` images. problems : image name to why it has no result. vertices_kept : whether the
-    vertices of all that is done lie in the evaluation's `VertexFile`.
+    summed over `vertex_error_count` images. problems : image name to why it has no result. vertices : where those of
+    all that is done lie: `KEPT`, in the evaluation's `VertexFile`; a hash, in the predictions so hashed; None, nowhere.
     """
 
     def __init__(self, origin: Origin, names: list[str], yaw: np.ndarray):
@@ -64,7 +65,7 @@ class Results:
         self.vertex_error_sum = np.zeros(MAP_SIZE * MAP_SIZE)
         self.vertex_error_count = 0
         self.problems: dict[str, str] = {}
-        self.vertices_kept = False
+        self.vertices: str | None = None
 
     def of(self, column: Column) -> np.ndarray:
         """Errors (N,) of one column."""
@@ -108,7 +109,7 @@ class Results:
     def save(self, path) -> None:
         """Write all of it to one .npz file."""
         origin = {**asdict(self.origin), "version": FORMAT_VERSION, "key": self.origin.key}
-        origin |= {"problems": self.problems, "vertices_kept": self.vertices_kept}
+        origin |= {"problems": self.problems, "vertices": self.vertices}
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         with written_whole(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, names=np.array(self.names, dtype=np.str_), origin=json.dumps(origin), **arrays)
@@ -141,7 +142,7 @@ def load_results(path) -> Results:
             saved = json.loads(str(arrays["origin"]))
             if saved.pop("version") != FORMAT_VERSION:
                 raise UserError(f"{path}: is of another version; evaluate again")
-            problems, vertices_kept, _ = saved.pop("problems"), saved.pop("vertices_kept", False), saved.pop("key")
+            problems, vertices, _ = saved.pop("problems"), saved.pop("vertices", None), saved.pop("key")
             saved["protocol"]["eye_corners"] = tuple(saved["protocol"]["eye_corners"])
             origin = Origin(**{**saved, "protocol": Protocol(**saved["protocol"]), "types": tuple(saved["types"])})
             results = Results(origin, [str(name) for name in arrays["names"]], arrays["yaw"])
@@ -154,7 +155,7 @@ def load_results(path) -> Results:
         raise
     except Exception as error:  # a damaged file leads its reader to exceptions of many kinds
         raise UserError(f"{path}: is no readable results file; remove it and evaluate again ({error})") from None
-    results.problems, results.vertices_kept = problems, vertices_kept
+    results.problems, results.vertices = problems, vertices
     return results
 
 
