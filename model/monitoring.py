@@ -47,6 +47,7 @@ class StepMonitor(keras.callbacks.Callback):
         self.sequence, self.epochs = sequence, epochs
         self.lock = threading.Lock()
         self.figures = {}
+        self.bar = tqdm(disable=True)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.sequence.epoch = self.epoch = epoch

@@ -116,6 +116,8 @@ def train(
                 if fed.failure is not None:
                     raise fed.failure from None
             raise
+        finally:
+            monitor.bar.close()  # an error begins a line of its own
     least = math.nan if state["best"] is None else state["best"]
     print(f"{folder}: least validation NME {least:.2f} %; best.keras, last.keras, training.csv, training.png")
     return state["rows"]
