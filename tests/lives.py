@@ -21,14 +21,15 @@ class Lives:
 
     def __init__(self, code: str, log: Path):
         self._log = log
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.lives", code],
-            cwd=Path(__file__).parents[1],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log.open("wb"),
-            text=True,
-        )
+        with log.open("wb") as errors:
+            self._server = subprocess.Popen(
+                [sys.executable, "-m", "tests.lives", code],
+                cwd=Path(__file__).parents[1],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
 
     def __enter__(self) -> "Lives":
         return self
@@ -49,6 +50,10 @@ class Lives:
         number = self.start(arguments)
         if not select.select([self._server.stdout], [], [], seconds)[0]:
             os.kill(number, signal.SIGKILL)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Exit status of the run that was begun, once it has ended."""
         return int(self._server.stdout.readline())
 
     def last_words(self) -> str:

@@ -1,4 +1,4 @@
-"""Damaged files of every kind that is read, a seeded stream of them: `python -m tests.strangers SEED COUNT`.
+"""Damaged files of every kind that is read, a seeded stream of them: `python -m tests.strangers SEED COUNT KIND ...`.
 
 Run in a process of its own, with 1 GB of memory above what it starts with, so that a crash or a claim of memory
 shows. Each file must be read or refused by a `UserError` of one line that names it, within 2 seconds.
@@ -16,11 +16,17 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UserError
+from evaluating.methods import PredictionFile, write_predictions
+from evaluating.protocols import PROTOCOLS
+from evaluating.results import Origin, Results, load_results
+from evaluating.subjects import Subject
 from generating.dataset import open_dataset
+from generating.face_model_file import load_face_model, save_face_model
 from generating.fit_files import read_fit
 from generating.image_files import check_image, decode_image
 from generating.pairs import find_pairs
-from tests.small_faces import fit_fields, mat_bytes, small_files, small_photo, write_zip
+from geometry.position_map import layout_of_model
+from tests.small_faces import fit_fields, make_small_model, mat_bytes, small_files, small_photo, write_zip
 from tests.test_dataset import make_samples, write_samples
 
 SECONDS, MEMORY = 2.0, 1 << 30
@@ -95,11 +101,57 @@ def try_dataset(path: Path) -> None:
             dataset.image(index)
 
 
+def face_model_sources(folder: Path) -> list[bytes]:
+    save_face_model(make_small_model(), folder / "face_model.hdf5")
+    return [(folder / "face_model.hdf5").read_bytes()]
+
+
+def prediction_sources(folder: Path) -> list[bytes]:
+    names, landmarks = [f"image{number}" for number in range(3)], np.ones((3, 68, 3), np.float32)
+    np.save(folder / "vertices.npy", np.ones((3, 9, 3), np.float32))
+    write_predictions(folder / "ours.npz", names, landmarks, folder / "vertices.npy")
+    np.savez_compressed(folder / "packed.npz", names=names, landmarks=landmarks, vertices=np.ones((3, 9, 3)))
+    return [(folder / "ours.npz").read_bytes(), (folder / "packed.npz").read_bytes()]
+
+
+def try_predictions(path: Path) -> None:
+    with PredictionFile(path) as predictions:
+        predictions.predict([Subject(name) for name in predictions.names])
+
+
+def result_sources(folder: Path) -> list[bytes]:
+    origin = Origin("method", "1", "2", PROTOCOLS["standard"], (0, 3), "a file")
+    Results(origin, ["a", "b"], np.zeros(2)).save(folder / "results.npz")
+    return [(folder / "results.npz").read_bytes()]
+
+
+def network_sources(folder: Path) -> list[bytes]:
+    from model.saved_network import save_network
+    from tests.perfect_network import constant_network
+
+    path, network = folder / "network.keras", constant_network(np.ones((8, 8, 3), np.float32))
+    layout = layout_of_model(make_small_model())
+    save_network(network, layout, path)
+    whole = path.read_bytes()
+    save_network(network, layout, path, half=True)
+    return [whole, path.read_bytes()]
+
+
+def try_network(path: Path) -> None:
+    from model.saved_network import load_network
+
+    load_network(path)
+
+
 KINDS = {
     "fits": (fit_sources, try_fit, ".mat"),
     "photos": (photo_sources, try_photo, ".jpg"),
     "archives": (archive_sources, try_archive, ".zip"),
     "datasets": (dataset_sources, try_dataset, ".hdf5"),
+    "face models": (face_model_sources, load_face_model, ".hdf5"),
+    "predictions": (prediction_sources, try_predictions, ".npz"),
+    "results": (result_sources, load_results, ".npz"),
+    "networks": (network_sources, try_network, ".keras"),
 }
 
 
@@ -118,15 +170,17 @@ def examine(read, path: Path) -> str | None:
     return f"took {took:.1f} s" if took > SECONDS else None
 
 
-def main(seed: int, count: int) -> int:
+def main(seed: int, count: int, kinds: list[str]) -> int:
     warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)  # Keras 3.15 on NumPy 2
     failures = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sources = {kind: make_sources(folder) for kind, (make_sources, _, _) in KINDS.items()}
+        sources = {kind: KINDS[kind][0](folder) for kind in kinds}
         pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 1 << 22
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
-        for kind, (_, read, suffix) in KINDS.items():
+        for kind in kinds:
+            _, read, suffix = KINDS[kind]
             for number in range(count):
                 print(kind, seed, number, end=" ", flush=True)
                 random = np.random.default_rng([seed, number])
@@ -136,9 +190,9 @@ def main(seed: int, count: int) -> int:
                 print(problem or "")
                 failures += problem is not None
                 path.unlink()
-    print(f"{count} damaged files of {len(KINDS)} kinds, {failures} failures")
+    print(f"{count} damaged files of {len(kinds)} kinds, {failures} failures")
     return int(failures > 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))

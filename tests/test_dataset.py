@@ -323,6 +323,49 @@ def test_a_damaged_image_is_named_when_it_is_read(written):
             dataset.image(4)
 
 
+@pytest.mark.parametrize("data_mode", [0, 3, 4, 5])
+def test_no_flipped_bit_of_any_set_is_believed(tmp_path, data_mode):
+    path = write_samples(tmp_path / "train.hdf5", data_mode, make_samples(data_mode, 3))
+    whole, random, places = path.read_bytes(), np.random.default_rng(0), {}
+    with h5py.File(path) as file:
+        for name in file:
+            stored = file[name]
+            start = stored.id.get_chunk_info(0).byte_offset if stored.chunks else stored.id.get_offset()
+            places[name] = start, min(np.prod(stored.chunks or stored.shape) * stored.dtype.itemsize, stored.nbytes)
+    assert len(places) > 10
+    for start, length in places.values():
+        for place in random.integers(start, start + length, 5):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << random.integers(8)
+            path.write_bytes(damaged)
+            with pytest.raises(UserError, match=r"train\.hdf5: .*build"):
+                read_all(path)
+    path.write_bytes(whole)
+    read_all(path)
+
+
+def read_all(path):
+    with open_dataset(path) as dataset:
+        np.asarray(dataset.landmarks)
+        for index in range(len(dataset)):
+            dataset.image(index)
+            if dataset.coefficients is None:
+                dataset.map(index)
+            else:
+                dataset.coefficients[index]
+
+
+def test_files_without_checksums_of_rows_are_read(written):
+    """Those of older builds, that is."""
+    with h5py.File(written, "r+") as file:
+        del file["coefficients_checksums"], file["landmarks_checksums"]
+        poses = file["poses"][()]
+        del file["poses"]
+        file["poses"] = poses
+    with open_dataset(written) as dataset:
+        np.testing.assert_array_equal(dataset.coefficients[3], make_samples(5)[3].label)
+
+
 def test_a_file_cut_short_while_in_use_is_an_error(written):
     with open_dataset(written) as dataset:
         dataset.image(6)

@@ -252,6 +252,60 @@ def test_vertices_of_a_stopped_evaluation_are_all_there(parts, tmp_path, monkeyp
     assert [file.name for file in tmp_path.glob("saved*")] == ["saved.npz"]
 
 
+@pytest.mark.parametrize("before", ["without vertices", "stopped, then without vertices"])
+def test_vertices_that_nobody_wrote_are_not_taken_for_kept_ones(parts, tmp_path, monkeypatch, before):
+    """A file of zeros lies there after a kill in its first seconds; results of other runs are no sign of vertices."""
+    path = tmp_path / "saved.npz"
+    options = {"predictions_path": path, "with_vertices": True}
+
+    def stop(results):
+        raise KeyboardInterrupt
+
+    if before.startswith("stopped"):
+        with pytest.raises(KeyboardInterrupt):
+            run_evaluation(parts, Perfect(*parts), tmp_path, progress=stop, **options)
+    origin = run_evaluation(parts, Perfect(*parts), tmp_path).origin
+    kept = tmp_path / f".saved.npz.{origin.key}.partial.npy"
+    assert kept.exists() == before.startswith("stopped")
+    if not kept.exists():
+        kept.touch()
+    run_evaluation(parts, Perfect(*parts), tmp_path, **options)
+    with PredictionFile(path) as method:
+        results = run_evaluation(parts, method, tmp_path / "again")
+    assert results.errors[:, 2:].max() < 2e-4
+
+
+def test_a_finished_evaluation_with_vertices_has_nothing_to_do(parts, tmp_path):
+    options = {"predictions_path": tmp_path / "saved.npz", "with_vertices": True}
+    run_evaluation(parts, Perfect(*parts), tmp_path, **options)
+    first, method = options["predictions_path"].read_bytes(), Perfect(*parts)
+    run_evaluation(parts, method, tmp_path, **options)
+    assert method.seen == []
+    assert options["predictions_path"].read_bytes()[:1000] == first[:1000]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["results.npz", "saved.npz"]
+    options["predictions_path"].write_bytes(b"something else")
+    run_evaluation(parts, method, tmp_path, **options)
+    assert method.seen == parts[0].names
+
+
+def test_what_had_no_result_is_tried_again(parts, tmp_path):
+    whole = run_evaluation(parts, Perfect(*parts), tmp_path / "whole")
+    method = Perfect(*parts)
+    correct = method.predict_maps
+    method.predict_maps = lambda subjects: [
+        ("no memory", crop) if subject.name == "tiny_3" else (position_map, crop)
+        for subject, (position_map, crop) in zip(subjects, correct(subjects), strict=True)
+    ]
+    results = run_evaluation(parts, method, tmp_path)
+    assert (results.problems, np.isinf(results.errors[3]).all()) == ({"tiny_3": "no memory"}, True)
+    method = Perfect(*parts)
+    results = run_evaluation(parts, method, tmp_path)
+    assert method.seen == ["tiny_3"]
+    assert results.problems == {}
+    np.testing.assert_allclose(results.errors, whole.errors, atol=1e-5)
+    np.testing.assert_allclose(results.vertex_error_sum, whole.vertex_error_sum)
+
+
 @pytest.mark.parametrize("change", ["method", "images", "protocol"])
 def test_nothing_is_taken_from_an_older_run_of_something_else(parts, tmp_path, change):
     run_evaluation(parts, Perfect(*parts), tmp_path)

@@ -59,6 +59,22 @@ def test_the_file_explains_itself(model, tmp_path):
         assert all(file[name].attrs["description"] for name in file)
 
 
+def test_texts_are_of_fixed_length_and_those_of_older_files_are_read(model, tmp_path):
+    """A damaged text of variable length can trap HDF5 for ever."""
+    path = tmp_path / "model.hdf5"
+    save_face_model(replace(model, licence=""), path)
+    with h5py.File(path, "a") as file:
+        for item in (file, *file.values()):
+            for name in item.attrs:
+                assert h5py.check_string_dtype(item.attrs.get_id(name).dtype) is None or (
+                    h5py.check_string_dtype(item.attrs.get_id(name).dtype).length
+                )
+        for name in ("format", "source", "licence", "identity"):
+            file.attrs[name] = file.attrs[name].decode()
+    loaded = load_face_model(path)
+    assert (loaded.source, loaded.licence, loaded.identity) == (model.source, "", model.identity)
+
+
 def test_a_full_size_model_loads_fast_and_once(tmp_path):
     save_face_model(random_model(vertices=53215, identity=199, expression=29), tmp_path / "model.hdf5")
     tracemalloc.start()

@@ -6,16 +6,25 @@ from pathlib import Path
 
 import pytest
 
+LIGHT = ["fits", "photos", "archives", "datasets", "face models", "predictions", "results"]
+
 
 @pytest.mark.skipif(sys.platform == "win32", reason="memory cannot be limited there")
-@pytest.mark.parametrize(("seed", "count"), [(0, 150), pytest.param(1, 3000, marks=pytest.mark.large)])
-def test_damaged_files_are_read_or_refused(seed, count):
+@pytest.mark.parametrize(
+    ("seed", "count", "kinds"),
+    [
+        pytest.param(0, 150, LIGHT, id="quick"),
+        pytest.param(1, 3000, LIGHT, id="many", marks=pytest.mark.large),
+        pytest.param(1, 600, ["networks"], id="networks", marks=pytest.mark.large),
+    ],
+)
+def test_damaged_files_are_read_or_refused(seed, count, kinds):
     result = subprocess.run(
-        [sys.executable, "-m", "tests.strangers", str(seed), str(count)],
+        [sys.executable, "-m", "tests.strangers", str(seed), str(count), *kinds],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
         timeout=900,
     )
     last_words = result.stdout[-3000:] + result.stderr[-3000:]
-    assert f"{count} damaged files of 4 kinds, 0 failures" in result.stdout, last_words
+    assert f"{count} damaged files of {len(kinds)} kinds, 0 failures" in result.stdout, last_words
