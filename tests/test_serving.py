@@ -323,6 +323,16 @@ def test_a_run_that_begins_again_is_a_new_one_and_long_ones_are_thinned():
     assert [run.done for run in log.latest_first()] == [1, 1, 1]
 
 
+def test_a_measure_that_is_not_finite_is_none_and_no_number():
+    from serving.runs import RunLog
+
+    log = RunLog(Limits())
+    log.record({"epoch": 3, "done": float("nan"), "loss": float("inf"), "nme": 2.5})
+    (run,) = log.latest_first()
+    assert run.points == [{"epoch": 3.0, "done": None, "loss": None, "nme": 2.5}]
+    assert run.done == 4
+
+
 def test_openapi_describes_every_route(client):
     paths = client.get("/openapi.json").json()["paths"]
     assert {"/", "/predict", "/extract", "/evaluate", "/v1/reconstructions", "/health", "/v1/runs"} <= set(paths)

@@ -227,6 +227,10 @@ REQUESTS = {
     "no images": lambda: ("/predict", {"json": {}}),
     "unknown matType": lambda: ("/predict", {"json": {**images_of((PHOTO,)), "matType": "../../etc/passwd"}}),
     "wrong base64": lambda: ("/predict", {"json": {"imageMatList": [{"rawImage": "%%%", "rawMats": []}]}}),
+    "base64 between other characters": lambda: (
+        "/predict",
+        {"json": {"imageMatList": [{"rawImage": f"{text(PHOTO)[:40]}!*{text(PHOTO)[40:]}", "rawMats": []}]}},
+    ),
     "base64 that is not ascii": lambda: ("/predict", {"json": {"imageMatList": [{"rawImage": "é", "rawMats": []}]}}),
     "base64 without its end": lambda: ("/predict", {"json": {"imageMatList": [{"rawImage": "abcde", "rawMats": []}]}}),
     "1,000 images": lambda: ("/predict", {"json": images_of(*[(PHOTO,)] * 1000)}),
