@@ -530,6 +530,28 @@ def test_requests_that_cannot_be_met_get_one_line(data, truth, tmp_path, model, 
         evaluate_model.main(arguments(data, tmp_path, *more))
 
 
+def test_a_network_for_another_uv_layout_is_refused_where_vertices_count(data, tmp_path, model):
+    layout = layout_of_model(model)
+    other = replace(layout, region_weights=np.roll(layout.region_weights, 3, axis=0))
+    file = save_mean_face_network(other, tmp_path / "other.keras")
+    with pytest.raises(UserError, match=r"other: was trained for another UV layout than the face model's"):
+        evaluate_model.main(arguments(data, tmp_path / "out", "--model", str(file), "--evalidxs", "2"))
+    assert evaluate_model.main(arguments(data, tmp_path / "out", "--model", str(file), "--evalidxs", "0")) == 0
+
+
+def test_a_data_set_of_maps_for_another_uv_layout_is_refused(tmp_path, model):
+    from generating.builder import build_dataset
+
+    path = tmp_path / "val.hdf5"
+    build_dataset([small_folder(tmp_path / "photos")], path, model, data_mode=0, progress=False)
+    layout = layout_of_model(model)
+    other = replace(layout, landmark_uv=layout.landmark_uv[::-1])
+    with open_dataset(path) as dataset:
+        DatasetSubjects(dataset, None, layout)
+        with pytest.raises(UserError, match=r"val\.hdf5: was built for another UV layout than the network's"):
+            DatasetSubjects(dataset, None, other)
+
+
 def test_progress_is_posted(data, truth, tmp_path, monkeypatch):
     posted = []
     monkeypatch.setattr("common.progress.Poster.post", lambda self, path, record: posted.append((self.address, record)))

@@ -1,6 +1,8 @@
+import io
 import os
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -105,3 +107,77 @@ def test_a_file_that_is_no_network_is_refused_by_name(network, layout, tmp_path)
         with pytest.raises(UserError, match=f"{name}: .*{complaint}") as caught:
             load_network(tmp_path / name)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("taken", "given"), [((8, 8, 3), (4, 4, 3)), ((8, 4, 3), (8, 4, 3)), ((8, 8, 1), (8, 8, 1)), ((9,), (9,))]
+)
+def test_a_network_that_makes_no_maps_of_crops_is_refused(layout, tmp_path, taken, given):
+    image = keras.Input(taken)
+    count = int(np.prod(given))
+    outputs = keras.layers.Reshape(given)(keras.layers.Dense(count)(keras.layers.Flatten()(image)))
+    save_network(keras.Model(image, outputs), layout, tmp_path / "other.keras")
+    with pytest.raises(UserError, match=r"other\.keras: maps .*not a square crop to a map of its size"):
+        load_network(tmp_path / "other.keras")
+
+
+def changed(path, **entries):
+    """A copy of a `.keras` file with other contents of some entries."""
+    copy = path.with_name("changed.keras")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, entries.pop(name, None) or source.read(name))
+    return copy
+
+
+def test_nothing_in_a_model_file_is_executed(layout, tmp_path, monkeypatch):
+    """Neither a Lambda layer nor the import of a module that a configuration names."""
+    path, image = tmp_path / "lambda.keras", keras.Input((8, 8, 3))
+    save_network(keras.Model(image, keras.layers.Lambda(lambda x: x, name="harm")(image)), layout, path)
+    with pytest.raises(UserError, match=r"lambda\.keras: .*cannot open the network.*Lambda"):
+        load_network(path)
+
+    save_network(keras.Model(image, keras.layers.ReLU(name="harm")(image)), layout, path)
+    (tmp_path / "stranger.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w').close()\nclass ReLU: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        config = archive.read("config.json")
+    foreign = config.replace(
+        b'"module": "keras.layers", "class_name": "ReLU"', b'"module": "stranger", "class_name": "ReLU"'
+    )
+    assert foreign != config
+    with pytest.raises(UserError, match="cannot open the network"):
+        load_network(changed(path, **{"config.json": foreign}))
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("entry", ["model.weights.h5", "uv_layout.npz", "within uv_layout.npz"])
+def test_a_small_file_that_unpacks_to_much_is_refused_at_once(network, layout, tmp_path, monkeypatch, entry):
+    monkeypatch.setattr("model.saved_network.MOST_BYTES", 100 << 20)
+    path, zeros = tmp_path / "network.keras", bytes(101 << 20)
+    save_network(network, layout, path)
+    if entry.startswith("within"):
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as inner:
+            inner.writestr("landmark_uv.npy", zeros)
+        bomb = changed(path, **{"uv_layout.npz": packed.getvalue()})
+    else:
+        bomb = tmp_path / "bomb.keras"
+        with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(entry, zeros)
+    tracemalloc.start()
+    with pytest.raises(UserError, match="damaged, or not a .keras file"):
+        load_network(bomb)
+    assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    tracemalloc.stop()
+
+
+def test_damaged_networks_are_read_or_refused(layout, tmp_path):
+    """The quick part of `test_strangers`' networks, in this process, which has Keras loaded."""
+    from tests.strangers import damage, examine, network_sources
+
+    sources = network_sources(tmp_path)
+    for number in range(60):
+        random, path = np.random.default_rng([0, number]), tmp_path / f"{number}.keras"
+        path.write_bytes(damage(sources[number % len(sources)], random))
+        assert examine(load_network, path) is None

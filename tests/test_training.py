@@ -23,9 +23,10 @@ from generating.dataset import open_dataset
 from generating.sequence import FaceSequence
 from model import networks
 from model.monitoring import WatchedSequence
-from model.saved_network import load_network
+from model.saved_network import load_network, save_network
 from model.tensorboard_log import TensorBoardLog
 from model.training import learning_rate_schedule, train
+from tests.perfect_network import save_mean_face_network
 
 # Keras 3.15 converts variables without NumPy 2's copy keyword.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
@@ -219,6 +220,17 @@ def test_a_model_can_be_trained_further(micro, tiny, finished, tmp_path):
     assert row["wtmse"] < rows_of(finished)[0]["wtmse"]
     with pytest.raises(UserError, match="a lprnet 128 linear network, not lprnet 128 sigmoid"):
         train_model.main(command(tiny, tmp_path / "other", "--model", model, "--head", "sigmoid"))
+
+
+def test_a_model_for_another_uv_layout_or_of_another_kind_is_refused(micro, tiny, finished, tmp_path):
+    network, layout = load_network(finished / "last.keras")
+    save_network(network, replace(layout, landmark_uv=layout.landmark_uv[::-1]), tmp_path / "layout.keras")
+    with pytest.raises(UserError, match=r"layout\.keras: its maps mean another UV layout than the face model's"):
+        train_model.main(command(tiny, tmp_path / "run", "--model", tmp_path / "layout.keras"))
+    save_mean_face_network(layout, tmp_path / "kind.keras")
+    with pytest.raises(UserError, match=r"kind\.keras: a functional\S* 128 other network, not lprnet 128 linear"):
+        train_model.main(command(tiny, tmp_path / "run", "--model", tmp_path / "kind.keras"))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
