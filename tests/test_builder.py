@@ -1,8 +1,6 @@
 """build_dataset.py from command line to file: what goes in, what is left out and said, what is never lost."""
 
 import io
-import subprocess
-import sys
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -476,34 +474,6 @@ def test_an_orientation_tag_is_not_applied_since_the_fit_ignores_it(tmp_path, mo
         cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR_RGB), decode_image(photo, "")
     )
     np.testing.assert_array_equal(decode_image(turned, ""), decode_image(photo, ""))
-
-
-@pytest.mark.large
-def test_killed_at_any_moment_it_leaves_the_older_file_and_can_be_started_again(capsys, downloads):
-    run(capsys, downloads, mode="val")
-    older = (downloads / "out" / "val.hdf5").read_bytes()
-    arguments = ["--zipDir", downloads, "--hdf5dir", downloads / "out", "--buildmode", "val", "--datamode", "2"]
-    arguments += ["--facemodel", downloads / "face_model.hdf5", "--overwrite", "--batch", "1", "--bufsize", "1"]
-    killed = 0
-    for moment in np.random.default_rng(0).uniform(0.3, 3, 30):
-        process = subprocess.Popen(
-            [sys.executable, script.__file__, *map(str, arguments)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            process.wait(moment)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        killed += process.wait() != 0
-        content = (downloads / "out" / "val.hdf5").read_bytes()
-        if content != older:
-            with open_dataset(downloads / "out" / "val.hdf5") as dataset:
-                assert dataset.data_mode == 2
-                assert [dataset.map(index).shape for index in range(6)]
-    assert killed > 5
-    assert run(capsys, downloads, "--overwrite", mode="val")[0] == 0
-    assert [path.name for path in (downloads / "out").iterdir()] == ["val.hdf5"]
 
 
 @pytest.mark.large

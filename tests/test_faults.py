@@ -341,6 +341,11 @@ def test_a_fault_while_evaluating_leaves_what_was_measured(
 # killed
 
 
+BUILDING = """
+import tqdm, build_dataset, generating.builder
+from generating import face_model_file
+main = build_dataset.main
+"""
 EVALUATION = """
 import tqdm, matplotlib.figure, matplotlib.ticker
 import evaluate_model
@@ -386,6 +391,35 @@ def kill_often(lives: Lives, kills: int, folders, command, check, finished) -> i
     assert lives.live(command(output)) == 0, lives.last_words()
     finished(output)
     return killed
+
+
+@pytest.mark.large
+def test_a_build_killed_at_30_random_moments_leaves_the_older_file_or_the_new_one(capsys, tmp_path, downloads):
+    assert run(capsys, *building(downloads, tmp_path / "older")) == (0, [])
+    older = contents(tmp_path / "older")["train.hdf5"]
+
+    def prepared():
+        for number in range(1000):
+            (tmp_path / str(number)).mkdir()
+            (tmp_path / str(number) / "train.hdf5").write_bytes(older)
+            yield tmp_path / str(number)
+
+    def command(output):
+        return [*building(downloads, output)[1], "--overwrite", "--datamode", 2]
+
+    def check(output):
+        if contents(output)["train.hdf5"] != older:
+            finished(output, killed=True)
+
+    def finished(output, killed=False):
+        with open_dataset(output / "train.hdf5") as dataset:
+            assert dataset.data_mode == 2
+            assert [dataset.map(index).shape for index in range(8)] == [(256, 256, 3)] * 8
+        assert_all_whole(output)
+        assert killed or [path.name for path in output.iterdir()] == ["train.hdf5"]
+
+    with Lives(BUILDING, tmp_path / "log") as lives:
+        assert kill_often(lives, 30, prepared(), command, check, finished) == 30
 
 
 @pytest.mark.parametrize(("kills", "drawn"), [(3, False), pytest.param(30, True, marks=pytest.mark.large)])
@@ -442,17 +476,22 @@ def test_a_training_killed_at_30_random_moments_ends_with_the_same_weights(tmp_p
 
 
 @pytest.mark.large
-@pytest.mark.parametrize("code", [EVALUATION, TRAINING], ids=["evaluating", "training"])
-def test_of_two_runs_started_together_one_works_and_the_other_says_why_not(tmp_path, stored, code):
+@pytest.mark.parametrize("code", [BUILDING, TRAINING, EVALUATION], ids=["building", "training", "evaluating"])
+def test_of_two_runs_started_together_one_works_and_the_other_says_why_not(tmp_path, stored, downloads, code):
     output, log = tmp_path / "out", [tmp_path / "log0", tmp_path / "log1"]
-    command = training(stored, output, 8) if code == TRAINING else evaluating(stored, output)
+    command = {
+        BUILDING: building(downloads, output),
+        TRAINING: training(stored, output, 8),
+        EVALUATION: evaluating(stored, output),
+    }[code]
     with Lives(code, log[0]) as one, Lives(code, log[1]) as other:
         assert one.live(["--help"]) == other.live(["--help"]) == 0  # both have loaded
         for _ in range(3):
             one.start(command[1])
             statuses = sorted([other.live(command[1]), one.ended()])
             assert statuses == [0, 2]
+            assert_all_whole(output)
             shutil.rmtree(output)
     errors = [line for path in log for line in path.read_text().splitlines() if line.startswith("error: ")]
     assert len(errors) == 3
-    assert all(line.startswith(f"error: {output}: another ") for line in errors)
+    assert all(line.startswith(f"error: {output}") for line in errors)

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -184,7 +183,7 @@ def test_a_lock_dies_with_its_process(tmp_path):
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(UserError, match="taken"), held_alone(path, "taken"):
             pass
-        holder.send_signal(signal.SIGKILL)
+        holder.kill()
     assert path.exists()
     with held_alone(path, "taken"):
         pass

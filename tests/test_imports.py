@@ -67,6 +67,19 @@ def test_geometry_readers_and_metrics_do_without_keras():
     assert result.stdout.strip() == "[]", result.stderr
 
 
+@pytest.mark.parametrize("path", [*MODULES, *ROOT.glob("*.py")], ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_takes_one_system_for_granted(path):
+    """What only POSIX or only Windows has is imported where it is used; processes are never forked."""
+    source = path.read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+            assert not names & {"fcntl", "grp", "msvcrt", "pwd", "resource", "termios", "winreg"}
+    assert "os.fork" not in source
+    assert source.count("multiprocessing.get_context") == source.count('multiprocessing.get_context("spawn")')
+    assert not any(f"multiprocessing.{name}(" in source for name in ("Pool", "Process"))
+
+
 def test_no_two_files_differ_only_in_case():
     tracked = [str(path.relative_to(ROOT)).lower() for path in MODULES]
     assert len(tracked) == len(set(tracked))

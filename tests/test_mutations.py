@@ -125,10 +125,11 @@ GEOMETRY = [
     "nme",
 ]
 TESTS = {
+    "geometry/alignment.py": ["alignment", "nme"],
     "evaluating": ["nme", "protocols", "evaluate_model"],
     "reconstructing": ["reconstruct_face", "mesh_files", "video"],
 }
-"""Test files that must notice an error in a package; for any other package `GEOMETRY`."""
+"""Test files that must notice an error in a file or package; for any other `GEOMETRY`."""
 
 
 def test_every_mutation_fits_the_code():
@@ -149,7 +150,7 @@ def test_a_planted_error_is_caught(path, original, planted, tmp_path):
         (tmp_path / "shared").symlink_to(ROOT.parent / "shared")
     source = (checkout / path).read_text(encoding="utf-8")
     (checkout / path).write_text(source.replace(original, planted), encoding="utf-8")
-    names = TESTS.get(path.partition("/")[0], GEOMETRY)
+    names = TESTS.get(path) or TESTS.get(path.partition("/")[0], GEOMETRY)
     tests = [str(checkout / f"tests/test_{name}.py") for name in names]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     result = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=600)
