@@ -91,8 +91,8 @@ def _floor(dataset, indices, basis) -> None:
         x, y, side = dataset.boxes[index].astype(float)
         transform = crop_transform(Box(np.array([x, y]), side), MAP_SIZE)
         cv2.LUT(cv2.warpAffine(dataset.image(index), transform, (MAP_SIZE, MAP_SIZE)), table, dst=image)
-    maps = dataset.coefficients[indices] @ basis.basis
-    maps += basis.mean
+    mixture = np.insert(dataset.coefficients[indices], 0, 1, axis=1)
+    maps = mixture @ basis.rows
     for position_map in maps.reshape(-1, MAP_SIZE, MAP_SIZE, 3):
         cv2.transform(position_map, np.eye(3, 4), dst=position_map)
 

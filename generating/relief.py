@@ -17,7 +17,7 @@ from geometry.crop import Box, compose, crop_image, crop_transform, landmark_box
 from geometry.face_model import FaceModel, face_vertices
 from geometry.mesh import vertex_normals
 from geometry.pose import fit_to_pixels
-from geometry.position_map import MapBasis, map_basis
+from geometry.position_map import MapBasis, map_basis, shape_maps
 from geometry.rasterise import rasterise
 from geometry.uv_layout import grid_triangles
 
@@ -77,7 +77,7 @@ def make_face_grid(model: FaceModel, side: int = GRID_SIDE) -> FaceGrid:
     """Resample a face model to a UV grid and join its texels; texels beyond the mesh are left out."""
     basis = map_basis(model, side)
     triangles = grid_triangles(np.ones((side, side), dtype=bool))
-    corners = basis.mean.reshape(-1, 3)[triangles]
+    corners = basis.rows[0].reshape(-1, 3)[triangles]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
     chosen = model.landmark_vertices
     landmarks = replace(
@@ -112,7 +112,7 @@ def make_relief(photo: np.ndarray, coefficients: np.ndarray, pose: np.ndarray, g
     frame = crop_transform(box, side, margin=FRAME_MARGIN)
     transform = compose(lift_transform(frame), to_photo)
 
-    shape = (grid.basis.mean + coefficients.astype(np.float32) @ grid.basis.basis).reshape(-1, 3)
+    shape = shape_maps(grid.basis, coefficients[None]).reshape(-1, 3)
     face = move(transform, shape).astype(np.float32)
     raster = rasterise(face, grid.triangles, side, side)
     shown = raster.triangle >= 0

@@ -24,8 +24,7 @@ class MapBasis:
     """A face model on the texels of a grid of side `size`."""
 
     size: int
-    mean: np.ndarray  # (size * size * 3,) float32, model units
-    basis: np.ndarray  # (K, size * size * 3) float32, K identity then expression components
+    rows: np.ndarray  # (1 + K, size * size * 3) float32, model units: mean, K identity then expression components
 
 
 def texel_mixture(model: FaceModel, size: int) -> sparse.csr_array:
@@ -61,11 +60,18 @@ def texel_mixture(model: FaceModel, size: int) -> sparse.csr_array:
 def map_basis(model: FaceModel, size: int) -> MapBasis:
     """Resample a face model to the texels of a grid of side `size`. 180 MB for 228 components at 256."""
     mixture = texel_mixture(model, size)
-    basis = np.empty((model.coefficient_count, size * size * 3), dtype=np.float32)
-    components = [*np.moveaxis(model.shape_basis, 2, 0), *np.moveaxis(model.expression_basis, 2, 0)]
-    for row, component in zip(basis, components, strict=True):
-        row[:] = (mixture @ component).ravel()
-    return MapBasis(size=size, mean=(mixture @ model.mean).ravel(), basis=basis)
+    rows = np.empty((1 + model.coefficient_count, size * size * 3), dtype=np.float32)
+    shapes = [model.mean, *np.moveaxis(model.shape_basis, 2, 0), *np.moveaxis(model.expression_basis, 2, 0)]
+    for row, shape in zip(rows, shapes, strict=True):
+        row[:] = (mixture @ shape).ravel()
+    return MapBasis(size=size, rows=rows)
+
+
+def shape_maps(basis: MapBasis, coefficients: np.ndarray) -> np.ndarray:
+    """The texels' places in model units, (B, S, S, 3) float32. coefficients : (B, K) identity, then expression."""
+    mixture = np.ones((len(coefficients), len(basis.rows)), dtype=np.float32)
+    mixture[:, 1:] = coefficients
+    return (mixture @ basis.rows).reshape(len(coefficients), basis.size, basis.size, 3)
 
 
 def position_maps(basis: MapBasis, coefficients: np.ndarray, transforms: np.ndarray) -> np.ndarray:
@@ -75,10 +81,7 @@ def position_maps(basis: MapBasis, coefficients: np.ndarray, transforms: np.ndar
     instance `compose(lift_transform(crop), fit_to_pixels(pose, height))`. Returns (B, S, S, 3) float32 crop pixels,
     each map's least z moved to 0.
     """
-    coefficients = np.ascontiguousarray(coefficients, dtype=np.float32)
-    shapes = coefficients @ basis.basis
-    shapes += basis.mean
-    maps = shapes.reshape(len(coefficients), basis.size, basis.size, 3)
+    maps = shape_maps(basis, coefficients)
     for position_map, transform in zip(maps, transforms, strict=True):
         place_map(position_map, transform)
     return maps

@@ -24,7 +24,7 @@ def turned_face(model, angles):
     box = landmark_box(landmarks @ to_photo[:, :3].T + to_photo[:, 3])
     transform = compose(lift_transform(crop_transform(box, SIZE)), to_photo)
     basis = map_basis(model, SIZE)
-    (crop_map,) = position_maps(basis, np.zeros((1, len(basis.basis)), np.float32), transform[None])
+    (crop_map,) = position_maps(basis, np.zeros((1, len(basis.rows) - 1), np.float32), transform[None])
     dataset = SimpleNamespace(
         path="train.hdf5",
         data_mode=5,
