@@ -1,4 +1,4 @@
-# make demo        the whole road on sample faces: data, training, tables and pictures in output/demo
+# make demo        the whole road on sample faces, and a photo by the shipped network: tables and pictures in output/demo
 # make test        the quick tests;  make test-large  the slow ones
 # make bench       speed against its floors;  make lint  style
 # The first call creates .venv and installs requirements.txt.
@@ -26,7 +26,8 @@ demo: $(VENV)/.installed
 	$(RUN) build_dataset.py --zipDir $(DEMO)/data --hdf5dir $(DEMO)/data --buildmode val --facemodel $(DEMO)/data/face_model.hdf5 --overwrite
 	$(RUN) train_model.py --recipe lprnet --epochs $(DEMO_EPOCHS) --batchsize $(DEMO_BATCH) --dropevery 4 --hdf5dir $(DEMO)/data --facemodel $(DEMO)/data/face_model.hdf5 --outputdir $(DEMO)
 	$(RUN) evaluate_model.py --modeldir $(DEMO) --hdf5 $(DEMO)/data/val.hdf5 --facemodel $(DEMO)/data/face_model.hdf5 --outputdir $(DEMO)
-	@echo "Done. Look at $(DEMO)/examples.png, $(DEMO)/benchmark.md, $(DEMO)/ced.png and $(DEMO)/training.png."
+	$(RUN) reconstruct_face.py --image "$$($(RUN) -c 'import skimage; print(skimage.data_dir)')/astronaut.png" --outputdir $(DEMO)/astronaut
+	@echo "Done. Look at $(DEMO)/astronaut/astronaut_face0_sheet.png (the shipped network), $(DEMO)/examples.png, $(DEMO)/benchmark.md, $(DEMO)/ced.png and $(DEMO)/training.png."
 
 test: $(VENV)/.installed
 	$(RUN) -m pytest

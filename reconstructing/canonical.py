@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 from common.errors import UserError
 from configure.config import MAP_SIZE
@@ -25,7 +26,8 @@ def with_own_canonical_map(layout: UVLayout, network, dataset: Dataset) -> UVLay
     """A layout whose canonical map is the mean of a network's predictions on a data set's frontal photos.
 
     Each predicted face is turned by the inverse of its fit's rotation, brought to one size about its centroid, and
-    averaged with its mirror image. Raises `UserError` where the data set holds no fits or no frontal photo.
+    averaged with its mirror image. Texels off the face, which no loss reaches, take the place of the nearest one on it.
+    Raises `UserError` where the data set holds no fits or no frontal photo.
     """
     if dataset.poses is None:
         raise UserError(f"{dataset.path}: is of data mode {dataset.data_mode}; give one with fits, of data mode 5")
@@ -41,10 +43,10 @@ def with_own_canonical_map(layout: UVLayout, network, dataset: Dataset) -> UVLay
         for face, angles in zip(_predictions(network, dataset, batch, size), dataset.poses[batch, :3], strict=True):
             turned = (face - face[mask].mean(axis=0)) * FLIP_Y @ rotation_from_angles(angles)
             total += turned / np.sqrt(np.mean(turned[mask] ** 2))
-    symmetric = (total + total[:, ::-1] * [-1, 1, 1]).astype(np.float32)
-    return replace(
-        layout, canonical_map=frontal_map(resample_map(symmetric, MAP_SIZE), sample_landmarks(symmetric, layout))
-    )
+    nearest = distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    symmetric = (total + total[:, ::-1] * [-1, 1, 1]).astype(np.float32)[tuple(nearest)]
+    canonical_map = frontal_map(resample_map(symmetric, MAP_SIZE), sample_landmarks(symmetric, layout))
+    return replace(layout, canonical_map=canonical_map)
 
 
 def _predictions(network, dataset: Dataset, indices: np.ndarray, size: int) -> np.ndarray:

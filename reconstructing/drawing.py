@@ -167,8 +167,9 @@ def _sheet(panels, columns: int) -> np.ndarray:
 
 
 def _map_picture(face: Face) -> np.ndarray:
-    low, high = face.position_map.min(axis=(0, 1)), face.position_map.max(axis=(0, 1))
-    levels = 255 * (face.position_map - low) / np.maximum(high - low, 1e-6)
+    low, high = face.vertices.min(axis=0), face.vertices.max(axis=0)
+    levels = np.clip(255 * (face.position_map - low) / np.maximum(high - low, 1e-6), 0, 255)
+    levels[~face.grid.mask] = PAPER
     return cv2.resize(np.rint(levels).astype(np.uint8), (PANEL, PANEL), interpolation=cv2.INTER_LINEAR)
 
 

@@ -1,0 +1,143 @@
+"""The figures and the picture of docs/model_card.md: what the shipped network does, photo by photo, and where it fails.
+
+python -m benchmarks.model_card --test val.hdf5 --train train.hdf5 --facemodel face_model.hdf5 --picture failures.png
+"""
+
+import argparse
+
+import cv2
+import numpy as np
+
+from common.errors import run_script
+from reconstructing.settings import MODEL_PATH
+
+YAW_BINS = ((0, 30), (30, 60), (60, 91))
+PANEL = 320
+
+
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(description="Measure a network for its model card, and picture its failures.")
+    parser.add_argument("--model", default=MODEL_PATH, help="network; default %(default)s")
+    parser.add_argument("--test", help="data set with true landmarks (val.hdf5), reported photo by photo")
+    parser.add_argument("--train", help="data set whose held-out samples are reported, against their fits (train.hdf5)")
+    parser.add_argument("--facemodel", help="face model of the fits of --train")
+    parser.add_argument("--picture", help="where to draw the astronaut in hard conditions")
+    options = parser.parse_args(argv)
+
+    from generating.dataset import open_dataset
+    from generating.face_model_file import load_face_model
+    from reconstructing.reconstructor import FaceReconstructor
+
+    reconstructor = FaceReconstructor(options.model)
+    if options.test:
+        with open_dataset(options.test) as dataset:
+            report_photos(dataset, reconstructor)
+    if options.train:
+        with open_dataset(options.train) as dataset:
+            report_held_out(dataset, load_face_model(options.facemodel), reconstructor)
+    if options.picture:
+        cv2.imwrite(options.picture, draw_failures(reconstructor)[..., ::-1])
+
+
+def report_photos(dataset, reconstructor) -> None:
+    """NME of each photo against its true landmarks, cropped by its landmarks and by the detector."""
+    scores = []
+    print("| photo | yaw | NME [%], crop of the true landmarks | crop of the detector |\n| --- | ---: | ---: | ---: |")
+    for index, name in enumerate(dataset.names):
+        image, truth = dataset.image(index), dataset.landmarks[index]
+        found = min(
+            reconstructor.reconstruct(image),
+            key=lambda face, truth=truth: np.linalg.norm((face.landmarks - truth)[:, :2].mean(axis=0)),
+            default=None,
+        )
+        known = reconstructor.reconstruct(image, [_box(dataset, index)])[0]
+        scores.append([np.nan if face is None else nme(face.landmarks, truth) for face in (known, found)])
+        print(f"| {name} | {dataset.yaw[index]:.0f} | {scores[-1][0]:.2f} | {scores[-1][1]:.2f} |")
+    print("| mean | | " + " | ".join(f"{score:.2f}" for score in np.mean(scores, axis=0)) + " |\n")
+
+
+def report_held_out(dataset, model, reconstructor) -> None:
+    """Mean NME of the held-out samples against the landmarks of their fits, by yaw."""
+    from geometry.alignment import apply_transform
+    from geometry.face_model import face_vertices
+    from geometry.pose import fit_to_pixels
+
+    held_out = np.flatnonzero(dataset.validation)
+    scores = []
+    for index in held_out:
+        vertices = face_vertices(model, dataset.coefficients[index], model.landmark_vertices)
+        truth = apply_transform(fit_to_pixels(dataset.poses[index], dataset.image_heights[index]), vertices)
+        face = reconstructor.reconstruct(dataset.image(index), [_box(dataset, index)])[0]
+        scores.append(nme(face.landmarks, truth))
+    scores, yaw = np.array(scores), np.abs(dataset.yaw[held_out])
+    print("| held out | samples | NME [%] |\n| --- | ---: | ---: |")
+    for low, high in YAW_BINS:
+        chosen = (yaw >= low) & (yaw < high)
+        if chosen.any():
+            print(f"| abs(yaw) {low} to {high} | {np.count_nonzero(chosen)} | {scores[chosen].mean():.2f} |")
+    print(f"| all | {len(scores)} | {scores.mean():.2f} |")
+
+
+def nme(landmarks: np.ndarray, truth: np.ndarray) -> float:
+    """2D NME in per cent by the square root of the area of the true landmarks' box. Both (68, 2 or 3) pixels."""
+    truth = truth[:, :2]
+    return 100 * np.linalg.norm(landmarks[:, :2] - truth, axis=1).mean() / np.sqrt(np.ptp(truth, axis=0).prod())
+
+
+def _box(dataset, index: int):
+    from geometry.crop import Box
+
+    x, y, side = dataset.boxes[index].astype(float)
+    return Box(np.array([x, y]), side)
+
+
+def draw_failures(reconstructor) -> np.ndarray:
+    """scikit-image's astronaut in eight conditions, from easy to hopeless: the crop with the landmarks found in it."""
+    from skimage.data import astronaut
+
+    from reconstructing.detection import find_faces
+    from reconstructing.drawing import draw_landmarks
+
+    photo = astronaut()
+    box = find_faces(photo)[0].box
+    x, y, half = *box.centre, box.side
+
+    def turned(degrees):
+        return cv2.warpAffine(photo, cv2.getRotationMatrix2D((x, y), degrees, 1), photo.shape[1::-1], borderMode=1)
+
+    def covered(share):
+        hidden = photo.copy()
+        low = int(y + half / 2 - share * half)
+        hidden[low : int(y + half), int(x - half) : int(x + half)] = (90, 110, 130)
+        return hidden
+
+    def small(side):
+        factor = side / box.side
+        return cv2.resize(
+            cv2.resize(photo, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), photo.shape[1::-1]
+        )
+
+    panels = []
+    for title, image in (
+        ("as it is", photo),
+        ("turned by 45 degrees", turned(45)),
+        ("turned by 90 degrees", turned(90)),
+        ("turned by 180 degrees", turned(180)),
+        ("face of 16 pixels", small(16)),
+        ("face of 8 pixels", small(8)),
+        ("mouth and chin covered", covered(0.45)),
+        ("all below the brows covered", covered(0.85)),
+    ):
+        face = reconstructor.reconstruct(image, [box])[0]
+        corner = np.array([x - half, y - half])
+        window = cv2.getRectSubPix(image, (int(2 * half),) * 2, (float(x), float(y)))
+        zoom = PANEL / window.shape[0]
+        panel = draw_landmarks(cv2.resize(window, (PANEL, PANEL)), (face.landmarks[:, :2] - corner) * zoom)
+        panels.append(
+            cv2.putText(panel, title, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+        )
+    return np.vstack([np.hstack(panels[:4]), np.hstack(panels[4:])])
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,69 @@
+"""The shipped network on real photos, as a person gets it: no face model, no data set."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.model_card import nme
+from generating.fit_files import read_fit
+from generating.image_files import decode_image
+from generating.pairs import find_pairs
+from geometry.crop import landmark_box
+from reconstructing.reconstructor import FaceReconstructor
+from reconstructing.settings import MODEL_PATH
+
+ROOT = Path(__file__).resolve().parents[1]
+PHOTOS = ROOT.parent / "shared" / "data" / "AFLW2000"
+FIVE_POINTS = {
+    "left_eye": range(36, 42),
+    "right_eye": range(42, 48),
+    "nose": [30],
+    "mouth_left": [48],
+    "mouth_right": [54],
+}
+"""Of our 68, those whose mean is each point of the detector."""
+
+
+@pytest.fixture(scope="module")
+def reconstructor():
+    return FaceReconstructor(ROOT / MODEL_PATH)
+
+
+def test_the_file_is_small_and_for_light_hardware(reconstructor):
+    assert (ROOT / MODEL_PATH).stat().st_size <= 10e6
+    assert reconstructor.network.name == "lprnet"
+    assert reconstructor.image_size == 128
+
+
+def test_the_astronaut_has_her_landmarks_where_another_program_sees_them(reconstructor):
+    """The five points are MTCNN's own (the package `mtcnn`), which knows nothing of our network."""
+    from mtcnn import MTCNN
+    from skimage.data import astronaut
+
+    photo = astronaut()
+    (face,) = reconstructor.reconstruct(photo)
+    (seen,) = MTCNN().detect_faces(photo)
+    for name, members in FIVE_POINTS.items():
+        apart = np.linalg.norm(face.landmarks[list(members), :2].mean(axis=0) - seen["keypoints"][name])
+        assert apart < 0.08 * face.tracked_box.side, name
+    assert abs(face.pose.yaw) < 8
+    assert abs(face.pose.pitch) < 15
+    assert abs(face.pose.roll) < 8
+    nose, ears = face.landmarks[30, 2], face.landmarks[[0, 16], 2]
+    assert (nose > ears).all()
+
+
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"the photos of AFLW2000-3D are not in {PHOTOS}")
+def test_six_photos_of_the_test_set(reconstructor):
+    """The bar set before training: at most 5.0 % in the mean, none above 8 %, cropped by the true landmarks."""
+    scores = []
+    with find_pairs(PHOTOS) as pairs:
+        for pair in pairs:
+            truth = read_fit(pair.fit_bytes(), pair.fit_file).landmarks
+            image = decode_image(pair.image_bytes(), pair.image_file)
+            (face,) = reconstructor.reconstruct(image, [landmark_box(truth)])
+            scores.append(nme(face.landmarks, truth))
+    assert len(scores) == 6
+    assert np.mean(scores) <= 5.0
+    assert max(scores) <= 8.0
