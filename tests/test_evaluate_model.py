@@ -252,7 +252,9 @@ def test_vertices_of_a_stopped_evaluation_are_all_there(parts, tmp_path, monkeyp
     assert [file.name for file in tmp_path.glob("saved*")] == ["saved.npz"]
 
 
-@pytest.mark.parametrize("before", ["without vertices", "stopped, then without vertices"])
+@pytest.mark.parametrize(
+    "before", ["without vertices", "stopped, then without vertices", "stopped, then its file removed"]
+)
 def test_vertices_that_nobody_wrote_are_not_taken_for_kept_ones(parts, tmp_path, monkeypatch, before):
     """A file of zeros lies there after a kill in its first seconds; results of other runs are no sign of vertices."""
     path = tmp_path / "saved.npz"
@@ -264,10 +266,12 @@ def test_vertices_that_nobody_wrote_are_not_taken_for_kept_ones(parts, tmp_path,
     if before.startswith("stopped"):
         with pytest.raises(KeyboardInterrupt):
             run_evaluation(parts, Perfect(*parts), tmp_path, progress=stop, **options)
-    origin = run_evaluation(parts, Perfect(*parts), tmp_path).origin
-    kept = tmp_path / f".saved.npz.{origin.key}.partial.npy"
-    assert kept.exists() == before.startswith("stopped")
-    if not kept.exists():
+    if before.endswith("removed"):
+        next(tmp_path.glob(".saved.npz.*.partial.npy")).unlink()
+    else:
+        origin = run_evaluation(parts, Perfect(*parts), tmp_path).origin
+        kept = tmp_path / f".saved.npz.{origin.key}.partial.npy"
+        assert kept.exists() == before.startswith("stopped")
         kept.touch()
     run_evaluation(parts, Perfect(*parts), tmp_path, **options)
     with PredictionFile(path) as method:
@@ -303,7 +307,7 @@ def test_what_had_no_result_is_tried_again(parts, tmp_path):
     assert method.seen == ["tiny_3"]
     assert results.problems == {}
     np.testing.assert_allclose(results.errors, whole.errors, atol=1e-5)
-    np.testing.assert_allclose(results.vertex_error_sum, whole.vertex_error_sum)
+    np.testing.assert_allclose(results.vertex_error_sum, whole.vertex_error_sum, atol=1e-4)
 
 
 @pytest.mark.parametrize("change", ["method", "images", "protocol"])
