@@ -12,7 +12,6 @@ from geometry.crop import Box
 from geometry.pose import rotation_from_angles
 from geometry.position_map import frontal_map
 from geometry.uv_layout import UVLayout, face_mask, resample_map, sample_landmarks
-from model.networks import network_image_size, predict_maps
 from reconstructing.face import FLIP_Y, prepare_crop
 
 FRONTAL = np.deg2rad(10.0)
@@ -29,6 +28,8 @@ def with_own_canonical_map(layout: UVLayout, network, dataset: Dataset) -> UVLay
     averaged with its mirror image. Texels off the face, which no loss reaches, take the place of the nearest one on it.
     Raises `UserError` where the data set holds no fits or no frontal photo.
     """
+    from model.networks import network_image_size
+
     if dataset.poses is None:
         raise UserError(f"{dataset.path}: is of data mode {dataset.data_mode}; give one with fits, of data mode 5")
     frontal = np.flatnonzero((np.abs(dataset.poses[:, :2]) <= FRONTAL).all(axis=1))
@@ -51,6 +52,8 @@ def with_own_canonical_map(layout: UVLayout, network, dataset: Dataset) -> UVLay
 
 def _predictions(network, dataset: Dataset, indices: np.ndarray, size: int) -> np.ndarray:
     """Position maps (B, S, S, 3) of reference crops, in crop pixels."""
+    from model.networks import predict_maps
+
     boxes = dataset.boxes[indices].astype(np.float64)
     crops = [
         prepare_crop(dataset.image(i), Box(box[:2], box[2]), size)[0] for i, box in zip(indices, boxes, strict=True)

@@ -14,7 +14,6 @@ from common.files import written_whole
 from configure.config import TARGET_SCALE
 from geometry.crop import Box
 from geometry.uv_layout import UVLayout
-from model.saved_network import load_network, save_network
 from reconstructing.detection import find_faces
 from reconstructing.face import prepare_crop
 from reconstructing.images import IMAGE_SUFFIXES, read_image
@@ -39,6 +38,8 @@ def export_network(network, layout: UVLayout, path, form: str, *, quantize: str 
     Returns the path written. Raises `UserError`.
     """
     import keras
+
+    from model.saved_network import save_network
 
     path = Path(path)
     _check_request(path, form, quantize, crops, keras.backend.backend())
@@ -115,6 +116,8 @@ def run_exported(path, form: str, crops: np.ndarray) -> np.ndarray:
 
 
 def _run_keras(path: str, crops: np.ndarray) -> np.ndarray:
+    from model.saved_network import load_network
+
     return load_network(path)[0].predict_on_batch(crops)
 
 

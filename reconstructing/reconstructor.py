@@ -32,9 +32,6 @@ class FaceReconstructor:
             raise UserError(f"unknown detector {detector!r}; choose from {', '.join(DETECTORS)}")
         self.model_path = model_path
         self.network, self.layout = load_network(model_path)
-        taken, given = self.network.input_shape, self.network.output_shape
-        if len(taken) != 4 or taken[1] != taken[2] or taken[3] != 3 or given != taken:
-            raise UserError(f"{model_path}: maps {taken} to {given}, not a square crop to a map of its size")
         self.image_size = network_image_size(self.network)
         self.grid = face_grid(self.layout, self.image_size)
         self._detector = detector
