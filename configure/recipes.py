@@ -89,7 +89,9 @@ def photos() -> Training:
     """The light network for photos as people take them: `lprnet` with worse light, focus and compression, and hands.
 
     Command: python train_model.py --recipe photos --hdf5dir DIR
-    Source: this project; the shipped weights were trained so (docs/model_card.md).
+    Source: this project; the shipped weights began so (docs/model_card.md).
+    Hardware, time: two processor cores, 86 minutes for 15 epochs of 14,608 rotated views (43 images a second).
+    Expect: 4.0 % validation NME on the views; 3.7 % after five more epochs from 5e-4 on.
     """
     return replace(lprnet(), epochs=15, drop_every=1, drop_factor=0.74, augmentation=HARD_LOOKS)
 
