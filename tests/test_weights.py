@@ -16,13 +16,14 @@ from reconstructing.settings import MODEL_PATH
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = ROOT.parent / "shared" / "data" / "AFLW2000"
 FIVE_POINTS = {
-    "left_eye": range(36, 42),
-    "right_eye": range(42, 48),
-    "nose": [30],
-    "mouth_left": [48],
-    "mouth_right": [54],
+    "left_eye": (range(36, 42), 0.05),
+    "right_eye": (range(42, 48), 0.05),
+    "nose": ([30], 0.05),
+    "mouth_left": ([48], 0.12),
+    "mouth_right": ([54], 0.12),
 }
-"""Of our 68, those whose mean is each point of the detector."""
+"""Of our 68, those whose mean is each point of the detector, and how far off, in sides of the face's box, they may be:
+smiles are the network's weak side (docs/model_card.md)."""
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +45,9 @@ def test_the_astronaut_has_her_landmarks_where_another_program_sees_them(reconst
     photo = astronaut()
     (face,) = reconstructor.reconstruct(photo)
     (seen,) = MTCNN().detect_faces(photo)
-    for name, members in FIVE_POINTS.items():
+    for name, (members, most) in FIVE_POINTS.items():
         apart = np.linalg.norm(face.landmarks[list(members), :2].mean(axis=0) - seen["keypoints"][name])
-        assert apart < 0.08 * face.tracked_box.side, name
+        assert apart < most * face.tracked_box.side, name
     assert abs(face.pose.yaw) < 8
     assert abs(face.pose.pitch) < 15
     assert abs(face.pose.roll) < 8
