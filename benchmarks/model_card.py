@@ -51,7 +51,7 @@ def report_photos(dataset, reconstructor) -> None:
             default=None,
         )
         known = reconstructor.reconstruct(image, [_box(dataset, index)])[0]
-        scores.append([np.nan if face is None else nme(face.landmarks, truth) for face in (known, found)])
+        scores.append([np.nan if face is None else sparse_nme(face.landmarks, truth) for face in (known, found)])
         print(f"| {name} | {dataset.yaw[index]:.0f} | {scores[-1][0]:.2f} | {scores[-1][1]:.2f} |")
     print("| mean | | " + " | ".join(f"{score:.2f}" for score in np.mean(scores, axis=0)) + " |\n")
 
@@ -68,7 +68,7 @@ def report_held_out(dataset, model, reconstructor) -> None:
         vertices = face_vertices(model, dataset.coefficients[index], model.landmark_vertices)
         truth = apply_transform(fit_to_pixels(dataset.poses[index], dataset.image_heights[index]), vertices)
         face = reconstructor.reconstruct(dataset.image(index), [_box(dataset, index)])[0]
-        scores.append(nme(face.landmarks, truth))
+        scores.append(sparse_nme(face.landmarks, truth))
     scores, yaw = np.array(scores), np.abs(dataset.yaw[held_out])
     print("| held out | samples | NME [%] |\n| --- | ---: | ---: |")
     for low, high in YAW_BINS:
@@ -78,10 +78,11 @@ def report_held_out(dataset, model, reconstructor) -> None:
     print(f"| all | {len(scores)} | {scores.mean():.2f} |")
 
 
-def nme(landmarks: np.ndarray, truth: np.ndarray) -> float:
+def sparse_nme(landmarks: np.ndarray, truth: np.ndarray) -> float:
     """2D NME in per cent by the square root of the area of the true landmarks' box. Both (68, 2 or 3) pixels."""
-    truth = truth[:, :2]
-    return 100 * np.linalg.norm(landmarks[:, :2] - truth, axis=1).mean() / np.sqrt(np.ptp(truth, axis=0).prod())
+    from evaluating.nme import nme, root_box_area
+
+    return float(nme(landmarks[:, :2] - truth[:, :2], root_box_area(truth)))
 
 
 def _box(dataset, index: int):
