@@ -30,6 +30,15 @@ def main(argv=None) -> int:
     parser.add_argument("--yawstep", type=float, default=10.0, help="width of a bin of the yaw histogram (10)")
     parser.add_argument("--maxpitch", type=float, default=40.0, help="greatest |pitch| of a view in degrees (40)")
     parser.add_argument("--views", type=int, help="views of each photo, itself included (as an even histogram needs)")
+    parser.add_argument(
+        "--fitshift",
+        type=float,
+        nargs=2,
+        default=(0.0, 0.0),
+        metavar=("X", "Y"),
+        help="move every fit first, right and down, in per cent of its landmark box's side: for fits that all lie "
+        "beside their faces",
+    )
     parser.add_argument("--facemodel", type=Path, default=Path(FACE_MODEL_PATH), help=f"({FACE_MODEL_PATH})")
     parser.add_argument("--workers", type=int, help="processes (one for each core)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same views (0)")
@@ -53,7 +62,10 @@ def main(argv=None) -> int:
     (source,) = find_sources(given, "train", archives=flags.zipDir is not None)
     grid = make_face_grid(load_face_model(flags.facemodel))
     subfolder = source.relative_to(given) if flags.extractdir else ""
-    made = make_view_set(source, flags.outputdir, grid, settings, subfolder=subfolder, workers=flags.workers)
+    shift = tuple(per_cent / 100 for per_cent in flags.fitshift)
+    made = make_view_set(
+        source, flags.outputdir, grid, settings, subfolder=subfolder, fit_shift=shift, workers=flags.workers
+    )
     for line in made.left_out:
         print(f"left out: {line}", file=sys.stderr)
     print(f"{made.views} views of {made.photos} photos in {flags.outputdir}; {len(made.left_out)} left out")
@@ -69,6 +81,8 @@ def _check(flags) -> None:
         ("views", flags.views, 1, 99),
         ("workers", flags.workers, 1, 1024),
         ("seed", flags.seed, 0, 2**32),
+        ("fitshift", flags.fitshift[0], -50.0, 50.0),
+        ("fitshift", flags.fitshift[1], -50.0, 50.0),
     ):
         if value is not None and not low <= value <= high:
             raise UserError(f"--{flag} {value}: out of range; give a value from {low} to {high}")

@@ -15,7 +15,7 @@ NETWORKS = {"prnet": 256, "lprnet": 128}
 """The networks, each with the image size that it is meant for."""
 
 HEADS = ("linear", "sigmoid")
-LOSSES = ("mse", "wtmse", "wtrmse")
+LOSSES = ("mse", "wtmse", "wtrmse", "wtmae")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 """What `--head`, `--lossfunct` and `--precision` choose from."""
 

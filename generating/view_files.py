@@ -7,7 +7,7 @@ import shutil
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -15,13 +15,16 @@ import numpy as np
 from scipy.io import savemat
 
 from common.errors import UserError
-from generating.fit_files import read_fit, require_model
+from generating.fit_files import Fit, read_fit, require_model
 from generating.image_files import check_image, decode_image
 from generating.mat_files import read_mat_arrays
 from generating.pairs import find_pairs
 from generating.profiling import render_view, view_pose, view_transform
-from generating.relief import FaceGrid, Relief, make_relief
+from generating.relief import FaceGrid, Relief, make_relief, move
 from generating.view_plan import ViewSettings, plan_views
+from geometry.crop import landmark_box
+from geometry.face_model import FaceModel, face_vertices
+from geometry.pose import fit_to_pixels
 
 JPEG_QUALITY = 95
 
@@ -50,13 +53,15 @@ def make_view_set(
     settings: ViewSettings,
     *,
     subfolder: str | Path = "",
+    fit_shift: tuple[float, float] = (0.0, 0.0),
     workers: int | None = None,
 ) -> ViewSet:
     """Write the views of every photo with a fit below `source` (folder or zip) to a new folder `output`.
 
     Folders, below `subfolder`, and names are kept: `<photo>-v00.jpg` is the photo itself in the views' frame, `-v01`
-    and on are its views, each with its `.mat`. A photo that cannot be used is left out. The result does not depend on
-    `workers`, by default one process for each core. The folder appears when it is complete. Raises UserError where it
+    and on are its views, each with its `.mat`. A photo that cannot be used is left out. fit_shift : moves every fit
+    first, in sides of its landmark box, x right and y down. The result does not depend on `workers`, by default one
+    process for each core. The folder appears when it is complete. Raises UserError where it
     is there already or no photo can be used.
     """
     from tqdm import tqdm
@@ -71,7 +76,7 @@ def make_view_set(
                 left_out.append(str(error))
             else:
                 pairs.append(pair)
-                fits.append(fit)
+                fits.append(moved_fit(fit, grid.landmarks, fit_shift))
         if not pairs:
             reason = f" ({left_out[0]})" if left_out else ""
             raise UserError(f"{source}: no .jpg with a usable .mat of the same name beside it{reason}")
@@ -96,6 +101,14 @@ def make_view_set(
         if not made:
             raise UserError(f"{left_out[-1]} (and none of the other {len(pairs) - 1} photos can be used)")
     return ViewSet(photos=len(made), views=sum(made), left_out=left_out)
+
+
+def moved_fit(fit: Fit, landmarks: FaceModel, shift: tuple[float, float]) -> Fit:
+    """A fit moved in the photo by `shift`, in sides of the box around its 68 landmarks, x right and y down."""
+    box = landmark_box(move(fit_to_pixels(fit.pose, 0.0), face_vertices(landmarks, fit.coefficients)))
+    pose = fit.pose.copy()
+    pose[3:5] += box.side * np.array([shift[0], -shift[1]])
+    return replace(fit, pose=pose)
 
 
 @contextmanager

@@ -28,10 +28,20 @@ def weighted_root_mean_squared_error(truth, prediction, weights):
     return ops.sqrt(ops.maximum(weighted_mean_squared_error(truth, prediction, weights), 1e-12))
 
 
+def weighted_mean_absolute_error(truth, prediction, weights):
+    """`wtmae`: sum of W |P - T| over the sum of W, | | the sum of the channels' distances. Returns (B,).
+
+    x, y and z each count for themselves: where a data set's depth is poor, it does not drown the rest.
+    """
+    distance = ops.sum(ops.abs(prediction - truth), axis=-1)
+    return ops.sum(weights * distance, axis=(1, 2)) / ops.sum(weights)
+
+
 FUNCTIONS = {
     "mse": mean_squared_error,
     "wtmse": weighted_mean_squared_error,
     "wtrmse": weighted_root_mean_squared_error,
+    "wtmae": weighted_mean_absolute_error,
 }
 
 

@@ -31,6 +31,7 @@ def layout() -> UVLayout:
         ("mse", (9 / 12 + 25 / 12) / 2),
         ("wtmse", (16 * 9 / 23 + 4 * 25 / 23) / 2),
         ("wtrmse", (np.sqrt(16 * 9 / 23) + np.sqrt(4 * 25 / 23)) / 2),
+        ("wtmae", (16 * 5 / 23 + 4 * 7 / 23) / 2),
     ],
 )
 def test_losses_by_hand(name, expected):
