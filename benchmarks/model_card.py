@@ -50,7 +50,7 @@ def report_photos(dataset, reconstructor) -> None:
             key=lambda face, truth=truth: np.linalg.norm((face.landmarks - truth)[:, :2].mean(axis=0)),
             default=None,
         )
-        known = reconstructor.reconstruct(image, [_box(dataset, index)])[0]
+        known = reconstructor.reconstruct(image, [dataset.box(index)])[0]
         scores.append([np.nan if face is None else sparse_nme(face.landmarks, truth) for face in (known, found)])
         print(f"| {name} | {dataset.yaw[index]:.0f} | {scores[-1][0]:.2f} | {scores[-1][1]:.2f} |")
     print("| mean | | " + " | ".join(f"{score:.2f}" for score in np.mean(scores, axis=0)) + " |\n")
@@ -67,7 +67,7 @@ def report_held_out(dataset, model, reconstructor) -> None:
     for index in held_out:
         vertices = face_vertices(model, dataset.coefficients[index], model.landmark_vertices)
         truth = apply_transform(fit_to_pixels(dataset.poses[index], dataset.image_heights[index]), vertices)
-        face = reconstructor.reconstruct(dataset.image(index), [_box(dataset, index)])[0]
+        face = reconstructor.reconstruct(dataset.image(index), [dataset.box(index)])[0]
         scores.append(sparse_nme(face.landmarks, truth))
     scores, yaw = np.array(scores), np.abs(dataset.yaw[held_out])
     print("| held out | samples | NME [%] |\n| --- | ---: | ---: |")
@@ -83,13 +83,6 @@ def sparse_nme(landmarks: np.ndarray, truth: np.ndarray) -> float:
     from evaluating.nme import nme, root_box_area
 
     return float(nme(landmarks[:, :2] - truth[:, :2], root_box_area(truth)))
-
-
-def _box(dataset, index: int):
-    from geometry.crop import Box
-
-    x, y, side = dataset.boxes[index].astype(float)
-    return Box(np.array([x, y]), side)
 
 
 def draw_failures(reconstructor) -> np.ndarray:

@@ -20,7 +20,7 @@ from generating.batches import make_batch
 from generating.bfm import read_face3d_model
 from generating.builder import build_dataset
 from generating.dataset import open_dataset
-from geometry.crop import Box, crop_transform
+from geometry.crop import crop_transform
 from geometry.position_map import map_basis, position_maps
 
 SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -89,8 +89,7 @@ def _floor(dataset, indices, basis) -> None:
     images = np.empty((len(indices), MAP_SIZE, MAP_SIZE, 3), dtype=np.float32)
     table = np.linspace(0, 1, 256 * 3, dtype=np.float32).reshape(256, 1, 3)
     for image, index in zip(images, indices, strict=True):
-        x, y, side = dataset.boxes[index].astype(float)
-        transform = crop_transform(Box(np.array([x, y]), side), MAP_SIZE)
+        transform = crop_transform(dataset.box(index), MAP_SIZE)
         cv2.LUT(cv2.warpAffine(dataset.image(index), transform, (MAP_SIZE, MAP_SIZE)), table, dst=image)
     mixture = np.insert(dataset.coefficients[indices], 0, 1, axis=1)
     maps = mixture @ basis.rows

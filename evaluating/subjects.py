@@ -107,8 +107,7 @@ class DatasetSubjects(Subjects):
         subjects = []
         for index, photo, of_map in zip(indices, photos, found, strict=True):
             given = self._landmarks[index] if self._truth_is_given[index] else None
-            x, y, side = self._dataset.boxes[index].astype(np.float64)
-            box = Box(np.array([x, y]), side)
+            box = self._dataset.box(index)
             truth = _truth(given, of_map)
             if isinstance(photo, str):
                 subjects.append(Subject(self.names[index], box=box, truth=truth, problem=photo))

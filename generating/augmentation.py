@@ -3,6 +3,8 @@
 Every function takes the random generator that it draws from. Looks never move a pixel, so they leave the map alone.
 """
 
+import math
+
 import cv2
 import numpy as np
 
@@ -10,6 +12,7 @@ from configure.config import Augmentation
 from geometry.crop import Box, crop_transform
 
 _TEXTURE_SIDE = 512
+_LEVELS = np.linspace(0, 1, 256)[:, None, None]
 
 
 def draw_crop(random: np.random.Generator, augmentation: Augmentation, box: Box, size: int, mirror: bool) -> np.ndarray:
@@ -130,9 +133,9 @@ def compress(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def tone_table(random: np.random.Generator, augmentation: Augmentation) -> np.ndarray:
     """uint8 to float32 in 0 to 1 with random colour factors and gamma: a (256, 1, 3) table for `cv2.LUT`."""
     factors = random.uniform(*augmentation.colour, 3)
-    gamma = np.exp(random.uniform(*np.log(augmentation.gamma)))
-    levels = np.linspace(0, 1, 256) ** gamma
-    return np.clip(levels[:, None, None] * factors, 0, 1).astype(np.float32)
+    low, high = map(math.log, augmentation.gamma)
+    gamma = math.exp(random.uniform(low, high))
+    return np.minimum(_LEVELS**gamma * factors, 1, dtype=np.float32)
 
 
 def _cut(texture: np.ndarray, random: np.random.Generator, size: int) -> np.ndarray:

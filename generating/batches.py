@@ -8,7 +8,7 @@ import numpy as np
 
 from configure.config import TARGET_SCALE, Augmentation
 from generating.augmentation import change_looks, draw_crop, tone_table
-from geometry.crop import Box, compose, crop_image, lift_transform
+from geometry.crop import compose, crop_image, lift_transform
 from geometry.pose import fit_to_pixels
 from geometry.position_map import MapBasis, place_map, position_maps
 from geometry.uv_layout import resample_map
@@ -36,19 +36,16 @@ def make_batch(
     for image, index in zip(images, indices, strict=True):
         random = np.random.default_rng([seed, epoch, index])
         mirror = bool(random.random() < augmentation.mirror)
-        x, y, side = dataset.boxes[index].astype(np.float64)
-        transform = draw_crop(random, augmentation, Box(np.array([x, y]), side), size, mirror)
+        transform = draw_crop(random, augmentation, dataset.box(index), size, mirror)
         crop = change_looks(crop_image(_bytes(dataset.image(index)), transform, size), random, augmentation, texture)
         cv2.LUT(crop, tone_table(random, augmentation), dst=image)
         crops.append(lift_transform(transform))
         mirrored.append(mirror)
 
-    to_target = np.diag([1 / (size * TARGET_SCALE)] * 3)
-    transforms = [to_target @ crop for crop in crops]
+    transforms = np.array(crops) / (size * TARGET_SCALE)
     if basis is not None:
-        poses = (fit_to_pixels(dataset.poses[index], dataset.image_heights[index]) for index in indices)
-        transforms = np.array([compose(transform, pose) for transform, pose in zip(transforms, poses, strict=True)])
-        targets = position_maps(basis, dataset.coefficients[indices], transforms)
+        to_photo = fit_to_pixels(dataset.poses[indices], dataset.image_heights[indices])
+        targets = position_maps(basis, dataset.coefficients[indices], compose(transforms, to_photo))
     else:
         targets = np.stack([_stored_map(dataset.map(index), size) for index in indices])
         for target, transform in zip(targets, transforms, strict=True):

@@ -37,6 +37,7 @@ from common.errors import InputLost, UserError
 from configure.config import LANDMARK_COUNT, MAP_SIZE
 from generating.attributes import as_text
 from generating.image_files import decode_image
+from geometry.crop import Box
 
 FORMAT = "position map data set"
 FORMAT_VERSION = 1
@@ -217,6 +218,11 @@ class Dataset:
         if self._landmarks is None:
             return np.broadcast_to(np.float32(np.nan), (len(self), LANDMARK_COUNT, 3))
         return np.asarray(self._landmarks)
+
+    def box(self, index: int) -> Box:
+        """The box of a sample's landmarks in its image."""
+        x, y, side = self.boxes[index].astype(np.float64)
+        return Box(centre=np.array([x, y]), side=float(side))
 
     def image(self, index: int) -> np.ndarray:
         """(H, W, 3) RGB: uint8, or float32 in 0 to 1 in data modes 1 to 3.

@@ -4,6 +4,7 @@ The same functions serve training, evaluation, reconstruction and serving. A tra
 pixels of the photo to pixels of the crop; z scales with it and keeps its sign.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -53,7 +54,8 @@ def crop_transform(
 
 def transform_scale(transform: np.ndarray) -> float:
     """Length in the crop of one pixel of the photo."""
-    return float(np.sqrt(abs(np.linalg.det(transform[:, :2]))))
+    (a, b), (c, d) = transform[:, :2].tolist()
+    return math.sqrt(abs(a * d - b * c))
 
 
 def transform_points(transform: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -80,9 +82,9 @@ def lift_transform(transform: np.ndarray) -> np.ndarray:
 
 
 def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """First `inner`, then `outer`, both (n, n + 1)."""
-    result = outer[:, :-1] @ inner
-    result[:, -1] += outer[:, -1]
+    """First `inner`, then `outer`, both (..., n, n + 1)."""
+    result = outer[..., :-1] @ inner
+    result[..., -1] += outer[..., -1]
     return result
 
 

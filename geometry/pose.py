@@ -47,20 +47,22 @@ def angles_from_rotation(rotation: np.ndarray) -> np.ndarray:
     return np.stack([pitch, yaw, roll], axis=-1)
 
 
-def fit_to_pixels(pose: np.ndarray, image_height: float) -> np.ndarray:
-    """The 3D transform that takes face-model vertices to 0-based pixels of the image that was fitted.
+def fit_to_pixels(pose: np.ndarray, image_height: float | np.ndarray) -> np.ndarray:
+    """The 3D transforms that take face-model vertices to 0-based pixels of the images that were fitted.
 
-    pose : (7,) `Pose_Para` = pitch, yaw, roll (radians), tx, ty, tz (1-based pixels, y up), scale (pixels per model
-    unit). image_height : pixels. Returns (3, 4) M: x right, y down, z to the camera, pixel = M[:, :3] v + M[:, 3].
+    pose : (..., 7) `Pose_Para` = pitch, yaw, roll (radians), tx, ty, tz (1-based pixels, y up), scale (pixels per
+    model unit). image_height : pixels, one or (...). Returns (..., 3, 4) M: x right, y down, z to the camera, pixel =
+    M[:, :3] v + M[:, 3].
 
     `pt3d_68` of AFLW2000-3D is (p.x, H + 1 - p.y, p.z) in 1-based pixels, so the 0-based pixel is (p.x - 1, H - p.y).
     """
     pose = np.asarray(pose, dtype=np.float64)
-    transform = np.empty((3, 4))
-    transform[:, :3] = pose[6] * rotation_from_angles(pose[:3])
-    transform[:, 3] = pose[3:6]
-    transform[1] *= -1.0
-    transform[:2, 3] += (-1.0, image_height)
+    transform = np.empty((*pose.shape[:-1], 3, 4))
+    transform[..., :3] = pose[..., 6, None, None] * rotation_from_angles(pose[..., :3])
+    transform[..., 3] = pose[..., 3:6]
+    transform[..., 1, :] *= -1.0
+    transform[..., 0, 3] -= 1.0
+    transform[..., 1, 3] += image_height
     return transform
 
 

@@ -8,7 +8,6 @@ from scipy.ndimage import distance_transform_edt
 from common.errors import UserError
 from configure.config import MAP_SIZE
 from generating.dataset import Dataset
-from geometry.crop import Box
 from geometry.pose import rotation_from_angles
 from geometry.position_map import frontal_map
 from geometry.uv_layout import UVLayout, face_mask, resample_map, sample_landmarks
@@ -54,8 +53,5 @@ def _predictions(network, dataset: Dataset, indices: np.ndarray, size: int) -> n
     """Position maps (B, S, S, 3) of reference crops, in crop pixels."""
     from model.networks import predict_maps
 
-    boxes = dataset.boxes[indices].astype(np.float64)
-    crops = [
-        prepare_crop(dataset.image(i), Box(box[:2], box[2]), size)[0] for i, box in zip(indices, boxes, strict=True)
-    ]
+    crops = [prepare_crop(dataset.image(index), dataset.box(index), size)[0] for index in indices]
     return predict_maps(network, np.stack(crops))

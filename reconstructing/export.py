@@ -12,7 +12,6 @@ import numpy as np
 from common.errors import UserError
 from common.files import written_whole
 from configure.config import TARGET_SCALE
-from geometry.crop import Box
 from geometry.uv_layout import UVLayout
 from reconstructing.detection import find_faces
 from reconstructing.face import prepare_crop
@@ -175,8 +174,8 @@ def _dataset_crops(path, size: int, count: int) -> np.ndarray:
     from generating.dataset import open_dataset
 
     with open_dataset(path) as dataset:
-        boxes = [(index, dataset.boxes[index]) for index in _spread(range(len(dataset)), count)]
-        return np.stack([prepare_crop(dataset.image(i), Box(np.array([x, y]), s), size)[0] for i, (x, y, s) in boxes])
+        chosen = _spread(range(len(dataset)), count)
+        return np.stack([prepare_crop(dataset.image(index), dataset.box(index), size)[0] for index in chosen])
 
 
 def _photos(path: Path) -> list[Path]:

@@ -8,7 +8,6 @@ import pytest
 from common.errors import UserError
 from configure.config import TARGET_SCALE
 from export_model import main
-from geometry.crop import Box
 from geometry.uv_layout import UVLayout
 from model.saved_network import load_network, save_network
 from reconstructing.export import differences, export_network, read_crops, run_exported
@@ -131,8 +130,7 @@ def test_crops_of_a_data_set(tmp_path, sample_model):
     crops = read_crops(tmp_path / "train.hdf5", SIZE, count=3)
     assert crops.shape == (3, SIZE, SIZE, 3)
     with open_dataset(tmp_path / "train.hdf5") as dataset:
-        x, y, side = dataset.boxes[0]
-        expected, _ = prepare_crop(dataset.image(0), Box(np.array([x, y]), side), SIZE)
+        expected, _ = prepare_crop(dataset.image(0), dataset.box(0), SIZE)
     np.testing.assert_array_equal(crops[0], expected)
 
 

@@ -21,9 +21,9 @@ MUTATIONS = [
     ("geometry/pose.py", "np.clip(-rotation[..., 0, 2]", "np.clip(rotation[..., 0, 2]"),
     ("geometry/pose.py", "rotation[..., 1, 2], rotation[..., 2, 2]", "rotation[..., 2, 1], rotation[..., 2, 2]"),
     ("geometry/pose.py", "rotation[..., 0, 1], rotation[..., 0, 0]", "rotation[..., 1, 0], rotation[..., 0, 0]"),
-    ("geometry/pose.py", "transform[:2, 3] += (-1.0, image_height)", "transform[:2, 3] += (0.0, image_height)"),
-    ("geometry/pose.py", "transform[:2, 3] += (-1.0, image_height)", "transform[:2, 3] += (-1.0, image_height - 1)"),
-    ("geometry/pose.py", "transform[:, :3] = pose[6] * rotation", "transform[:, :3] = rotation"),
+    ("geometry/pose.py", "transform[..., 0, 3] -= 1.0", "pass"),
+    ("geometry/pose.py", "transform[..., 1, 3] += image_height", "transform[..., 1, 3] += image_height - 1"),
+    ("geometry/pose.py", "= pose[..., 6, None, None] * rotation", "= rotation"),
     ("geometry/pose.py", "points - np.array([1.0, 1.0, 0.0]", "points - np.array([1.0, 1.0, 1.0]"),
     ("geometry/pose.py", "points - np.array([1.0, 1.0, 0.0]", "points - np.array([0.0, 1.0, 0.0]"),
     # crop: normaliser, origin, direction of rotation, mirror, depth
@@ -33,7 +33,7 @@ MUTATIONS = [
     ("geometry/crop.py", "linear[:, 0] *= -1.0", "linear[0] *= -1.0"),
     ("geometry/crop.py", "offset = (size - 1) / 2", "offset = size / 2"),
     ("geometry/crop.py", "+ np.asarray(shift) -", "- np.asarray(shift) -"),
-    ("geometry/crop.py", "np.sqrt(abs(np.linalg.det(transform[:, :2])))", "abs(np.linalg.det(transform[:, :2]))"),
+    ("geometry/crop.py", "math.sqrt(abs(a * d - b * c))", "abs(a * d - b * c)"),
     ("geometry/crop.py", "points[..., :2] @ transform[:, :2].T", "points[..., :2] @ transform[:, :2]"),
     ("geometry/crop.py", "points[..., 2:] * transform_scale(transform)", "points[..., 2:]"),
     ("geometry/crop.py", "lifted[2, 2] = transform_scale(transform)", "lifted[2, 2] = -transform_scale(transform)"),
@@ -59,7 +59,7 @@ MUTATIONS = [
     ("geometry/face_model.py", "identity, expression = coefficients[:count], coefficients[count:]", "expression, identity = coefficients[:-count], coefficients[-count:]"),
     # batches: forgotten crop, mirror, scale
     ("generating/batches.py", "target[:] = target[:, ::-1].copy()", "pass"),
-    ("generating/batches.py", "1 / (size * TARGET_SCALE)", "1 / size"),
+    ("generating/batches.py", "/ (size * TARGET_SCALE)", "/ size"),
     ("generating/batches.py", "np.random.default_rng([seed, epoch, index])", "np.random.default_rng([seed, epoch])"),
     ("generating/augmentation.py", "angle=np.deg2rad(random.uniform", "angle=(random.uniform"),
     # alignment: mirror images, centres, scale

@@ -286,6 +286,21 @@ def test_the_tool_makes_a_set_that_the_builder_reads(tmp_path, sample_model, cap
         assert len(set(dataset.groups)) == 3
 
 
+def test_fits_move_first(tmp_path, sample_model):
+    write_photos(tmp_path / "photos" / "TEST", sample_model)
+    save_face_model(sample_model, tmp_path / "model.hdf5")
+    common = ["--extractdir", str(tmp_path / "photos"), "--facemodel", str(tmp_path / "model.hdf5"), "--views", "1"]
+    for name, shift in (("as_they_are", "0"), ("moved", "10")):
+        main([*common, "--outputdir", str(tmp_path / name), "--fitshift", shift, f"-{shift}"])
+    before, after = (
+        loadmat(tmp_path / name / "TEST" / "TEST_1_0-v00.mat")["roi"][0] for name in ("as_they_are", "moved")
+    )
+    side = (before[2] - before[0]) / FRAME_MARGIN
+    np.testing.assert_allclose(after - before, side * np.array([0.1, -0.1, 0.1, -0.1]), atol=1)
+    with pytest.raises(UserError, match="--fitshift"):
+        main([*common, "--outputdir", str(tmp_path / "far"), "--fitshift", "0", "51"])
+
+
 def test_nothing_is_left_where_nothing_can_be_made(tmp_path, sample_model):
     save_face_model(sample_model, tmp_path / "model.hdf5")
     (tmp_path / "photos").mkdir()
