@@ -34,12 +34,16 @@ def align(source: np.ndarray, target: np.ndarray, *, scale: bool = True) -> np.n
     spread = np.sum(from_mean**2)
     if not (spread > 0 and np.isfinite(spread) and np.isfinite(target_mean).all()):
         raise ValueError("align needs finite points, and source points that do not all coincide")
-    left, strength, right = np.linalg.svd((target - target_mean).T @ from_mean)
-    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))])
-    linear = (left * signs) @ right
-    if scale:
-        linear *= (strength @ signs) / spread
+    linear = align_directions(target.T @ from_mean / spread, scale=scale)
     return np.column_stack([linear, target_mean - linear @ source_mean])
+
+
+def align_directions(covariance: np.ndarray, *, scale: bool = True) -> np.ndarray:
+    """The linear part (3, 3) of `align`, from the sum of target_i source_i^T over that of |source_i|^2 (3, 3), source
+    about its mean."""
+    left, strength, right = np.linalg.svd(covariance)
+    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))])
+    return (left * signs) @ right * (strength @ signs if scale else 1.0)
 
 
 def apply_transform(transform: np.ndarray, points: np.ndarray) -> np.ndarray:

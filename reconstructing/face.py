@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from configure.config import MAP_SIZE
-from geometry.alignment import align, apply_transform
+from geometry.alignment import align_directions, apply_transform
 from geometry.crop import Box, crop_image, crop_transform, invert_transform, landmark_box, lift_transform
 from geometry.mesh import vertex_normals
 from geometry.pose import pixels_to_fit
@@ -27,6 +27,8 @@ class FaceGrid:
     landmark_vertices: np.ndarray  # (68,) int32, the vertex nearest to each landmark
     canonical: np.ndarray  # (N, 3) float64, the mean face looking at the viewer: x right, y up, z to the viewer,
     # about its centroid, in pixels of a 256 pixel crop
+    moments: np.ndarray  # (4, S x S) float64: its product with a position map is, over the face, the sums of canonical
+    # x, y, z times the map's points, over the sum of the canonical points' squares, and the mean of the map's points
 
     @property
     def size(self) -> int:
@@ -40,13 +42,18 @@ def face_grid(layout: UVLayout, size: int) -> FaceGrid:
     place = resample_map(layout.canonical_map, size)[mask].astype(np.float64) * FLIP_Y
     wanted = landmark_texels(layout, size)
     distance = (wanted[:, :1] - column) ** 2 + (wanted[:, 1:] - row) ** 2
+    canonical = place - place.mean(axis=0)
+    moments = np.zeros((4, mask.size))
+    moments[:3, mask.ravel()] = canonical.T / np.sum(canonical**2)
+    moments[3, mask.ravel()] = 1 / len(canonical)
     return FaceGrid(
         layout=layout,
         mask=mask,
         triangles=grid_triangles(mask),
         uv=np.column_stack([column / (size - 1), 1 - row / (size - 1)]).astype(np.float32),
         landmark_vertices=distance.argmin(axis=1).astype(np.int32),
-        canonical=place - place.mean(axis=0),
+        canonical=canonical,
+        moments=moments,
     )
 
 
@@ -123,7 +130,7 @@ def prepare_crop(image: np.ndarray, box: Box, size: int) -> tuple[np.ndarray, np
     """
     to_crop = crop_transform(box, size)
     crop = crop_image(image, to_crop, size)
-    return crop.astype(np.float32) / (255 if crop.dtype == np.uint8 else 1), to_crop
+    return np.divide(crop, 255 if crop.dtype == np.uint8 else 1, dtype=np.float32), to_crop
 
 
 def restore_face(crop_map: np.ndarray, box: Box, to_crop: np.ndarray, grid: FaceGrid) -> Face:
@@ -140,13 +147,14 @@ def place_face(position_map: np.ndarray, box: Box, to_crop: np.ndarray, grid: Fa
         to_crop=to_crop,
         position_map=position_map,
         landmarks=sample_landmarks(position_map, grid.layout),
-        pose=estimate_pose(position_map[grid.mask], grid.canonical),
+        pose=estimate_pose(position_map, grid),
     )
 
 
-def estimate_pose(vertices: np.ndarray, canonical: np.ndarray) -> Pose:
-    """Pose by the similarity between the canonical face and vertices (N, 3) in pixels of a photo, y down."""
-    matrix = align(canonical, vertices * FLIP_Y)
-    matrix[1] *= -1.0
+def estimate_pose(position_map: np.ndarray, grid: FaceGrid) -> Pose:
+    """Pose by the similarity that takes the canonical face to the face of a position map in pixels of a photo."""
+    *covariance, mean = grid.moments @ position_map.reshape(-1, 3)
+    linear = align_directions(FLIP_Y[:, None] * np.transpose(covariance))
+    matrix = np.column_stack([FLIP_Y[:, None] * linear, mean])
     pitch, yaw, roll, _, _, _, scale = pixels_to_fit(matrix, MAP_SIZE)
     return Pose(*np.degrees([pitch, yaw, roll]).tolist(), scale=float(scale), matrix=matrix)

@@ -36,7 +36,8 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
             image = Image.open(io.BytesIO(data))
         if image.width * image.height > MOST_PIXELS:
             raise UserError(too_large)
-        return _rgb(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)
+        return _rgb(image)
     except Image.DecompressionBombError:
         raise UserError(too_large) from None
     except UnidentifiedImageError:
@@ -56,4 +57,4 @@ def _rgb(image: Image.Image) -> np.ndarray:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

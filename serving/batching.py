@@ -10,15 +10,16 @@ import numpy as np
 from serving.problems import RETRY_AFTER, Problem
 
 PATIENCE = 0.1
-"""How long a batch smaller than the last one waits for more, as a share of the time that the last one took."""
+"""How long a batch waits for more at most, as a share of the time that the last one took."""
 
 
 class Batcher:
     """Runs `predict` on batches of what waits, in the order it came.
 
     predict : (B, S, S, 3) crops to (B, ...) maps, called in one thread of its own. Crops that come while it runs are
-    the next batch; a lone crop never waits, and under load a batch waits a moment to be as large as the last. Use as
-    `async with`: at the end what was taken is finished.
+    the next batch. A lone crop never waits; under load a batch waits a moment until it holds half of those under way,
+    so that one half is prepared while the network runs the other. Use as `async with`: at the end what was taken is
+    finished.
     """
 
     def __init__(self, predict: Callable[[np.ndarray], np.ndarray], batch_size: int, limit: int):
@@ -73,8 +74,9 @@ class Batcher:
     async def _next_batch(self) -> list[tuple[np.ndarray, asyncio.Future]]:
         """What is to run next; nothing once the end is reached."""
         batch, deadline = [], None
+        half = (self._last_size + self.waiting) / 2
         while len(batch) < self._batch_size:
-            if batch and self._waiting.empty() and len(batch) >= self._last_size:
+            if batch and self._waiting.empty() and len(batch) >= half:
                 break
             try:
                 timeout = None if deadline is None else max(deadline - time.monotonic(), 0)

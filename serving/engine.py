@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from geometry.crop import Box
@@ -37,6 +38,7 @@ class Engine:
     """Use as `async with`: at the end what was taken is finished."""
 
     def __init__(self, reconstructor: FaceReconstructor, batch_size: int, limits: Limits):
+        cv2.setNumThreads(1)
         self.reconstructor, self.limits = reconstructor, limits
         self.batcher = Batcher(reconstructor.predict, batch_size, limits.waiting_crops)
         self._threads = ThreadPoolExecutor(PHOTO_THREADS, thread_name_prefix="photo")

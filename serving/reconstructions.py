@@ -101,12 +101,13 @@ def reconstructions_router(engine: Engine, results: Results) -> APIRouter:
         identifier = results.keep(Result(data, answer))
         base = request.url_for("reconstruct").path
         faces = [_face_answer(face, f"{base}/{identifier}/faces/{n}") for n, face in enumerate(answer.faces)]
-        return Reconstruction(
+        reconstruction = Reconstruction(
             id=identifier,
             image=ImageSize(width=answer.width, height=answer.height),
             landmark_vertices=engine.reconstructor.grid.landmark_vertices.tolist(),
             faces=faces,
         )
+        return Response(reconstruction.model_dump_json(), media_type=MEDIA_TYPES["json"])
 
     @router.get(
         "/{identifier}/faces/{number}.{format}",

@@ -64,8 +64,8 @@ MUTATIONS = [
     ("generating/augmentation.py", "angle=np.deg2rad(random.uniform", "angle=(random.uniform"),
     # alignment: mirror images, centres, scale
     ("geometry/alignment.py", "np.sign(np.linalg.det(left) * np.linalg.det(right))", "1.0"),
-    ("geometry/alignment.py", "np.column_stack([linear, target_mean - linear @ source_mean])\n\n\ndef apply", "np.column_stack([linear, target_mean + linear @ source_mean])\n\n\ndef apply"),
-    ("geometry/alignment.py", "(strength @ signs) / spread", "strength.sum() / spread"),
+    ("geometry/alignment.py", "target_mean - linear @ source_mean])\n\n\ndef align_directions", "target_mean + linear @ source_mean])\n\n\ndef align_directions"),
+    ("geometry/alignment.py", "strength @ signs if scale", "strength.sum() if scale"),
     ("geometry/alignment.py", "points @ transform[:, :3].T + transform[:, 3]", "points @ transform[:, :3] + transform[:, 3]"),
     # NME: mean, wrong boxes, dimensions, z origin, alignment
     ("evaluating/nme.py", "distances(residuals).mean(axis=-1) / normaliser", "np.median(distances(residuals), axis=-1) / normaliser"),
@@ -103,10 +103,12 @@ MUTATIONS = [
     # the face in its photo: degrees, handedness, crop and back, facing
     ("reconstructing/face.py", "np.degrees([pitch, yaw, roll])", "np.asarray([pitch, yaw, roll])"),
     ("reconstructing/face.py", "pitch, yaw, roll, _, _, _, scale =", "yaw, pitch, roll, _, _, _, scale ="),
-    ("reconstructing/face.py", "align(canonical, vertices * FLIP_Y)", "align(canonical, vertices)"),
-    ("reconstructing/face.py", "matrix[1] *= -1.0", "matrix[1] *= 1.0"),
+    ("reconstructing/face.py", "FLIP_Y[:, None] * np.transpose(covariance)", "np.transpose(covariance)"),
+    ("reconstructing/face.py", "FLIP_Y[:, None] * np.transpose(covariance)", "FLIP_Y[:, None] * np.array(covariance)"),
+    ("reconstructing/face.py", "[FLIP_Y[:, None] * linear, mean]", "[linear, mean]"),
+    ("reconstructing/face.py", "1 / len(canonical)", "1 / mask.size"),
     ("reconstructing/face.py", "lift_transform(invert_transform(to_crop))", "lift_transform(to_crop)"),
-    ("reconstructing/face.py", "(255 if crop.dtype == np.uint8 else 1)", "255"),
+    ("reconstructing/face.py", "255 if crop.dtype == np.uint8 else 1", "255"),
     ("reconstructing/face.py", "1 - row / (size - 1)", "row / (size - 1)"),
     ("reconstructing/face.py", "return -vertex_normals", "return vertex_normals"),
     ("reconstructing/face.py", "(self.vertices - offset) @ np.linalg.inv(linear).T", "(self.vertices - offset) @ np.linalg.inv(linear)"),

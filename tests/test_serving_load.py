@@ -97,7 +97,8 @@ def test_too_many_crops_are_refused_and_a_failing_batch_harms_no_other():
     asyncio.run(scenario())
 
 
-def test_under_load_a_batch_waits_a_moment_to_be_as_large_as_the_last():
+@pytest.mark.parametrize(("clients", "half"), [(1, 1), (4, 2), (8, 4)])
+def test_under_load_half_is_prepared_while_the_other_half_runs(clients, half):
     batches = []
 
     def network(crops):
@@ -107,16 +108,16 @@ def test_under_load_a_batch_waits_a_moment_to_be_as_large_as_the_last():
 
     async def client(batcher, delay):
         for _ in range(6):
-            await batcher.predict([CROP])
             await asyncio.sleep(delay)
+            await batcher.predict([CROP])
 
     async def scenario():
         async with Batcher(network, batch_size=4, limit=100) as batcher:
-            await asyncio.gather(*(client(batcher, delay) for delay in (0, 0.002, 0.004, 0.006)))
+            await asyncio.gather(*(client(batcher, 0.002 * number) for number in range(clients)))
 
     asyncio.run(scenario())
-    assert sum(batches) == 24
-    assert batches.count(4) >= 4, batches
+    assert sum(batches) == 6 * clients
+    assert sum(half <= batch <= half + 1 for batch in batches) >= 0.6 * len(batches), batches
 
 
 # Over a socket
