@@ -12,10 +12,10 @@ import numpy as np
 from configure.config import CROP_MARGIN
 from geometry.crop import Box
 
-CENTRE_SHIFT = (0.028, 0.174)
+CENTRE_SHIFT = (0.013, 0.168)
 """From the centre of a detector's box to that of the landmarks' box, in mean sides of the detector's box; and"""
 
-SIDE_FACTOR = 0.916
+SIDE_FACTOR = 0.92
 """the side of the landmarks' box over that of the detector's: medians over 312 faces (docs/detector_crop.md)."""
 
 LEAST_CONFIDENCE = 0.9
