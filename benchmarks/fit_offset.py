@@ -3,7 +3,7 @@
 A network that was trained on mirrored photos as often as on others cannot learn that all fits lie to one side. So the
 mean of what it says of a photo and, mirrored back, of the photo's mirror image shows where fits ought to be.
 
-python -m benchmarks.fit_offset --model best.keras --data train.hdf5
+python -m benchmarks.fit_offset --model best.keras --data train.hdf5 --facemodel resource/face_model.hdf5
 """
 
 import argparse
