@@ -113,7 +113,7 @@ def _dataset(model, layout, count: int):
         path="benchmark",
         names=[f"image{number:05d}" for number in range(count)],
         yaw=np.degrees(poses[:, 1]),
-        boxes=np.array([[*box.centre, box.side] for box in boxes]),
+        box=boxes.__getitem__,
         landmarks=landmarks,
         coefficients=coefficients,
         poses=poses,
