@@ -19,8 +19,8 @@ FIVE_POINTS = {
     "left_eye": (range(36, 42), 0.05),
     "right_eye": (range(42, 48), 0.05),
     "nose": ([30], 0.05),
-    "mouth_left": ([48], 0.12),
-    "mouth_right": ([54], 0.12),
+    "mouth_left": ([48], 0.09),
+    "mouth_right": ([54], 0.09),
 }
 """Of our 68, those whose mean is each point of the detector, and how far off, in sides of the face's box, they may be:
 smiles are the network's weak side (docs/model_card.md)."""
