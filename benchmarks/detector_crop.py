@@ -35,9 +35,7 @@ def measure_pairs(path, model) -> list:
     from generating.fit_files import read_fit
     from generating.image_files import decode_image
     from generating.pairs import find_pairs
-    from geometry.alignment import apply_transform
-    from geometry.face_model import face_vertices
-    from geometry.pose import fit_to_pixels
+    from geometry.pose import fitted_landmarks
     from reconstructing.detection import find_faces
 
     measured, seen = [], set()
@@ -51,8 +49,7 @@ def measure_pairs(path, model) -> list:
             fit = read_fit(pair.fit_bytes(), pair.fit_file)
             landmarks = fit.landmarks
             if landmarks is None:
-                vertices = face_vertices(model, fit.coefficients, model.landmark_vertices)
-                landmarks = apply_transform(fit_to_pixels(fit.pose, image.shape[0]), vertices)
+                landmarks = fitted_landmarks(model, fit.coefficients, fit.pose, image.shape[0])
             centre = landmarks[:, :2].mean(axis=0)
             boxes = [np.array([face.x, face.y, face.width, face.height]) for face in find_faces(image)]
             nearest = min(boxes, key=lambda box, at=centre: np.linalg.norm(box[:2] + box[2:] / 2 - at), default=None)

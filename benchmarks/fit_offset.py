@@ -37,10 +37,8 @@ def main(argv=None) -> None:
 
 def fit_offsets(dataset, model, reconstructor) -> np.ndarray:
     """Mean of the fit's landmarks less the network's, (N, 2): x right, y down, per cent of the landmark box's side."""
-    from geometry.alignment import apply_transform
     from geometry.crop import transform_points, transform_scale
-    from geometry.face_model import face_vertices
-    from geometry.pose import fit_to_pixels
+    from geometry.pose import fitted_landmarks
     from geometry.uv_layout import mirror_maps, sample_landmarks
     from reconstructing.face import prepare_crop
 
@@ -58,9 +56,8 @@ def fit_offsets(dataset, model, reconstructor) -> np.ndarray:
         )
         landmarks = sample_landmarks((maps + mirrored) / 2, reconstructor.layout)
         for index, to_crop, found in zip(indices, transforms, landmarks, strict=True):
-            vertices = face_vertices(model, dataset.coefficients[index], model.landmark_vertices)
-            fit = apply_transform(fit_to_pixels(dataset.poses[index], dataset.image_heights[index]), vertices)
-            difference = (transform_points(to_crop, fit) - found)[:, :2].mean(axis=0)
+            fit = dataset.coefficients[index], dataset.poses[index], dataset.image_heights[index]
+            difference = (transform_points(to_crop, fitted_landmarks(model, *fit)) - found)[:, :2].mean(axis=0)
             offsets[index] = 100 * difference / (transform_scale(to_crop) * dataset.boxes[index, 2])
     return offsets
 

@@ -58,15 +58,13 @@ def report_photos(dataset, reconstructor) -> None:
 
 def report_held_out(dataset, model, reconstructor) -> None:
     """Mean NME of the held-out samples against the landmarks of their fits, by yaw."""
-    from geometry.alignment import apply_transform
-    from geometry.face_model import face_vertices
-    from geometry.pose import fit_to_pixels
+    from geometry.pose import fitted_landmarks
 
     held_out = np.flatnonzero(dataset.validation)
     scores = []
     for index in held_out:
-        vertices = face_vertices(model, dataset.coefficients[index], model.landmark_vertices)
-        truth = apply_transform(fit_to_pixels(dataset.poses[index], dataset.image_heights[index]), vertices)
+        fit = dataset.coefficients[index], dataset.poses[index], dataset.image_heights[index]
+        truth = fitted_landmarks(model, *fit)
         face = reconstructor.reconstruct(dataset.image(index), [dataset.box(index)])[0]
         scores.append(sparse_nme(face.landmarks, truth))
     scores, yaw = np.array(scores), np.abs(dataset.yaw[held_out])

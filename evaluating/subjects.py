@@ -245,7 +245,7 @@ class _MapMaker:
         self._basis = map_basis(model, MAP_SIZE)
 
     def make(self, coefficients, poses, heights) -> list["_MapTruth"]:
-        transforms = np.array([fit_to_pixels(pose, height) for pose, height in zip(poses, heights, strict=True)])
+        transforms = fit_to_pixels(poses, heights)
         maps = position_maps(self._basis, coefficients, transforms)
         found = []
         for position_map, coefficient, transform in zip(maps, coefficients, transforms, strict=True):

@@ -21,8 +21,7 @@ from generating.face_model_file import save_face_model
 from generating.sample_faces import View, contact_sheet, draw_view, render_view
 from generating.sample_model import SampleHead, make_sample_head
 from generating.sample_people import draw_person
-from geometry.face_model import face_vertices
-from geometry.pose import fit_to_pixels
+from geometry.pose import fitted_landmarks
 
 TRAINING_NAME, TEST_NAME, MODEL_NAME = "300W-LP.zip", "AFLW2000-3D.zip", "face_model.hdf5"
 VIEWS_PER_PERSON = 4
@@ -111,9 +110,7 @@ def mirrored_view(view: View, head: SampleHead) -> View:
 
 def landmark_pixels(view: View, head: SampleHead) -> np.ndarray:
     """The 68 landmarks (68, 3) in 0-based pixels of the picture."""
-    to_pixels = fit_to_pixels(view.pose, view.size)
-    landmarks = face_vertices(head.model, view.coefficients, head.model.landmark_vertices)
-    return landmarks @ to_pixels[:, :3].T + to_pixels[:, 3]
+    return fitted_landmarks(head.model, view.coefficients, view.pose, view.size)
 
 
 @cache

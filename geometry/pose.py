@@ -6,6 +6,8 @@ p = s R v + t with R = Rx(pitch) Ry(yaw) Rz(roll), in 1-based pixels whose y axi
 
 import numpy as np
 
+from geometry.face_model import FaceModel, face_vertices
+
 
 def rotation_from_angles(angles: np.ndarray) -> np.ndarray:
     """Rotation matrices of Euler angles.
@@ -64,6 +66,12 @@ def fit_to_pixels(pose: np.ndarray, image_height: float | np.ndarray) -> np.ndar
     transform[..., 0, 3] -= 1.0
     transform[..., 1, 3] += image_height
     return transform
+
+
+def fitted_landmarks(model: FaceModel, coefficients: np.ndarray, pose: np.ndarray, image_height: float) -> np.ndarray:
+    """The 68 landmarks of a fit, (68, 3) in 0-based pixels. coefficients : (K,) identity, then expression."""
+    to_pixels = fit_to_pixels(pose, image_height)
+    return face_vertices(model, coefficients, model.landmark_vertices) @ to_pixels[:, :3].T + to_pixels[:, 3]
 
 
 def pixels_to_fit(transform: np.ndarray, image_height: float) -> np.ndarray:

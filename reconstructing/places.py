@@ -7,9 +7,8 @@ import numpy as np
 
 from common.errors import UserError
 from configure.config import LANDMARK_COUNT
-from geometry.alignment import apply_transform
 from geometry.crop import Box, landmark_box
-from geometry.pose import fit_to_pixels
+from geometry.pose import fitted_landmarks
 from reconstructing.detection import box_of_rectangle
 from reconstructing.images import read_image
 
@@ -58,7 +57,6 @@ def fit_landmarks(fit_file, face_model_file, image_file) -> np.ndarray:
     """The 68 landmarks (68, 3) in 0-based pixels of a 300W-LP fit: its `pt3d_68`, else the face model's landmarks."""
     from generating.face_model_file import load_face_model
     from generating.fit_files import read_fit, require_model
-    from geometry.face_model import face_vertices
 
     fit = read_fit(fit_file)
     if fit.landmarks is not None:
@@ -67,5 +65,4 @@ def fit_landmarks(fit_file, face_model_file, image_file) -> np.ndarray:
         raise UserError(f"{fit_file}: has no pt3d_68; give the face model it was fitted with by --facemodel")
     model = load_face_model(face_model_file)
     require_model(fit, model, str(fit_file))
-    landmarks = face_vertices(model, fit.coefficients, model.landmark_vertices)
-    return apply_transform(fit_to_pixels(fit.pose, read_image(image_file).shape[0]), landmarks)
+    return fitted_landmarks(model, fit.coefficients, fit.pose, read_image(image_file).shape[0])
