@@ -24,6 +24,9 @@ def main(argv=None) -> int:
     parser.add_argument("--image", required=True, help="photo, video, or folder of them")
     parser.add_argument("--outputdir", default="output/faces", help="folder for the results; default %(default)s")
     parser.add_argument("--detector", choices=DETECTORS, default="mtcnn", help="none: the whole photo is the face")
+    parser.add_argument(
+        "--mirrored", action="store_true", help="the mean with the mirrored photo's faces: less error, twice the time"
+    )
     place = parser.add_mutually_exclusive_group()
     place.add_argument(
         "--bbox", nargs=4, type=float, metavar=("X", "Y", "W", "H"), help="the face's box, as detectors give it"
@@ -52,7 +55,7 @@ def main(argv=None) -> int:
         smooth=options.smooth,
     )
     failures = reconstruct_inputs(
-        FaceReconstructor(options.model, options.detector),
+        FaceReconstructor(options.model, options.detector, mirrored=options.mirrored),
         inputs,
         options.outputdir,
         settings,

@@ -22,13 +22,14 @@ def main(argv=None) -> None:
     parser.add_argument("--train", help="data set whose held-out samples are reported, against their fits (train.hdf5)")
     parser.add_argument("--facemodel", help="face model of the fits of --train")
     parser.add_argument("--picture", help="where to draw the astronaut in hard conditions")
+    parser.add_argument("--mirrored", action="store_true", help="the mean with the mirrored photo's faces")
     options = parser.parse_args(argv)
 
     from generating.dataset import open_dataset
     from generating.face_model_file import load_face_model
     from reconstructing.reconstructor import FaceReconstructor
 
-    reconstructor = FaceReconstructor(options.model)
+    reconstructor = FaceReconstructor(options.model, mirrored=options.mirrored)
     if options.test:
         with open_dataset(options.test) as dataset:
             report_photos(dataset, reconstructor)

@@ -6,6 +6,7 @@ import numpy as np
 
 from common.errors import UserError
 from geometry.crop import Box
+from geometry.uv_layout import mirror_maps
 from reconstructing.detection import box_of_image, find_faces
 from reconstructing.face import Face, face_grid, prepare_crop, restore_face
 from reconstructing.settings import DETECTORS, MODEL_PATH
@@ -18,13 +19,14 @@ class FaceReconstructor:
     """Photos to faces.
 
     model_path : a `.keras` file as train_model.py and export_model.py write it. detector : "mtcnn", or "none", which
-    takes the whole photo for one face. Raises `UserError` for a file that is no such network.
+    takes the whole photo for one face. mirrored : the network also sees every crop mirrored, and the mean counts; for
+    networks trained on mirrored samples. Raises `UserError` for a file that is no such network.
 
     `detect` and `reconstruct` are all that one photo needs. A server that gathers the crops of several requests calls
     `reconstructing.face.prepare_crop`, `predict` and `reconstructing.face.restore_face` itself.
     """
 
-    def __init__(self, model_path=MODEL_PATH, detector: str = "mtcnn"):
+    def __init__(self, model_path=MODEL_PATH, detector: str = "mtcnn", *, mirrored: bool = False):
         from model.networks import network_image_size
         from model.saved_network import load_network
 
@@ -34,7 +36,7 @@ class FaceReconstructor:
         self.network, self.layout = load_network(model_path)
         self.image_size = network_image_size(self.network)
         self.grid = face_grid(self.layout, self.image_size)
-        self._detector = detector
+        self._detector, self._mirrored = detector, mirrored
 
     def detect(self, image: np.ndarray) -> list[Box]:
         """Boxes of the faces in a photo, the largest first; none where none is found. image : (H, W, 3) uint8 RGB."""
@@ -75,6 +77,9 @@ class FaceReconstructor:
         from model.networks import predict_maps
 
         maps = predict_maps(self.network, crops)
+        if self._mirrored:
+            seen_mirrored = predict_maps(self.network, np.ascontiguousarray(crops[:, :, ::-1]))
+            maps = (maps + mirror_maps(seen_mirrored, self.image_size)) / 2
         if not np.isfinite(maps).all():
             raise UserError(f"{self.model_path}: returns values that are not finite; train the network again")
         return maps

@@ -10,6 +10,9 @@ from generating.fit_files import read_fit
 from generating.image_files import decode_image
 from generating.pairs import find_pairs
 from geometry.crop import landmark_box
+from geometry.uv_layout import mirror_maps
+from reconstructing.detection import find_faces
+from reconstructing.face import prepare_crop
 from reconstructing.reconstructor import FaceReconstructor
 from reconstructing.settings import MODEL_PATH
 
@@ -53,6 +56,19 @@ def test_the_astronaut_has_her_landmarks_where_another_program_sees_them(reconst
     assert abs(face.pose.roll) < 8
     nose, ears = face.landmarks[30, 2], face.landmarks[[0, 16], 2]
     assert (nose > ears).all()
+
+
+def test_with_mirroring_a_mirrored_photo_gives_the_mirrored_map(reconstructor):
+    from skimage.data import astronaut
+
+    photo, both = astronaut(), FaceReconstructor(ROOT / MODEL_PATH, "none", mirrored=True)
+    crop, _ = prepare_crop(photo, find_faces(photo)[0].box, 128)
+    crops = np.stack([crop, crop[:, ::-1]])
+    one, other = both.predict(crops)
+    np.testing.assert_allclose(other, mirror_maps(one, 128), atol=1e-3)
+    alone, mirrored = reconstructor.predict(crops)
+    np.testing.assert_allclose(one, (alone + mirror_maps(mirrored, 128)) / 2, atol=1e-3)
+    assert 0.1 < np.abs(one - alone)[reconstructor.grid.mask].mean() < 3
 
 
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"the photos of AFLW2000-3D are not in {PHOTOS}")
