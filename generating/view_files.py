@@ -61,8 +61,8 @@ def make_view_set(
     Folders, below `subfolder`, and names are kept: `<photo>-v00.jpg` is the photo itself in the views' frame, `-v01`
     and on are its views, each with its `.mat`. A photo that cannot be used is left out. fit_shift : moves every fit
     first, in sides of its landmark box, x right and y down. The result does not depend on `workers`, by default one
-    process for each core. The folder appears when it is complete. Raises UserError where it is there already or no photo
-    can be used.
+    process for each core. The folder appears when it is complete. Raises UserError where it is there already or no
+    photo can be used.
     """
     from tqdm import tqdm
 
