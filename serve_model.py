@@ -23,6 +23,9 @@ def main(argv=None) -> None:
         "--facemodel", default=FACE_MODEL_PATH, metavar="FILE", help=f"for /extract and fits ({FACE_MODEL_PATH})"
     )
     parser.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="none: the whole photo is a face")
+    parser.add_argument(
+        "--mirrored", action="store_true", help="the mean with the mirrored photo's faces: less error, twice the time"
+    )
     parser.add_argument("--batchsize", type=int, default=8, help="most crops that the network takes at once (8)")
     options = parser.parse_args(argv)
 
@@ -35,6 +38,7 @@ def main(argv=None) -> None:
             port=options.port,
             face_model=options.facemodel,
             detector=options.detector,
+            mirrored=options.mirrored,
             batch_size=options.batchsize,
         )
     )

@@ -33,6 +33,7 @@ class Serving:
     port: int = SERVER_PORT  # 0 takes a free one
     face_model: str = FACE_MODEL_PATH
     detector: str = DETECTORS[0]
+    mirrored: bool = False
     batch_size: int = 8
 
 
@@ -40,7 +41,7 @@ def serve(settings: Serving) -> None:
     """Listen until interrupted. Raises `UserError` for an address or a file that cannot be used."""
     with _listen(settings.host, settings.port) as listener:
         start = time.monotonic()
-        reconstructor = FaceReconstructor(settings.model, settings.detector)
+        reconstructor = FaceReconstructor(settings.model, settings.detector, mirrored=settings.mirrored)
         face_model, missing = _face_model(settings.face_model, reconstructor)
         warm_up(reconstructor, settings.batch_size)
         if missing:

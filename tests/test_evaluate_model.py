@@ -28,7 +28,6 @@ from tests.small_faces import make_small_model, small_files, write_folder
 from tests.tiny_data import write_tiny_data
 
 COUNT = 7
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
 
 
 @pytest.fixture(scope="module")

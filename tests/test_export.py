@@ -13,8 +13,6 @@ from model.saved_network import load_network, save_network
 from reconstructing.export import differences, export_network, read_crops, run_exported
 from reconstructing.face import prepare_crop
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
-
 SIZE = 32
 
 

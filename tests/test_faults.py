@@ -35,11 +35,7 @@ from tests.small_faces import make_small_model, small_files, write_folder, write
 from tests.test_training import MICRO, rows_of, weights_of
 from tests.tiny_data import write_tiny_data
 
-# Keras 3.15 converts variables without NumPy 2's copy keyword.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras"),
-    pytest.mark.skipif(sys.platform == "win32", reason="faults are injected as POSIX has them"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="faults are injected as POSIX has them")
 COUNT = 12
 
 

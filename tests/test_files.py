@@ -24,8 +24,6 @@ from tests.faults import full_disk, read_only, unprivileged
 from tests.small_faces import make_small_model
 from tests.test_dataset import make_samples, write_samples
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
-
 
 def save_results(path):
     origin = Origin("method", "1", "2", PROTOCOLS["standard"], (0,), "a file")

@@ -11,8 +11,6 @@ import evaluate_model
 from configure.config import NO_AUGMENTATION, Run
 from configure.recipes import RECIPES
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
-
 REPEATS = 20
 """The photos stand in the data set as often, so that an epoch is long beside the writing of models."""
 

@@ -11,10 +11,9 @@ from serving_stand_in import image_file, listening, mean_face_reconstructor
 
 from serving.application import build_application
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras"),
-    pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed (Debian: apt-get install chromium)"),
-]
+pytestmark = pytest.mark.skipif(
+    find_chromium() is None, reason="Chromium is not installed (Debian: apt-get install chromium)"
+)
 
 
 @pytest.fixture(scope="module")

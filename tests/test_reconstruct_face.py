@@ -19,8 +19,6 @@ from reconstructing.reconstructor import FaceReconstructor
 from reconstructing.texture import uv_texture, vertex_colours, visible_vertices
 from tests.perfect_network import constant_network, mean_face_map, save_mean_face_network
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
-
 SIZE = 128
 
 

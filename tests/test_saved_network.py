@@ -18,9 +18,6 @@ from model.saved_network import LAYOUT_ENTRY, load_network, save_network
 ROOT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1e6
 
-# Keras 3.15 converts variables without NumPy 2's copy keyword.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
-
 
 @pytest.fixture(scope="module")
 def layout() -> UVLayout:

@@ -21,8 +21,6 @@ from reconstructing.detection import box_of_rectangle
 from serving.application import build_application
 from serving.limits import Limits
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
-
 HEIGHT, WIDTH = 240, 320
 RECTANGLE = (90.0, 50.0, 100.0, 110.0)
 BOX = ",".join(map(str, RECTANGLE))

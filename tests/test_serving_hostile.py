@@ -23,8 +23,6 @@ from serving_stand_in import image_file, listening, mean_face_reconstructor
 
 from serving.application import build_application
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
-
 SECONDS = 2.0
 """Until a refusal."""
 

@@ -16,8 +16,6 @@ from serving.batching import Batcher
 from serving.limits import Limits
 from serving.problems import Problem
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
-
 CROP = np.zeros((2, 2, 3), dtype=np.float32)
 
 

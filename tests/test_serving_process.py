@@ -5,34 +5,46 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from serving_stand_in import image_file, mean_face_reconstructor
+from skimage.data import astronaut
 
 from common.errors import UserError
 from common.progress import Poster
 from generating.face_model_file import save_face_model
-
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
+from reconstructing.reconstructor import FaceReconstructor
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_one_command_serves_and_a_signal_ends_it(sample_model, tmp_path):
-    mean_face_reconstructor(sample_model, tmp_path)
-    save_face_model(sample_model, tmp_path / "face_model.hdf5")
-    arguments = ["--model", tmp_path / "mean.keras", "--facemodel", tmp_path / "face_model.hdf5"]
-    command = [sys.executable, "serve_model.py", *arguments, "--port", "0", "--detector", "none"]
+@contextmanager
+def started(*arguments):
+    """The address of `serve_model.py`, which is ended by a signal afterwards."""
+    command = [sys.executable, "serve_model.py", *arguments, "--port", "0"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         said = process.stdout.readline() + process.stdout.readline()
         address = re.search(r"listening on (http://127\.0\.0\.1:\d+)", said)
         assert address, said + process.stderr.read()
         assert "network loaded in" in said
-        address = address[1]
+        yield address[1]
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_one_command_serves_and_a_signal_ends_it(sample_model, tmp_path):
+    mean_face_reconstructor(sample_model, tmp_path)
+    save_face_model(sample_model, tmp_path / "face_model.hdf5")
+    files = ["--model", tmp_path / "mean.keras", "--facemodel", tmp_path / "face_model.hdf5"]
+    with started(*files, "--detector", "none") as address:
         assert httpx.get(f"{address}/health").json() == {
             "status": "ready",
             "image_size": 128,
@@ -46,11 +58,21 @@ def test_one_command_serves_and_a_signal_ends_it(sample_model, tmp_path):
         poster.post("/publish/epoch/end/", {"run": "here", "epoch": 1})
         assert not poster.warned
         assert httpx.get(f"{address}/v1/runs").json()["runs"][0]["name"] == "here"
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-    finally:
-        process.kill()
-        process.communicate()
+
+
+def test_mirrored_serves_the_mean_with_the_mirrored_photo():
+    crop = astronaut()[20:180, 145:305]
+    with started("--mirrored", "--detector", "none") as address:
+        answer = httpx.post(
+            f"{address}/v1/reconstructions", files={"photo": image_file(crop, "PNG")}, timeout=60
+        ).json()
+    served = np.array(answer["faces"][0]["landmarks"])
+    once, both = (
+        FaceReconstructor(detector="none", mirrored=mirrored).reconstruct(crop)[0].landmarks
+        for mirrored in (False, True)
+    )
+    np.testing.assert_allclose(served, both, atol=0.01)
+    assert np.abs(served - once).max() > 0.5
 
 
 def test_a_taken_port_and_a_missing_model_are_one_line(tmp_path):

@@ -28,9 +28,6 @@ from model.tensorboard_log import TensorBoardLog
 from model.training import learning_rate_schedule, train
 from tests.perfect_network import save_mean_face_network
 
-# Keras 3.15 converts variables without NumPy 2's copy keyword.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
-
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ("best.keras", "last.keras", "checkpoint.npz", "config.json", "training.csv", "training.png", "samples.png")
 

@@ -13,8 +13,6 @@ from reconstructing.smoothing import OneEuroFilter, Smoothing
 from reconstructing.video import CHECK_EVERY, FaceTracker, VideoFile, is_lost, jitter, open_video
 from tests.perfect_network import mean_face_map, save_mean_face_network
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")
-
 SIZE = 128
 
 
