@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.model_card import YAW_BINS
 from common.errors import run_script
 from configure.config import NO_AUGMENTATION, TARGET_SCALE, Augmentation, Run, Training
 from configure.recipes import lprnet, photos
@@ -20,7 +21,6 @@ from configure.recipes import lprnet, photos
 LOOKS = ("gamma", "occlusion", "occluder", "shadow", "blur", "low_resolution", "noise", "jpeg")
 """The changes of looks, as `Augmentation` names them. Colour factors stay: they are part of the published recipe."""
 
-YAW_BINS = ((0, 30), (30, 60), (60, 91))
 DRAWS = 3
 """How often the held-out photos are drawn with a change."""
 
