@@ -2,7 +2,8 @@
 
 A network learns the photos with no change of looks. Then it goes on for some epochs: as before (twice, by other seeds,
 to show chance), with each change of the recipe `photos` alone, and with all. Each is then tried on the held-out photos
-as they are, and with the change applied to all of them. Another network learns as many steps of views.
+as they are, and with the change applied to all of them. Another network learns views for as many steps, rounded up to
+whole epochs.
 
 python -m benchmarks.looks --photos photos --views views --facemodel resource/face_model.hdf5 --outputdir looks
 """
@@ -47,7 +48,7 @@ def main(argv=None) -> None:
         steps = options.epochs * int(np.count_nonzero(~dataset.validation) // photos().batch_size)
         with open_dataset(Path(options.views) / "train.hdf5") as views:
             learn(plain_training(options.epochs, steps), views, model, folder / "views")
-            pair = {"photos": folder / "plain", "as many steps of views": folder / "views"}
+            pair = {"photos": folder / "plain", "views": folder / "views"}
             report_views(pair, {"photos": dataset, "views": views}, model)
 
 

@@ -31,4 +31,4 @@ def test_every_change_is_tried_with_and_without(sample_model, tmp_path, capsys):
         assert re.search(rf"\| {look} \| [\d.]+ \| \S+ \+- \S+ \| [\d.]+ \| [\d.]+ \| \S+ \+- \S+ \|", printed), look
     assert re.search(r"\| none \| [\d.]+ \| \+0.00 \+- 0.00 \|\n", printed)
     assert re.search(r"\| none, again \| [\d.]+ \| \S+ \+- \S+ \|\n", printed)
-    assert len(re.findall(r"\| (?:photos|as many steps of views) \| (?:photos|views) \| .*\d", printed)) == 4
+    assert len(re.findall(r"\| (?:photos|views) \| (?:photos|views) \| .*\d", printed)) == 4
