@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.model_card import YAW_BINS
 from common.errors import run_script
 from configure.config import NO_AUGMENTATION, TARGET_SCALE, Augmentation, Run, Training
-from configure.recipes import lprnet, photos
+from configure.recipes import photos
 
 LOOKS = ("gamma", "occlusion", "occluder", "shadow", "blur", "low_resolution", "noise", "jpeg")
 """The changes of looks, as `Augmentation` names them. Colour factors stay: they are part of the published recipe."""
@@ -45,7 +45,7 @@ def main(argv=None) -> None:
         report_looks(networks, dataset, model)
         if options.views is None:
             return
-        steps = options.epochs * int(np.count_nonzero(~dataset.validation) // photos().batch_size)
+        steps = options.epochs * (int(np.count_nonzero(~dataset.validation)) // photos().batch_size)
         with open_dataset(Path(options.views) / "train.hdf5") as views:
             learn(plain_training(options.epochs, steps), views, model, folder / "views")
             pair = {"photos": folder / "plain", "views": folder / "views"}
@@ -72,7 +72,7 @@ def train_with_each(dataset, model, folder: Path, epochs: int, further: int) -> 
     plain = plain_training(epochs)
     learn(plain, dataset, model, folder / "plain")
     full = photos().augmentation
-    onward = replace(plain, epochs=further, learning_rate=lprnet().learning_rate / 4, drop_every=1.0)
+    onward = replace(plain, epochs=further, learning_rate=plain.learning_rate / 4, drop_every=1.0)
     runs = {"none": onward, "none, again": replace(onward, seed=1)}
     runs |= {
         look: replace(onward, augmentation=replace(plain.augmentation, **{look: getattr(full, look)})) for look in LOOKS
