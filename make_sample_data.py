@@ -1,62 +1,7 @@
-"""Make sample data: a procedural face model, and rendered faces in the layout of 300W-LP and AFLW2000-3D.
+"""Make sample data: a procedural face model, and rendered faces in the layout of 300W-LP and AFLW2000-3D."""
 
-Nobody is shown: every face is invented. It is for trying the software and testing it without a licence, not for
-training a network that has to work on photos.
-"""
-
-import argparse
-import os
-from pathlib import Path
-
-from common.errors import UserError, run_script
-
-EXAMPLE = """example:
-  python make_sample_data.py --outdir data/sample --train 600 --val 120 --seed 0
-
-Writes face_model.hdf5, 300W-LP.zip and AFLW2000-3D.zip. Half of the training pictures are mirror images, in folders
-AFW_Flip and so on. The same seed gives the same files, and a picture does not depend on how many are made."""
-
-
-def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--outdir", type=Path, required=True, metavar="DIR", help="where the three files go")
-    parser.add_argument("--train", type=int, default=600, metavar="N", help="pictures in 300W-LP.zip (%(default)s)")
-    parser.add_argument("--val", type=int, default=120, metavar="N", help="pictures in AFLW2000-3D.zip (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other people (%(default)s)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that render (one for each core)")
-    parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="also a contact sheet of the first pictures")
-    flags = parser.parse_args(argv)
-    workers = usable_cores() if flags.workers is None else flags.workers
-    if min(flags.train, flags.val, flags.seed) < 0:
-        raise UserError(f"--train {flags.train} --val {flags.val} --seed {flags.seed}: none may be negative")
-    if workers < 1:
-        raise UserError(f"--workers {workers}: at least one process must render")
-    if flags.sheet is not None and flags.sheet.suffix.lower() != ".png":
-        raise UserError(f"{flags.sheet}: the contact sheet is a PNG; give a name that ends in .png")
-    if flags.sheet is not None and flags.train + flags.val == 0:
-        raise UserError(f"{flags.sheet}: a contact sheet needs pictures; give --train or --val above 0")
-
-    from tqdm import tqdm
-
-    from generating.sample_archives import make_sample_data, write_contact_sheet
-
-    def progress(pairs, name, total):
-        return tqdm(pairs, desc=name, total=total, unit="face")
-
-    written = make_sample_data(flags.outdir, flags.train, flags.val, flags.seed, workers, progress)
-    if flags.sheet is not None:
-        written.append(write_contact_sheet(flags.outdir, flags.sheet))
-    for path in written:
-        print(f"{path}: {path.stat().st_size:,} bytes")
-    print("These faces are synthetic: they try and test the software, but train no network for real photos.")
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, 8 at most."""
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
-
+from prnet.commands.make_sample_data import main
+from prnet.common.errors import run_script
 
 if __name__ == "__main__":
     run_script(main)

@@ -11,8 +11,8 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.figures import markdown_table, measure
-from common.errors import run_script
-from common.files import written_whole
+from prnet.common.errors import run_script
+from prnet.common.files import written_whole
 
 BENCHMARKS = ["start_up", "sequence", "builder", "evaluation", "reconstruction", "profiling", "serving", "train_step"]
 

@@ -14,11 +14,11 @@ import h5py
 import numpy as np
 
 from benchmarks.figures import Figure, median_ratio, times_in_turn
-from generating.builder import build_dataset
-from generating.dataset import open_dataset
-from generating.pairs import find_pairs
-from geometry.face_model import FaceModel
-from tests.small_faces import fit_fields, make_small_model, mat_bytes, small_photo
+from prnet.formats.pairs import find_pairs
+from prnet.generating.builder import build_dataset
+from prnet.generating.dataset import open_dataset
+from prnet.geometry.face_model import FaceModel
+from tests.helpers.small_faces import fit_fields, make_small_model, mat_bytes, small_photo
 
 REAL_PAIRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "ytf" / "300W-LP.zip"
 MODEL_SIZE = (199, 29)

@@ -7,7 +7,7 @@ import argparse
 
 import numpy as np
 
-from common.errors import UserError, run_script
+from prnet.common.errors import UserError, run_script
 
 
 def main(argv=None) -> None:
@@ -17,7 +17,7 @@ def main(argv=None) -> None:
     parser.add_argument("--facemodel", required=True, help="face model of the fits")
     options = parser.parse_args(argv)
 
-    from generating.face_model_file import load_face_model
+    from prnet.formats.face_model_file import load_face_model
 
     model = load_face_model(options.facemodel)
     fitted, reported = measure_pairs(options.fit, model), measure_pairs(options.report, model)
@@ -32,11 +32,11 @@ def main(argv=None) -> None:
 
 def measure_pairs(path, model) -> list:
     """For one photo of each person: the true landmarks (68, 2) and the detector's (x, y, width, height), or None."""
-    from generating.fit_files import read_fit
-    from generating.image_files import decode_image
-    from generating.pairs import find_pairs
-    from geometry.pose import fitted_landmarks
-    from reconstructing.detection import find_faces
+    from prnet.formats.fit_files import read_fit
+    from prnet.formats.image_files import decode_image
+    from prnet.formats.pairs import find_pairs
+    from prnet.geometry.pose import fitted_landmarks
+    from prnet.reconstructing.detection import find_faces
 
     measured, seen = [], set()
     with find_pairs(path) as pairs:
@@ -61,7 +61,7 @@ def measure_pairs(path, model) -> list:
 
 def fit_rule(measured) -> tuple[np.ndarray, float]:
     """Medians of the shift of the centre (2,) and of the ratio of the sides, in mean sides of the detector's box."""
-    from geometry.crop import landmark_box
+    from prnet.geometry.crop import landmark_box
 
     shifts, factors = [], []
     for landmarks, (x, y, width, height) in ((points, box) for points, box in measured if box is not None):
@@ -73,8 +73,8 @@ def fit_rule(measured) -> tuple[np.ndarray, float]:
 
 def describe(measured, shift, factor) -> str:
     """Cells of the table: how far crops by a rule lie from the crops of the landmarks, in sides of the latter's box."""
-    from configure.config import CROP_MARGIN
-    from geometry.crop import landmark_box
+    from prnet.configure.config import CROP_MARGIN
+    from prnet.geometry.crop import landmark_box
 
     off, sides, covered = [], [], 0
     found = [(landmarks, box) for landmarks, box in measured if box is not None]

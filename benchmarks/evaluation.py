@@ -18,8 +18,8 @@ SIDE = 450
 
 def measure() -> list[Figure]:
     """Processor time, so that other work on the machine does not count, and the growth of memory with images."""
-    from evaluating.nme import ALIGNMENTS, aligned_residuals
-    from geometry.position_map import layout_of_model
+    from prnet.evaluating.nme import ALIGNMENTS, aligned_residuals
+    from prnet.geometry.position_map import layout_of_model
 
     model = _full_size_model()
     layout = layout_of_model(model)
@@ -51,7 +51,7 @@ def measure() -> list[Figure]:
 
 def _full_size_model():
     """The sample model with as many components as the Basel model has: 199 and 29."""
-    from generating.sample_model import make_sample_model
+    from prnet.generating.samples.model import make_sample_model
 
     model = make_sample_model()
     random = np.random.default_rng(0)
@@ -68,10 +68,10 @@ def _full_size_model():
 
 def _evaluate(model, layout, count: int) -> float:
     """Processor time in seconds of the four types for `count` images."""
-    from evaluating.evaluation import evaluate
-    from evaluating.methods import NetworkMethod
-    from evaluating.protocols import PROTOCOLS
-    from evaluating.subjects import DatasetSubjects
+    from prnet.evaluating.evaluation import evaluate
+    from prnet.evaluating.methods import NetworkMethod
+    from prnet.evaluating.protocols import PROTOCOLS
+    from prnet.evaluating.subjects import DatasetSubjects
 
     subjects = DatasetSubjects(_dataset(model, layout, count), model, layout)
     method = NetworkMethod(
@@ -92,9 +92,9 @@ def _evaluate(model, layout, count: int) -> float:
 
 def _dataset(model, layout, count: int):
     """A stand-in for a data set in memory whose photos are all the same."""
-    from geometry.crop import landmark_box
-    from geometry.face_model import face_vertices
-    from geometry.pose import fit_to_pixels
+    from prnet.geometry.crop import landmark_box
+    from prnet.geometry.face_model import face_vertices
+    from prnet.geometry.pose import fit_to_pixels
 
     random = np.random.default_rng(1)
     coefficients = random.normal(0, 1, (count, model.coefficient_count)).astype(np.float32)
@@ -127,7 +127,7 @@ def _dataset(model, layout, count: int):
 
 def _face_and_prediction(layout):
     """A face (V, 3) in pixels, and the same a little bent, turned and noisy, as a network might see it."""
-    from geometry.uv_layout import face_mask
+    from prnet.geometry.uv_layout import face_mask
 
     random = np.random.default_rng(2)
     truth = layout.canonical_map[face_mask(layout, 256)].astype(np.float64)

@@ -10,7 +10,7 @@ import argparse
 
 import numpy as np
 
-from common.errors import run_script
+from prnet.common.errors import run_script
 
 
 def main(argv=None) -> None:
@@ -20,9 +20,9 @@ def main(argv=None) -> None:
     parser.add_argument("--facemodel", required=True, help="face model of the fits")
     options = parser.parse_args(argv)
 
-    from generating.dataset import open_dataset
-    from generating.face_model_file import load_face_model
-    from reconstructing.reconstructor import FaceReconstructor
+    from prnet.formats.face_model_file import load_face_model
+    from prnet.generating.dataset import open_dataset
+    from prnet.reconstructing.reconstructor import FaceReconstructor
 
     with open_dataset(options.data) as dataset:
         reconstructor = FaceReconstructor(options.model, "none", mirrored=True)
@@ -41,7 +41,7 @@ def fit_offsets(dataset, model, reconstructor) -> np.ndarray:
 
     reconstructor : one with `mirrored`.
     """
-    from geometry.pose import fitted_landmarks
+    from prnet.geometry.pose import fitted_landmarks
 
     offsets = np.empty((len(dataset), 2))
     for index in range(len(dataset)):

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.model_card import YAW_BINS
-from common.errors import run_script
-from configure.config import NO_AUGMENTATION, TARGET_SCALE, Augmentation, Run, Training
-from configure.recipes import photos
+from prnet.common.errors import run_script
+from prnet.configure.config import NO_AUGMENTATION, TARGET_SCALE, Augmentation, Run, Training
+from prnet.configure.recipes import photos
 
 LOOKS = ("gamma", "occlusion", "occluder", "shadow", "blur", "low_resolution", "noise", "jpeg")
 """The changes of looks, as `Augmentation` names them. Colour factors stay: they are part of the published recipe."""
@@ -36,8 +36,8 @@ def main(argv=None) -> None:
     parser.add_argument("--further", type=int, default=2, help="epochs with a change; %(default)s")
     options = parser.parse_args(argv)
 
-    from generating.dataset import open_dataset
-    from generating.face_model_file import load_face_model
+    from prnet.formats.face_model_file import load_face_model
+    from prnet.generating.dataset import open_dataset
 
     model, folder = load_face_model(options.facemodel), Path(options.outputdir)
     with open_dataset(Path(options.photos) / "train.hdf5") as dataset:
@@ -85,7 +85,7 @@ def train_with_each(dataset, model, folder: Path, epochs: int, further: int) -> 
 
 
 def learn(training: Training, dataset, model, folder: Path, start_from: Path | None = None) -> None:
-    from model.training import train
+    from prnet.model.training import train
 
     print(f"== {folder.name}", flush=True)
     train(training, Run(), dataset, model, folder, start_from=start_from)
@@ -134,12 +134,12 @@ def geometry(augmentation: Augmentation) -> dict:
 
 def held_out_errors(folder: Path, dataset, model, augmentation: Augmentation) -> np.ndarray:
     """2D NME in per cent of the 68 landmarks against the fits: (draws, held-out samples); one draw of plain crops."""
-    from evaluating.nme import nme, root_box_area
-    from generating.sequence import FaceSequence
-    from geometry.position_map import map_basis
-    from geometry.uv_layout import sample_landmarks
-    from model.networks import network_image_size, predict_maps
-    from model.saved_network import load_network
+    from prnet.evaluating.nme import nme, root_box_area
+    from prnet.generating.sequence import FaceSequence
+    from prnet.geometry.position_map import map_basis
+    from prnet.geometry.uv_layout import sample_landmarks
+    from prnet.model.networks import network_image_size, predict_maps
+    from prnet.model.saved_network import load_network
 
     network, layout = load_network(folder / "last.keras")
     size = network_image_size(network)

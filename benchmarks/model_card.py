@@ -8,8 +8,8 @@ import argparse
 import cv2
 import numpy as np
 
-from common.errors import run_script
-from reconstructing.settings import MODEL_PATH
+from prnet.common.errors import run_script
+from prnet.reconstructing.settings import MODEL_PATH
 
 YAW_BINS = ((0, 30), (30, 60), (60, 91))
 PANEL = 320
@@ -33,9 +33,9 @@ def main(argv=None) -> None:
     parser.add_argument("--mirrored", action="store_true", help="the mean with the mirrored photo's faces")
     options = parser.parse_args(argv)
 
-    from generating.dataset import open_dataset
-    from generating.face_model_file import load_face_model
-    from reconstructing.reconstructor import FaceReconstructor
+    from prnet.formats.face_model_file import load_face_model
+    from prnet.generating.dataset import open_dataset
+    from prnet.reconstructing.reconstructor import FaceReconstructor
 
     reconstructor = FaceReconstructor(options.model, mirrored=options.mirrored)
     if options.test:
@@ -71,7 +71,7 @@ def report_held_out(dataset, model, reconstructor, fit_offset=(0.0, 0.0)) -> Non
     fit_offset : x right, y down, per cent of the landmark box's side, as `benchmarks.fit_offset` measures it on the
     training people.
     """
-    from geometry.pose import fitted_landmarks
+    from prnet.geometry.pose import fitted_landmarks
 
     held_out = np.flatnonzero(dataset.validation)
     scores = []
@@ -93,7 +93,7 @@ def report_held_out(dataset, model, reconstructor, fit_offset=(0.0, 0.0)) -> Non
 
 def sparse_nme(landmarks: np.ndarray, truth: np.ndarray) -> float:
     """2D NME in per cent by the square root of the area of the true landmarks' box. Both (68, 2 or 3) pixels."""
-    from evaluating.nme import nme, root_box_area
+    from prnet.evaluating.nme import nme, root_box_area
 
     return float(nme(landmarks[:, :2] - truth[:, :2], root_box_area(truth)))
 
@@ -102,8 +102,8 @@ def draw_failures(reconstructor) -> np.ndarray:
     """scikit-image's astronaut in eight conditions, from easy to hopeless: the crop with the landmarks found in it."""
     from skimage.data import astronaut
 
-    from reconstructing.detection import find_faces
-    from reconstructing.drawing import draw_landmarks
+    from prnet.reconstructing.detection import find_faces
+    from prnet.reconstructing.drawing import draw_landmarks
 
     photo = astronaut()
     box = find_faces(photo)[0].box

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from benchmarks.figures import Figure
-from generating.profiling import render_view, view_transform
-from generating.relief import FRAME_SIDES, make_face_grid, make_relief
-from generating.sample_model import make_sample_model
+from prnet.generating.samples.model import make_sample_model
+from prnet.generating.views.profiling import render_view, view_transform
+from prnet.generating.views.relief import FRAME_SIDES, make_face_grid, make_relief
 
 VIEWS = np.radians([(0, yaw) for yaw in range(-80, 81, 20)])
 

@@ -19,8 +19,8 @@ NOISE = 6.0
 
 
 def measure() -> list[Figure]:
-    from generating.sample_model import make_sample_model
-    from geometry.position_map import layout_of_model
+    from prnet.generating.samples.model import make_sample_model
+    from prnet.geometry.position_map import layout_of_model
 
     layout = layout_of_model(make_sample_model())
     figures = []
@@ -33,12 +33,12 @@ def _measure_network(name: str, size: int, most: float, layout) -> list[Figure]:
     """Every stage, and the whole less the bare forward pass, as medians of calls taken in turn."""
     import tensorflow as tf
 
-    from model.networks import build_network
-    from model.saved_network import save_network
-    from reconstructing.detection import box_of_rectangle
-    from reconstructing.face import prepare_crop, restore_face
-    from reconstructing.images import decode_image
-    from reconstructing.reconstructor import FaceReconstructor
+    from prnet.formats.photos import decode_image
+    from prnet.model.networks import build_network
+    from prnet.model.saved_network import save_network
+    from prnet.reconstructing.detection import box_of_rectangle
+    from prnet.reconstructing.face import prepare_crop, restore_face
+    from prnet.reconstructing.reconstructor import FaceReconstructor
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.keras"
@@ -69,11 +69,11 @@ def _measure_network(name: str, size: int, most: float, layout) -> list[Figure]:
 
 def _measure_pictures(layout) -> list[Figure]:
     """Rendering the mesh, and all that is drawn and unrolled for one face."""
-    from geometry.crop import Box, crop_transform
-    from geometry.rasterise import render
-    from reconstructing.drawing import draw_sheet
-    from reconstructing.face import face_grid, restore_face
-    from reconstructing.images import decode_image
+    from prnet.formats.photos import decode_image
+    from prnet.geometry.crop import Box, crop_transform
+    from prnet.geometry.rasterise import render
+    from prnet.reconstructing.drawing import draw_sheet
+    from prnet.reconstructing.face import face_grid, restore_face
 
     box = Box(np.array([225.0, 160.0]), 120.0)
     face = restore_face(layout.canonical_map, box, crop_transform(box, 256), face_grid(layout, 256))
@@ -92,10 +92,10 @@ def _measure_pictures(layout) -> list[Figure]:
 
 def _measure_jitter() -> list[Figure]:
     """How much the landmarks of a still face in a noisy video tremble, without and with the filter."""
-    from reconstructing.images import decode_image
-    from reconstructing.reconstructor import FaceReconstructor
-    from reconstructing.settings import MODEL_PATH
-    from reconstructing.video import FaceTracker, jitter
+    from prnet.formats.photos import decode_image
+    from prnet.reconstructing.reconstructor import FaceReconstructor
+    from prnet.reconstructing.settings import MODEL_PATH
+    from prnet.reconstructing.video import FaceTracker, jitter
 
     if not Path(MODEL_PATH).is_file():
         print(f"jitter is not measured: no {MODEL_PATH}", file=sys.stderr)

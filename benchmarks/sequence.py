@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 
 from benchmarks.figures import Figure, median_ratio, times_in_turn
-from configure.config import MAP_SIZE, Augmentation
-from generating.augmentation import noise_texture
-from generating.batches import make_batch
-from generating.bfm import read_face3d_model
-from generating.builder import build_dataset
-from generating.dataset import open_dataset
-from geometry.crop import crop_transform
-from geometry.position_map import map_basis, position_maps
+from prnet.configure.config import MAP_SIZE, Augmentation
+from prnet.formats.bfm import read_face3d_model
+from prnet.generating.augmentation import noise_texture
+from prnet.generating.batches import make_batch
+from prnet.generating.builder import build_dataset
+from prnet.generating.dataset import open_dataset
+from prnet.geometry.crop import crop_transform
+from prnet.geometry.position_map import map_basis, position_maps
 
 SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "data"
 BATCH, BATCHES = 16, 24

@@ -26,13 +26,13 @@ BOX = "170,70,110,150"
 
 
 def measure() -> list[Figure]:
-    from generating.sample_model import make_sample_model
-    from geometry.position_map import layout_of_model
-    from model.networks import build_network
-    from model.saved_network import save_network
-    from reconstructing.reconstructor import FaceReconstructor
-    from serving.application import build_application
-    from serving.engine import warm_up
+    from prnet.generating.samples.model import make_sample_model
+    from prnet.geometry.position_map import layout_of_model
+    from prnet.model.networks import build_network
+    from prnet.model.saved_network import save_network
+    from prnet.reconstructing.reconstructor import FaceReconstructor
+    from prnet.serving.application import build_application
+    from prnet.serving.engine import warm_up
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "prnet.keras"

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import Figure, markdown_table, seconds
-from common.errors import run_script
-from configure.config import NETWORKS, PRECISIONS, Run, Training
+from prnet.common.errors import run_script
+from prnet.configure.config import NETWORKS, PRECISIONS, Run, Training
 
 CASES = {
     "CPU": (("prnet", 8, "float32"), ("lprnet", 16, "float32")),
@@ -48,7 +48,7 @@ def measure_ready(name: str, batch_size: int, precision: str, steps: int | None 
     """Rounds of the loop's steps and of bare steps in turn, on one batch that lies ready."""
     import keras
 
-    from model.monitoring import StepMonitor
+    from prnet.model.monitoring import StepMonitor
 
     kind = device_kind()
     steps = steps or (8 if kind == "CPU" else 100)
@@ -81,10 +81,10 @@ def measure_ready(name: str, batch_size: int, precision: str, steps: int | None 
 
 def measure_fed(name: str, batch_size: int, precision: str, folder: Path, face_model: Path, workers: int):
     """What a run that reads and augments train.hdf5 reaches in its second epoch."""
-    from generating.dataset import open_dataset
-    from generating.face_model_file import load_face_model
-    from geometry.position_map import map_basis
-    from model.monitoring import StepMonitor, WatchedSequence
+    from prnet.formats.face_model_file import load_face_model
+    from prnet.generating.dataset import open_dataset
+    from prnet.geometry.position_map import map_basis
+    from prnet.model.monitoring import StepMonitor, WatchedSequence
 
     training = replace(Training(), network=name, image_size=NETWORKS[name], batch_size=batch_size, precision=precision)
     network = _network(training)
@@ -111,8 +111,8 @@ def measure_fed(name: str, batch_size: int, precision: str, folder: Path, face_m
 def _network(training: Training):
     from contextlib import nullcontext
 
-    from geometry.uv_layout import UVLayout
-    from model.training import compiled_network
+    from prnet.geometry.uv_layout import UVLayout
+    from prnet.model.training import compiled_network
 
     grid = np.linspace(0.1, 0.9, 68)
     layout = UVLayout(

@@ -5,7 +5,7 @@ import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from common.errors import UserError
+from prnet.common.errors import UserError
 
 
 @contextmanager

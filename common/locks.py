@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from common.errors import UserError
+from prnet.common.errors import UserError
 
 
 @contextmanager

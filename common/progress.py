@@ -5,7 +5,7 @@ import sys
 import urllib.request
 from http.client import HTTPException
 
-from common.errors import UserError
+from prnet.common.errors import UserError
 
 TIMEOUT = 1.0
 """Seconds that a post may take."""

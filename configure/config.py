@@ -4,6 +4,7 @@ A stage takes its dataclass and never a parsed command line. A variant is `datac
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 MAP_SIZE = 256
 """Side of the reference crop and of the UV grid that masks are stored on, in pixels (PRNet, section 3)."""
@@ -37,7 +38,10 @@ YAW_BIN_EDGES = (30.0, 60.0)
 VALIDATION_SHARE = 0.05
 """Share of the training set's groups that selects the best model."""
 
-FACE_MODEL_PATH = "resource/face_model.hdf5"
+RESOURCES = Path(__file__).resolve().parents[1] / "resource"
+"""Files that come with the code, and those that `build_face_model.py` adds."""
+
+FACE_MODEL_PATH = str(RESOURCES / "face_model.hdf5")
 """Where scripts look for the face model unless `--facemodel` says otherwise."""
 
 SERVER_HOST, SERVER_PORT = "127.0.0.1", 20000

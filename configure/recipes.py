@@ -5,7 +5,7 @@ A flag on the command line wins over the recipe.
 
 from dataclasses import replace
 
-from configure.config import CROP_MARGIN, Augmentation, Training
+from prnet.configure.config import CROP_MARGIN, Augmentation, Training
 
 TAME = Augmentation(crop_margin=1.6, rotation=30.0, translation=0.05, scale=(0.9, 1.1), colour=(0.75, 1.25), mirror=0.5)
 """Ours, where BinaryVR says "tamer augmentation" and "a slightly larger crop" and gives no figures."""

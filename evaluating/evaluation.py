@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
-from common.files import written_whole
-from configure.config import MAP_SIZE
-from evaluating.methods import file_hash, write_predictions
-from evaluating.protocols import DENSE, RECONSTRUCTION, TYPES, Protocol
-from evaluating.results import KEPT, Origin, Results, load_results
-from evaluating.scoring import Prediction, Score, score
-from evaluating.subjects import Subject, Subjects
-from evaluating.vertex_file import VertexFile
-from geometry.uv_layout import UVLayout, face_mask
+from prnet.common.errors import UserError
+from prnet.common.files import written_whole
+from prnet.configure.config import MAP_SIZE
+from prnet.evaluating.methods import file_hash, write_predictions
+from prnet.evaluating.protocols import DENSE, RECONSTRUCTION, TYPES, Protocol
+from prnet.evaluating.results import KEPT, Origin, Results, load_results
+from prnet.evaluating.scoring import Prediction, Score, score
+from prnet.evaluating.subjects import Subject, Subjects
+from prnet.formats.vertex_file import VertexFile
+from prnet.geometry.uv_layout import UVLayout, face_mask
 
 SAVE_EVERY = 20.0
 """Seconds after which an evaluation writes down how far it has come."""
@@ -42,7 +42,7 @@ def evaluate(
 ) -> Results:
     """Measure a method on subjects, going on from the results at `path` where they are of the same three.
 
-    method : `evaluating.methods.NetworkMethod` or `PredictionFile`. types : indices into `TYPES`. layout : of the
+    method : `prnet.evaluating.methods.NetworkMethod` or `PredictionFile`. types : indices into `TYPES`. layout : of the
     true maps, where they are known. path : the results file, written every `SAVE_EVERY` seconds and at the end.
     predictions_path : where the predictions are written, as `PredictionFile` reads them, with their vertices if so
     asked. progress : called after each batch. Memory does not grow with the number of images but for about 2 kB each.

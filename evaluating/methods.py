@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import InputLost, UserError
-from common.files import written_whole
-from configure.config import LANDMARK_COUNT, MAP_SIZE
-from evaluating.scoring import Prediction
-from evaluating.subjects import Subject, Subjects
-from geometry.crop import crop_image, crop_transform, invert_transform, transform_points
-from geometry.uv_layout import UVLayout, face_mask, resample_map, sample_landmarks
+from prnet.common.errors import InputLost, UserError
+from prnet.common.files import written_whole
+from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
+from prnet.evaluating.scoring import Prediction
+from prnet.evaluating.subjects import Subject, Subjects
+from prnet.geometry.crop import crop_image, crop_transform, invert_transform, transform_points
+from prnet.geometry.uv_layout import UVLayout, face_mask, resample_map, sample_landmarks
 
 MOST_BYTES = 1 << 29
 """Of names, or of landmarks, in a file of predictions: a small archive can claim any size."""

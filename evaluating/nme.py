@@ -5,7 +5,7 @@ Points are (..., N, 2 or 3) pixels of the photo, x right, y down, z to the camer
 
 import numpy as np
 
-from geometry.alignment import align, apply_transform, iterative_closest_point
+from prnet.geometry.alignment import align, apply_transform, iterative_closest_point
 
 
 def nme(residuals: np.ndarray, normaliser) -> np.ndarray:

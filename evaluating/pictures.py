@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from common.files import written_whole
-from configure.config import MAP_SIZE
-from evaluating.methods import NetworkMethod
-from evaluating.protocols import FAILURE_LIMIT, RECONSTRUCTION, cumulative_curve, summarise
-from evaluating.results import Results
-from evaluating.subjects import Subjects
-from geometry.crop import Box, crop_image, crop_transform, transform_points
-from geometry.mesh import vertex_normals
-from geometry.rasterise import render
-from geometry.uv_layout import UVLayout, face_mask, grid_triangles, resample_map, sample_landmarks
+from prnet.common.files import written_whole
+from prnet.configure.config import MAP_SIZE
+from prnet.evaluating.methods import NetworkMethod
+from prnet.evaluating.protocols import FAILURE_LIMIT, RECONSTRUCTION, cumulative_curve, summarise
+from prnet.evaluating.results import Results
+from prnet.evaluating.subjects import Subjects
+from prnet.geometry.crop import Box, crop_image, crop_transform, transform_points
+from prnet.geometry.mesh import vertex_normals
+from prnet.geometry.rasterise import render
+from prnet.geometry.uv_layout import UVLayout, face_mask, grid_triangles, resample_map, sample_landmarks
 
 BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, BLACK = (
     "#0072B2",

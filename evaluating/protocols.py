@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from configure.config import OUTER_EYE_CORNERS, YAW_BIN_EDGES
-from geometry.alignment import (
+from prnet.configure.config import OUTER_EYE_CORNERS, YAW_BIN_EDGES
+from prnet.geometry.alignment import (
     PLANE_NEIGHBOURS,
     PLANE_SAMPLE,
     PLANE_STEPS,
@@ -42,7 +42,7 @@ class Protocol:
     name: str
     normaliser: str  # "landmark box" or "mesh diagonal"
     eye_corners: tuple[int, int]
-    depth_origin: str = "min"  # or "mean" or "none", see `evaluating.nme.residuals_from_origins`
+    depth_origin: str = "min"  # or "mean" or "none", see `prnet.evaluating.nme.residuals_from_origins`
     landmarks: str = "original"  # or the name of the file with re-annotated ones
     yaw: str = "fitted pose"  # or the name of the file of yaw angles
 

@@ -8,12 +8,12 @@ IMAGES = 2000
 
 @dataclass(frozen=True)
 class Reference:
-    """One published row: a type's numbers under a protocol of `evaluating.protocols.PROTOCOLS`."""
+    """One published row: a type's numbers under a protocol of `prnet.evaluating.protocols.PROTOCOLS`."""
 
     method: str
     source: str
     protocol: str
-    index: int  # into `evaluating.protocols.TYPES`
+    index: int  # into `prnet.evaluating.protocols.TYPES`
     mean: float | None = None  # over images
     bins: tuple[float, float, float] | None = None
     mean_of_bins: float | None = None

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from common.files import written_whole
-from evaluating import pictures
-from evaluating.methods import NetworkMethod
-from evaluating.results import Results
-from evaluating.subjects import Subjects
-from evaluating.tables import csv_of_images, csv_report, markdown_report, require_comparable
-from geometry.uv_layout import UVLayout
+from prnet.common.files import written_whole
+from prnet.evaluating import pictures
+from prnet.evaluating.methods import NetworkMethod
+from prnet.evaluating.results import Results
+from prnet.evaluating.subjects import Subjects
+from prnet.evaluating.tables import csv_of_images, csv_report, markdown_report, require_comparable
+from prnet.geometry.uv_layout import UVLayout
 
 FILES = (
     *("benchmark.md", "benchmark.csv", "ced.png", "images.csv", "landmark_errors.png", "yaw_errors.png"),

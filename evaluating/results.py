@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
-from common.files import written_whole
-from configure.config import LANDMARK_COUNT, MAP_SIZE
-from evaluating.protocols import Protocol
-from evaluating.scoring import Column, Score, Truth, columns_of, sparse_normaliser
-from geometry.crop import Box
+from prnet.common.errors import UserError
+from prnet.common.files import written_whole
+from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
+from prnet.evaluating.protocols import Protocol
+from prnet.evaluating.scoring import Column, Score, Truth, columns_of, sparse_normaliser
+from prnet.geometry.crop import Box
 
 FORMAT_VERSION = 1
 KEPT = "kept"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluating.nme import (
+from prnet.evaluating.nme import (
     ALIGNMENTS,
     aligned_residuals,
     box_diagonal,
@@ -14,7 +14,7 @@ from evaluating.nme import (
     residuals_from_origins,
     root_box_area,
 )
-from evaluating.protocols import DENSE, RECONSTRUCTION, SPARSE, TYPES, Protocol
+from prnet.evaluating.protocols import DENSE, RECONSTRUCTION, SPARSE, TYPES, Protocol
 
 
 @dataclass(frozen=True)

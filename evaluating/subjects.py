@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import InputLost, UserError
-from configure.config import LANDMARK_COUNT, MAP_SIZE
-from evaluating.scoring import Truth
-from generating.fit_files import read_fit, require_model
-from generating.image_files import check_image, decode_image
-from geometry.crop import Box, landmark_box
-from geometry.face_model import FaceModel, face_vertices
-from geometry.pose import fit_to_pixels, one_based_to_pixels
-from geometry.position_map import map_basis, position_maps
-from geometry.uv_layout import UVLayout, resample_map, sample_landmarks
+from prnet.common.errors import InputLost, UserError
+from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
+from prnet.evaluating.scoring import Truth
+from prnet.formats.fit_files import read_fit, require_model
+from prnet.formats.image_files import check_image, decode_image
+from prnet.geometry.crop import Box, landmark_box
+from prnet.geometry.face_model import FaceModel, face_vertices
+from prnet.geometry.pose import fit_to_pixels, one_based_to_pixels
+from prnet.geometry.position_map import map_basis, position_maps
+from prnet.geometry.uv_layout import UVLayout, resample_map, sample_landmarks
 
 READERS = 2
 """Threads that read photos."""
@@ -62,7 +62,7 @@ class Subjects(ABC):
 
 
 class DatasetSubjects(Subjects):
-    """The samples of a `generating.dataset.Dataset`.
+    """The samples of a `prnet.generating.dataset.Dataset`.
 
     model : the face model; without it there is a mesh only where the data set stores maps. layout : the UV layout
     that says where landmarks lie on maps. size : side of the network's maps.
@@ -125,7 +125,7 @@ class DatasetSubjects(Subjects):
 
 
 class PairSubjects(Subjects):
-    """The pairs of a `generating.pairs.PairSource`, read in place. Parameters as of `DatasetSubjects`.
+    """The pairs of a `prnet.formats.pairs.PairSource`, read in place. Parameters as of `DatasetSubjects`.
 
     A pair whose fit cannot be read has no truth and is left out; one whose photo cannot be read is a failure.
     """

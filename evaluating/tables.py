@@ -6,14 +6,14 @@ import re
 
 import numpy as np
 
-from common.errors import UserError
-from configure.config import MAP_SIZE
-from evaluating.nme import nme, residuals_from_origins
-from evaluating.protocols import BIN_NAMES, FAILURE_LIMIT, SPARSE, TYPES, Protocol, Summary, summarise
-from evaluating.references import IMAGES, REFERENCES, Reference
-from evaluating.results import Results
-from evaluating.scoring import Column
-from geometry.crop import Box, crop_transform, invert_transform, transform_points
+from prnet.common.errors import UserError
+from prnet.configure.config import MAP_SIZE
+from prnet.evaluating.nme import nme, residuals_from_origins
+from prnet.evaluating.protocols import BIN_NAMES, FAILURE_LIMIT, SPARSE, TYPES, Protocol, Summary, summarise
+from prnet.evaluating.references import IMAGES, REFERENCES, Reference
+from prnet.evaluating.results import Results
+from prnet.evaluating.scoring import Column
+from prnet.geometry.crop import Box, crop_transform, invert_transform, transform_points
 
 CONSTANT = "constant mean map"
 """What the method is called that says the same of every crop."""

@@ -8,8 +8,8 @@ import math
 import cv2
 import numpy as np
 
-from configure.config import Augmentation
-from geometry.crop import Box, crop_transform
+from prnet.configure.config import Augmentation
+from prnet.geometry.crop import Box, crop_transform
 
 _TEXTURE_SIDE = 512
 _LEVELS = np.linspace(0, 1, 256)[:, None, None]

@@ -6,12 +6,12 @@ What is drawn for a sample depends on the seed, the epoch and the sample's place
 import cv2
 import numpy as np
 
-from configure.config import TARGET_SCALE, Augmentation
-from generating.augmentation import change_looks, draw_crop, tone_table
-from geometry.crop import compose, crop_image, lift_transform
-from geometry.pose import fit_to_pixels
-from geometry.position_map import MapBasis, place_map, position_maps
-from geometry.uv_layout import resample_map
+from prnet.configure.config import TARGET_SCALE, Augmentation
+from prnet.generating.augmentation import change_looks, draw_crop, tone_table
+from prnet.geometry.crop import compose, crop_image, lift_transform
+from prnet.geometry.pose import fit_to_pixels
+from prnet.geometry.position_map import MapBasis, place_map, position_maps
+from prnet.geometry.uv_layout import resample_map
 
 
 def make_batch(
@@ -25,7 +25,7 @@ def make_batch(
     seed: int,
     epoch: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images and targets of some samples of a `generating.dataset.Dataset`.
+    """Images and targets of some samples of a `prnet.generating.dataset.Dataset`.
 
     basis : the face model on a grid of side `size`; needed where the data set stores fits (data mode 5).
     texture : what occluding patches are cut from (`augmentation.noise_texture`).

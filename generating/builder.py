@@ -11,20 +11,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.errors import InputLost, UserError
-from common.files import remove_left_behind
-from common.locks import held_alone
-from configure.config import CROP_MARGIN, MAP_SIZE, VALIDATION_SHARE
-from generating.dataset import DATA_MODES
-from generating.dataset_writer import Sample, dataset_writer
-from generating.fit_files import read_fit, require_model
-from generating.image_files import check_image, decode_image
-from generating.pairs import Pair, find_pairs
-from generating.split import split_by_group
-from geometry.crop import Box, compose, crop_image, crop_transform, landmark_box, lift_transform, transform_points
-from geometry.face_model import FaceModel
-from geometry.pose import fit_to_pixels
-from geometry.position_map import MapBasis, layout_of_model, map_basis, position_maps
+from prnet.common.errors import InputLost, UserError
+from prnet.common.files import remove_left_behind
+from prnet.common.locks import held_alone
+from prnet.configure.config import CROP_MARGIN, MAP_SIZE, VALIDATION_SHARE
+from prnet.formats.fit_files import read_fit, require_model
+from prnet.formats.image_files import check_image, decode_image
+from prnet.formats.pairs import Pair, find_pairs
+from prnet.generating.dataset import DATA_MODES
+from prnet.generating.dataset_writer import Sample, dataset_writer
+from prnet.generating.split import split_by_group
+from prnet.geometry.crop import Box, compose, crop_image, crop_transform, landmark_box, lift_transform, transform_points
+from prnet.geometry.face_model import FaceModel
+from prnet.geometry.pose import fit_to_pixels
+from prnet.geometry.position_map import MapBasis, layout_of_model, map_basis, position_maps
 
 BUFFER_BYTES, UNIT_BYTES = 1 << 28, 1 << 25
 """The buffer is written when it holds this much, if it is not full before; a unit of work is cut off likewise."""
@@ -96,7 +96,7 @@ def build_dataset(
 ) -> BuildReport:
     """Build one data set file from folders or zip archives of photos with fits.
 
-    data_mode : 0 to 5, see `generating.dataset`. validation_share : of the groups, held out to select a model.
+    data_mode : 0 to 5, see `prnet.generating.dataset`. validation_share : of the groups, held out to select a model.
     flips : take the mirrored photos in folders `*_Flip` too. batch : pairs read and verified as one unit of work.
     buffer : samples held before a write. workers : threads, by default one for each core.
     A pair that cannot be used is left out and listed in the report. Raises UserError, and leaves what is at `output`

@@ -33,11 +33,11 @@ from typing import NoReturn
 import h5py
 import numpy as np
 
-from common.errors import InputLost, UserError
-from configure.config import LANDMARK_COUNT, MAP_SIZE
-from generating.attributes import as_text
-from generating.image_files import decode_image
-from geometry.crop import Box
+from prnet.common.errors import InputLost, UserError
+from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
+from prnet.formats.hdf5_attributes import as_text
+from prnet.formats.image_files import decode_image
+from prnet.geometry.crop import Box
 
 FORMAT = "position map data set"
 FORMAT_VERSION = 1

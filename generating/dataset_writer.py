@@ -1,4 +1,4 @@
-"""Writes the file that `generating.dataset` describes, a buffer of samples at a time."""
+"""Writes the file that `prnet.generating.dataset` describes, a buffer of samples at a time."""
 
 import hashlib
 import sys
@@ -10,11 +10,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from common.files import written_whole
-from configure.config import LANDMARK_COUNT
-from generating.attributes import write_texts
-from generating.dataset import DATA_MODES, FORMAT, FORMAT_VERSION, row_checksums
-from generating.patient_file import PatientFile
+from prnet.common.files import written_whole
+from prnet.configure.config import LANDMARK_COUNT
+from prnet.formats.hdf5_attributes import write_texts
+from prnet.formats.hdf5_file import PatientFile
+from prnet.generating.dataset import DATA_MODES, FORMAT, FORMAT_VERSION, row_checksums
 
 CHUNK_BYTES = 1 << 16
 """About how many bytes a chunk of a growing set has: what a small file wastes at most, set by set."""

@@ -4,17 +4,17 @@ import cv2
 import keras
 import numpy as np
 
-from configure.config import NO_AUGMENTATION, Augmentation
-from generating.augmentation import noise_texture
-from generating.batches import make_batch
-from generating.dataset import Dataset
-from geometry.position_map import MapBasis
+from prnet.configure.config import NO_AUGMENTATION, Augmentation
+from prnet.generating.augmentation import noise_texture
+from prnet.generating.batches import make_batch
+from prnet.generating.dataset import Dataset
+from prnet.geometry.position_map import MapBasis
 
 
 class FaceSequence(keras.utils.PyDataset):
     """Batches of a data set, the same for a seed and an epoch whatever the number of workers.
 
-    dataset : an open `generating.dataset.Dataset`.
+    dataset : an open `prnet.generating.dataset.Dataset`.
     indices : the samples to use, for instance `np.flatnonzero(~dataset.validation)`.
     basis : `geometry.position_map.map_basis(model, image_size)`, shared by all workers and by other sequences; None
         where the data set stores maps (data modes 0 to 4).

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from geometry.crop import compose
+from prnet.geometry.crop import compose
 
 PLANE_SAMPLE, PLANE_STEPS, PLANE_NEIGHBOURS = 500, 20, 12
 """First stage of ICP: source points it works on, the most steps, target points that make a plane."""

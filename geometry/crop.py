@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from configure.config import CROP_MARGIN
+from prnet.configure.config import CROP_MARGIN
 
 
 @dataclass(frozen=True)

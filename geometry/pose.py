@@ -6,7 +6,7 @@ p = s R v + t with R = Rx(pitch) Ry(yaw) Rz(roll), in 1-based pixels whose y axi
 
 import numpy as np
 
-from geometry.face_model import FaceModel, face_vertices
+from prnet.geometry.face_model import FaceModel, face_vertices
 
 
 def rotation_from_angles(angles: np.ndarray) -> np.ndarray:

@@ -11,12 +11,12 @@ import numpy as np
 from scipy import sparse
 from scipy.ndimage import distance_transform_edt
 
-from configure.config import MAP_SIZE
-from geometry.crop import compose, crop_transform, landmark_box, lift_transform
-from geometry.face_model import FaceModel
-from geometry.mesh import boundary_loops
-from geometry.rasterise import rasterise
-from geometry.uv_layout import UVLayout, texel_coordinates
+from prnet.configure.config import MAP_SIZE
+from prnet.geometry.crop import compose, crop_transform, landmark_box, lift_transform
+from prnet.geometry.face_model import FaceModel
+from prnet.geometry.mesh import boundary_loops
+from prnet.geometry.rasterise import rasterise
+from prnet.geometry.uv_layout import UVLayout, texel_coordinates
 
 
 @dataclass(frozen=True)

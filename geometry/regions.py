@@ -4,8 +4,8 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import ConvexHull
 
-from configure.config import FACE_WEIGHT, FEATURE_WEIGHT, MAP_SIZE
-from geometry.uv_layout import texel_coordinates
+from prnet.configure.config import FACE_WEIGHT, FEATURE_WEIGHT, MAP_SIZE
+from prnet.geometry.uv_layout import texel_coordinates
 
 _JAW, _BROWS, _NOSE, _EYES, _LIPS = slice(2, 15), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 60)
 

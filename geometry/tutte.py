@@ -5,7 +5,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
-from geometry.mesh import boundary_edges, boundary_loops
+from prnet.geometry.mesh import boundary_edges, boundary_loops
 
 
 def tutte_embedding(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:

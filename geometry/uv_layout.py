@@ -11,7 +11,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from configure.config import LANDMARK_WEIGHT, MAP_SIZE
+from prnet.configure.config import LANDMARK_WEIGHT, MAP_SIZE
 
 
 @dataclass(frozen=True)

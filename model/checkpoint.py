@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from common.errors import UserError
-from common.files import written_whole
+from prnet.common.errors import UserError
+from prnet.common.files import written_whole
 
 
 def save_checkpoint(path, network: keras.Model, state: dict) -> None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager, nullcontext, suppress
 
 import keras
 
-from common.errors import UserError
+from prnet.common.errors import UserError
 
 
 @contextmanager

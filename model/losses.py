@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from common.errors import UserError
-from geometry.uv_layout import UVLayout, weight_mask
+from prnet.common.errors import UserError
+from prnet.geometry.uv_layout import UVLayout, weight_mask
 
 
 def mean_squared_error(truth, prediction):

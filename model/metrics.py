@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from geometry.uv_layout import UVLayout, landmark_stencil
+from prnet.geometry.uv_layout import UVLayout, landmark_stencil
 
 
 def landmark_nme(truth, prediction, texels, weights):

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from common.errors import UserError
-from generating.sequence import FaceSequence
+from prnet.common.errors import UserError
+from prnet.generating.sequence import FaceSequence
 
 
 class WatchedSequence(FaceSequence):

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 
-from common.errors import UserError
-from configure.config import HEADS, IMAGE_SIZES, NETWORKS, TARGET_SCALE
-from model.lprnet import build_lprnet
-from model.prnet import build_prnet
+from prnet.common.errors import UserError
+from prnet.configure.config import HEADS, IMAGE_SIZES, NETWORKS, TARGET_SCALE
+from prnet.model.lprnet import build_lprnet
+from prnet.model.prnet import build_prnet
 
 BUILDERS = {"prnet": build_prnet, "lprnet": build_lprnet}
 

@@ -5,8 +5,8 @@ import csv
 import cv2
 import numpy as np
 
-from common.files import written_whole
-from geometry.uv_layout import UVLayout, sample_landmarks
+from prnet.common.files import written_whole
+from prnet.geometry.uv_layout import UVLayout, sample_landmarks
 
 TRUE_COLOUR, PREDICTED_COLOUR = (0, 200, 0), (230, 0, 0)
 """RGB of true and predicted landmarks."""

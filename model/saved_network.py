@@ -14,10 +14,10 @@ import h5py
 import keras
 import numpy as np
 
-from common.errors import UserError
-from common.files import written_whole
-from configure.config import LANDMARK_COUNT, MAP_SIZE
-from geometry.uv_layout import UVLayout
+from prnet.common.errors import UserError
+from prnet.common.files import written_whole
+from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
+from prnet.geometry.uv_layout import UVLayout
 
 LAYOUT_ENTRY = "uv_layout.npz"
 WEIGHTS_ENTRY = "model.weights.h5"
@@ -47,7 +47,7 @@ def load_network(path) -> tuple[keras.Model, UVLayout]:
         with zipfile.ZipFile(path) as archive:
             layout = _read_layout(archive)
     except KeyError:
-        raise UserError(f"{path}: holds no UV layout; save the network with model.saved_network.save_network") from None
+        raise UserError(f"{path}: holds no UV layout; save it with prnet.model.saved_network.save_network") from None
     except Exception:  # a damaged file leads its reader to exceptions of many kinds
         raise UserError(f"{path}: damaged, or not a .keras file; train or export the model again") from None
     try:

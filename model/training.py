@@ -14,24 +14,24 @@ import keras
 import numpy as np
 from keras import ops
 
-from common.errors import UserError
-from common.files import remove_left_behind, written_whole
-from common.locks import held_alone
-from common.progress import Poster
-from configure.config import TARGET_SCALE, Run, Training
-from generating.dataset import Dataset
-from geometry.face_model import FaceModel
-from geometry.position_map import MapBasis, layout_of_model, map_basis
-from geometry.uv_layout import UVLayout
-from model.checkpoint import restore_checkpoint, save_checkpoint
-from model.devices import data_parallel, uses_xla
-from model.losses import map_loss
-from model.metrics import LandmarkNME
-from model.monitoring import StepMonitor, WatchedSequence
-from model.networks import build_network
-from model.reports import draw_curves, draw_samples, write_log, write_picture
-from model.saved_network import load_network, save_network
-from model.tensorboard_log import TensorBoardLog
+from prnet.common.errors import UserError
+from prnet.common.files import remove_left_behind, written_whole
+from prnet.common.locks import held_alone
+from prnet.common.progress import Poster
+from prnet.configure.config import TARGET_SCALE, Run, Training
+from prnet.generating.dataset import Dataset
+from prnet.geometry.face_model import FaceModel
+from prnet.geometry.position_map import MapBasis, layout_of_model, map_basis
+from prnet.geometry.uv_layout import UVLayout
+from prnet.model.checkpoint import restore_checkpoint, save_checkpoint
+from prnet.model.devices import data_parallel, uses_xla
+from prnet.model.losses import map_loss
+from prnet.model.metrics import LandmarkNME
+from prnet.model.monitoring import StepMonitor, WatchedSequence
+from prnet.model.networks import build_network
+from prnet.model.reports import draw_curves, draw_samples, write_log, write_picture
+from prnet.model.saved_network import load_network, save_network
+from prnet.model.tensorboard_log import TensorBoardLog
 
 CONFIG, CHECKPOINT, EVENTS = "config.json", "checkpoint.npz", "tensorboard"
 FILES = (CHECKPOINT, CONFIG, "best.keras", "last.keras", "training.csv", "training.png", "samples.png")

@@ -9,8 +9,8 @@ from functools import cache
 import cv2
 import numpy as np
 
-from configure.config import CROP_MARGIN
-from geometry.crop import Box
+from prnet.configure.config import CROP_MARGIN
+from prnet.geometry.crop import Box
 
 CENTRE_SHIFT = (0.013, 0.168)
 """From the centre of a detector's box to that of the landmarks' box, in mean sides of the detector's box; and"""

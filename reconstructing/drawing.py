@@ -3,12 +3,12 @@
 import cv2
 import numpy as np
 
-from geometry.crop import Box, compose, crop_image, crop_transform, lift_transform
-from geometry.mesh import vertex_normals
-from geometry.rasterise import rasterise, render
-from geometry.uv_layout import face_mask
-from reconstructing.face import FLIP_Y, Face
-from reconstructing.texture import uv_texture, vertex_colours, visibility_mask
+from prnet.geometry.crop import Box, compose, crop_image, crop_transform, lift_transform
+from prnet.geometry.mesh import vertex_normals
+from prnet.geometry.rasterise import rasterise, render
+from prnet.geometry.uv_layout import face_mask
+from prnet.reconstructing.face import FLIP_Y, Face
+from prnet.reconstructing.texture import uv_texture, vertex_colours, visibility_mask
 
 CONTOURS = tuple(
     (np.arange(first, last + 1), closed)

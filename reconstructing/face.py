@@ -6,12 +6,19 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from configure.config import MAP_SIZE
-from geometry.alignment import align_directions, apply_transform
-from geometry.crop import Box, crop_image, crop_transform, invert_transform, landmark_box, lift_transform
-from geometry.mesh import vertex_normals
-from geometry.pose import pixels_to_fit
-from geometry.uv_layout import UVLayout, face_mask, grid_triangles, landmark_texels, resample_map, sample_landmarks
+from prnet.configure.config import MAP_SIZE
+from prnet.geometry.alignment import align_directions, apply_transform
+from prnet.geometry.crop import Box, crop_image, crop_transform, invert_transform, landmark_box, lift_transform
+from prnet.geometry.mesh import vertex_normals
+from prnet.geometry.pose import pixels_to_fit
+from prnet.geometry.uv_layout import (
+    UVLayout,
+    face_mask,
+    grid_triangles,
+    landmark_texels,
+    resample_map,
+    sample_landmarks,
+)
 
 FLIP_Y = np.array([1.0, -1.0, 1.0])
 
@@ -59,7 +66,7 @@ def face_grid(layout: UVLayout, size: int) -> FaceGrid:
 
 @dataclass(frozen=True)
 class Pose:
-    """How a face is turned and where it is, in 300W-LP's convention (`geometry.pose`)."""
+    """How a face is turned and where it is, in 300W-LP's convention (`prnet.geometry.pose`)."""
 
     pitch: float  # degrees
     yaw: float  # degrees, at most 90 each way
@@ -111,7 +118,7 @@ class Face:
         .obj (with .mtl and .png), .ply, .glb : the mesh, turned to the front if `frontal`. .mat : the mesh for MATLAB.
         .txt : landmarks. .json : landmarks, pose, boxes. .npy : the position map. .png : a sheet of pictures.
         """
-        from reconstructing.outputs import save_face
+        from prnet.reconstructing.outputs import save_face
 
         save_face(self, image, path, frontal=frontal, texture_size=texture_size)
 

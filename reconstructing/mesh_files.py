@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from common.files import written_whole
-from geometry.mesh import vertex_normals
-from reconstructing.face import FLIP_Y, Face
-from reconstructing.texture import uv_texture, vertex_colours
+from prnet.common.files import written_whole
+from prnet.geometry.mesh import vertex_normals
+from prnet.reconstructing.face import FLIP_Y, Face
+from prnet.reconstructing.texture import uv_texture, vertex_colours
 
 
 @dataclass(frozen=True)

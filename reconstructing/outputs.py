@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
-from common.files import written_whole
-from geometry.crop import Box
-from reconstructing.drawing import depth_map, draw_overlay, draw_sheet
-from reconstructing.face import Face
-from reconstructing.images import IMAGE_SUFFIXES, read_image
-from reconstructing.mesh_files import face_mesh, mat_bytes, png_bytes, write_mesh
-from reconstructing.reconstructor import FaceReconstructor
-from reconstructing.settings import MESH_FORMATS, OutputSettings
-from reconstructing.texture import uv_texture, visibility_mask
-from reconstructing.video import VIDEO_SUFFIXES, FaceTracker, VideoFile, open_video
+from prnet.common.errors import UserError
+from prnet.common.files import written_whole
+from prnet.formats.photos import IMAGE_SUFFIXES, read_image
+from prnet.geometry.crop import Box
+from prnet.reconstructing.drawing import depth_map, draw_overlay, draw_sheet
+from prnet.reconstructing.face import Face
+from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, png_bytes, write_mesh
+from prnet.reconstructing.reconstructor import FaceReconstructor
+from prnet.reconstructing.settings import MESH_FORMATS, OutputSettings
+from prnet.reconstructing.texture import uv_texture, visibility_mask
+from prnet.reconstructing.video import VIDEO_SUFFIXES, FaceTracker, VideoFile, open_video
 
 
 def find_inputs(path) -> list[Path]:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
-from configure.config import LANDMARK_COUNT
-from geometry.crop import Box, landmark_box
-from geometry.pose import fitted_landmarks
-from reconstructing.detection import box_of_rectangle
-from reconstructing.images import read_image
+from prnet.common.errors import UserError
+from prnet.configure.config import LANDMARK_COUNT
+from prnet.formats.photos import read_image
+from prnet.geometry.crop import Box, landmark_box
+from prnet.geometry.pose import fitted_landmarks
+from prnet.reconstructing.detection import box_of_rectangle
 
 
 def known_boxes(rectangle, landmark_file, fit_file, face_model_file, inputs: Sequence[Path]) -> list[Box] | None:
@@ -55,8 +55,8 @@ def read_landmarks(path) -> np.ndarray:
 
 def fit_landmarks(fit_file, face_model_file, image_file) -> np.ndarray:
     """The 68 landmarks (68, 3) in 0-based pixels of a 300W-LP fit: its `pt3d_68`, else the face model's landmarks."""
-    from generating.face_model_file import load_face_model
-    from generating.fit_files import read_fit, require_model
+    from prnet.formats.face_model_file import load_face_model
+    from prnet.formats.fit_files import read_fit, require_model
 
     fit = read_fit(fit_file)
     if fit.landmarks is not None:

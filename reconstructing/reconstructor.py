@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.errors import UserError
-from geometry.crop import Box
-from geometry.uv_layout import mirror_maps
-from reconstructing.detection import box_of_image, find_faces
-from reconstructing.face import Face, face_grid, prepare_crop, restore_face
-from reconstructing.settings import DETECTORS, MODEL_PATH
+from prnet.common.errors import UserError
+from prnet.geometry.crop import Box
+from prnet.geometry.uv_layout import mirror_maps
+from prnet.reconstructing.detection import box_of_image, find_faces
+from prnet.reconstructing.face import Face, face_grid, prepare_crop, restore_face
+from prnet.reconstructing.settings import DETECTORS, MODEL_PATH
 
 BATCH_SIZE = 16
 """Crops that go through the network together."""
@@ -23,12 +23,12 @@ class FaceReconstructor:
     networks trained on mirrored samples. Raises `UserError` for a file that is no such network.
 
     `detect` and `reconstruct` are all that one photo needs. A server that gathers the crops of several requests calls
-    `reconstructing.face.prepare_crop`, `predict` and `reconstructing.face.restore_face` itself.
+    `prnet.reconstructing.face.prepare_crop`, `predict` and `prnet.reconstructing.face.restore_face` itself.
     """
 
     def __init__(self, model_path=MODEL_PATH, detector: str = "mtcnn", *, mirrored: bool = False):
-        from model.networks import network_image_size
-        from model.saved_network import load_network
+        from prnet.model.networks import network_image_size
+        from prnet.model.saved_network import load_network
 
         if detector not in DETECTORS:
             raise UserError(f"unknown detector {detector!r}; choose from {', '.join(DETECTORS)}")
@@ -47,8 +47,8 @@ class FaceReconstructor:
     def reconstruct(self, image: np.ndarray, boxes: Sequence[Box] | None = None) -> list[Face]:
         """Faces of one photo, in the order of `boxes`, or of those that `detect` finds.
 
-        image : (H, W, 3) uint8 RGB. boxes : `geometry.crop.landmark_box(landmarks)` where landmarks are known,
-        `reconstructing.detection.box_of_rectangle(x, y, width, height)` for a face detector's rectangle.
+        image : (H, W, 3) uint8 RGB. boxes : `prnet.geometry.crop.landmark_box(landmarks)` where landmarks are known,
+        `prnet.reconstructing.detection.box_of_rectangle(x, y, width, height)` for a face detector's rectangle.
         """
         return self.reconstruct_batch([image], None if boxes is None else [boxes])[0]
 
@@ -58,7 +58,7 @@ class FaceReconstructor:
         """Faces of several photos, each photo's as `reconstruct` returns them; crops share the network's batches."""
         for image in images:
             if image.ndim != 3 or image.shape[2] != 3:
-                raise ValueError(f"a photo is an array (H, W, 3) of RGB, not {image.shape}; see reconstructing.images")
+                raise ValueError(f"a photo is an array (H, W, 3) of RGB, not {image.shape}; see prnet.formats.photos")
         boxes = [self.detect(image) for image in images] if boxes is None else boxes
         owners = [(number, box) for number, of_image in enumerate(boxes) for box in of_image]
         faces = [[] for _ in images]
@@ -74,7 +74,7 @@ class FaceReconstructor:
 
         Raises `UserError` where the network is broken and returns values that are not.
         """
-        from model.networks import predict_maps
+        from prnet.model.networks import predict_maps
 
         maps = predict_maps(self.network, crops)
         if self._mirrored:

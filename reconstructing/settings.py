@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-MODEL_PATH = "resource/weights/lprnet.keras"
+from prnet.configure.config import RESOURCES
+
+MODEL_PATH = str(RESOURCES / "weights" / "lprnet.keras")
 """The network that scripts use unless `--model` says otherwise."""
 
 DETECTORS = ("mtcnn", "none")

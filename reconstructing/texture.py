@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 
-from geometry.crop import transform_points
-from geometry.rasterise import rasterise
-from geometry.uv_layout import resample_map
-from reconstructing.face import Face
+from prnet.geometry.crop import transform_points
+from prnet.geometry.rasterise import rasterise
+from prnet.geometry.uv_layout import resample_map
+from prnet.reconstructing.face import Face
 
 HIDDEN_DEPTH = 0.02
 """A vertex this share of the crop's side or more behind the surface in front of it is hidden."""

@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.errors import UserError
-from geometry.crop import Box
-from reconstructing.face import Face, place_face
-from reconstructing.reconstructor import FaceReconstructor
-from reconstructing.smoothing import OneEuroFilter
+from prnet.common.errors import UserError
+from prnet.geometry.crop import Box
+from prnet.reconstructing.face import Face, place_face
+from prnet.reconstructing.reconstructor import FaceReconstructor
+from prnet.reconstructing.smoothing import OneEuroFilter
 
 VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"))
 

@@ -1,4 +1,4 @@
-"""The HTTP application: pages for people, two APIs for programs, all behind the gate of `serving.guard`."""
+"""The HTTP application: pages for people, two APIs for programs, all behind the gate of `prnet.serving.guard`."""
 
 import base64
 import hashlib
@@ -11,17 +11,17 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 
-from geometry.face_model import FaceModel
-from reconstructing.reconstructor import FaceReconstructor
-from serving.engine import Engine
-from serving.fits import FitMeshes
-from serving.guard import Guard
-from serving.limits import Limits
-from serving.prnet_keras import prnet_keras_router
-from serving.problems import answer_problems
-from serving.reconstructions import reconstructions_router
-from serving.results import Results
-from serving.runs import RunLog, runs_router
+from prnet.geometry.face_model import FaceModel
+from prnet.reconstructing.reconstructor import FaceReconstructor
+from prnet.serving.engine import Engine
+from prnet.serving.fits import FitMeshes
+from prnet.serving.guard import Guard
+from prnet.serving.limits import Limits
+from prnet.serving.prnet_keras import prnet_keras_router
+from prnet.serving.problems import answer_problems
+from prnet.serving.reconstructions import reconstructions_router
+from prnet.serving.results import Results
+from prnet.serving.runs import RunLog, runs_router
 
 STATIC = Path(__file__).parent / "static"
 

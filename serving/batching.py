@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from serving.problems import RETRY_AFTER, Problem
+from prnet.serving.problems import RETRY_AFTER, Problem
 
 PATIENCE = 0.1
 """How long a batch waits for more at most, as a share of the time that the last one took."""

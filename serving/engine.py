@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from geometry.crop import Box
-from reconstructing.face import Face, prepare_crop, restore_face
-from reconstructing.reconstructor import FaceReconstructor
-from serving.batching import Batcher
-from serving.limits import Limits
-from serving.problems import Problem
-from serving.uploads import read_photo
+from prnet.geometry.crop import Box
+from prnet.reconstructing.face import Face, prepare_crop, restore_face
+from prnet.reconstructing.reconstructor import FaceReconstructor
+from prnet.serving.batching import Batcher
+from prnet.serving.limits import Limits
+from prnet.serving.problems import Problem
+from prnet.serving.uploads import read_photo
 
 PHOTO_THREADS = 2
 """Photos that are decoded at once: bounds the memory that they take."""

@@ -4,14 +4,14 @@ from functools import cached_property
 
 import numpy as np
 
-from generating.fit_files import Fit, read_fit, require_model
-from geometry.alignment import apply_transform
-from geometry.crop import Box, crop_transform, landmark_box
-from geometry.face_model import FaceModel, face_vertices
-from geometry.pose import fit_to_pixels
-from geometry.position_map import texel_mixture
-from reconstructing.face import Face, FaceGrid, place_face
-from serving.problems import Problem
+from prnet.formats.fit_files import Fit, read_fit, require_model
+from prnet.geometry.alignment import apply_transform
+from prnet.geometry.crop import Box, crop_transform, landmark_box
+from prnet.geometry.face_model import FaceModel, face_vertices
+from prnet.geometry.pose import fit_to_pixels
+from prnet.geometry.position_map import texel_mixture
+from prnet.reconstructing.face import Face, FaceGrid, place_face
+from prnet.serving.problems import Problem
 
 FARTHEST = 1e6
 """No vertex of a fit lies farther from the photo's origin, in pixels."""

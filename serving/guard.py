@@ -9,8 +9,8 @@ import json
 import time
 from collections import Counter
 
-from serving.limits import Limits
-from serving.problems import RETRY_AFTER, Problem, problem_content
+from prnet.serving.limits import Limits
+from prnet.serving.problems import RETRY_AFTER, Problem, problem_content
 
 DRAIN_SECONDS, DRAIN_PAUSE = 1.0, 0.2
 """How long a refused body is still read and thrown away, so that its sender gets to read the answer, and the pause

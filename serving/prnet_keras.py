@@ -17,16 +17,16 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from scipy.io import savemat
 
-from configure.config import CROP_MARGIN, LANDMARK_COUNT
-from evaluating.protocols import PROTOCOLS, RECONSTRUCTION, TYPES
-from evaluating.scoring import Column, Prediction, Truth, score
-from geometry.crop import Box
-from reconstructing.face import Face
-from reconstructing.mesh_files import mat_fields
-from serving.engine import Engine, check_box
-from serving.fits import FitMeshes
-from serving.problems import Problem, ProblemBody
-from serving.uploads import decode_base64, read_mat, read_photo
+from prnet.configure.config import CROP_MARGIN, LANDMARK_COUNT
+from prnet.evaluating.protocols import PROTOCOLS, RECONSTRUCTION, TYPES
+from prnet.evaluating.scoring import Column, Prediction, Truth, score
+from prnet.geometry.crop import Box
+from prnet.reconstructing.face import Face
+from prnet.reconstructing.mesh_files import mat_fields
+from prnet.serving.engine import Engine, check_box
+from prnet.serving.fits import FitMeshes
+from prnet.serving.problems import Problem, ProblemBody
+from prnet.serving.uploads import decode_base64, read_mat, read_photo
 
 TRANSPOSED = ("vertices", "colors", "full_triangles", "vertex_normals")
 """What "dotnet" turns round."""

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from common.errors import UserError
+from prnet.common.errors import UserError
 
 RETRY_AFTER = {"Retry-After": "1"}
 """What a refusal for want of room carries: seconds until another try makes sense."""

@@ -11,15 +11,15 @@ import numpy as np
 from fastapi import APIRouter, File, Form, Header, Query, Request, Response, UploadFile
 from pydantic import BaseModel, Field
 
-from configure.config import CROP_MARGIN, LANDMARK_COUNT
-from geometry.crop import Box, landmark_box
-from reconstructing.detection import box_of_rectangle
-from reconstructing.face import Face
-from reconstructing.mesh_files import face_mesh, mat_bytes, write_mesh
-from serving.engine import Engine
-from serving.problems import Problem, ProblemBody
-from serving.results import Result, Results
-from serving.uploads import read_photo
+from prnet.configure.config import CROP_MARGIN, LANDMARK_COUNT
+from prnet.geometry.crop import Box, landmark_box
+from prnet.reconstructing.detection import box_of_rectangle
+from prnet.reconstructing.face import Face
+from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, write_mesh
+from prnet.serving.engine import Engine
+from prnet.serving.problems import Problem, ProblemBody
+from prnet.serving.results import Result, Results
+from prnet.serving.uploads import read_photo
 
 Format = Literal["json", "glb", "obj", "ply", "mat"]
 

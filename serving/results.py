@@ -5,9 +5,9 @@ import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from serving.engine import Photo
-from serving.limits import Limits
-from serving.problems import Problem
+from prnet.serving.engine import Photo
+from prnet.serving.limits import Limits
+from prnet.serving.problems import Problem
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from collections import deque
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from serving.limits import Limits
-from serving.problems import Problem
+from prnet.serving.limits import Limits
+from prnet.serving.problems import Problem
 
 MEASURES = 64
 """The most numbers of one event that are kept."""

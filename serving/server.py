@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from common.errors import UserError
-from configure.config import FACE_MODEL_PATH, SERVER_HOST, SERVER_PORT
-from generating.face_model_file import load_face_model
-from geometry.face_model import FaceModel
-from geometry.position_map import layout_of_model
-from reconstructing.reconstructor import FaceReconstructor
-from reconstructing.settings import DETECTORS, MODEL_PATH
-from serving.application import build_application
-from serving.engine import warm_up
+from prnet.common.errors import UserError
+from prnet.configure.config import FACE_MODEL_PATH, SERVER_HOST, SERVER_PORT
+from prnet.formats.face_model_file import load_face_model
+from prnet.geometry.face_model import FaceModel
+from prnet.geometry.position_map import layout_of_model
+from prnet.reconstructing.reconstructor import FaceReconstructor
+from prnet.reconstructing.settings import DETECTORS, MODEL_PATH
+from prnet.serving.application import build_application
+from prnet.serving.engine import warm_up
 
 SHUTDOWN_SECONDS = 30
 """How long a stop waits for the requests that were taken."""

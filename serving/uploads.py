@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from scipy.io import loadmat, whosmat
 
-from reconstructing.images import decode_image
-from serving.limits import Limits
-from serving.problems import Problem
+from prnet.formats.photos import decode_image
+from prnet.serving.limits import Limits
+from prnet.serving.problems import Problem
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 """Pillow's names of the formats that are taken."""

@@ -22,7 +22,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def stand_in_model(shared_data):
     """The stand-in Basel Face Model with PRNet's UV coordinates: 53,215 vertices, 228 components."""
-    from generating.bfm import read_face3d_model
+    from prnet.formats.bfm import read_face3d_model
 
     return read_face3d_model(shared_data / "bfm" / "BFM.mat", uv_path=shared_data / "bfm" / "BFM_UV.mat")
 
@@ -30,6 +30,6 @@ def stand_in_model(shared_data):
 @pytest.fixture(scope="session")
 def sample_model():
     """The procedural face model of the sample data."""
-    from generating.sample_model import make_sample_model
+    from prnet.generating.samples.model import make_sample_model
 
     return make_sample_model()

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geometry import alignment
-from geometry.alignment import align, apply_transform, iterative_closest_point
-from tests.surfaces import face_surface, transform_of
+from prnet.geometry import alignment
+from prnet.geometry.alignment import align, apply_transform, iterative_closest_point
+from tests.helpers.surfaces import face_surface, transform_of
 
 angle = st.floats(-180, 180)
 

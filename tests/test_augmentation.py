@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from configure.config import NO_AUGMENTATION, Augmentation
-from generating.augmentation import change_looks, draw_crop, noise_texture, tone_table
-from geometry.crop import Box, crop_transform, transform_points, transform_scale
+from prnet.configure.config import NO_AUGMENTATION, Augmentation
+from prnet.generating.augmentation import change_looks, draw_crop, noise_texture, tone_table
+from prnet.geometry.crop import Box, crop_transform, transform_points, transform_scale
 
 BOX = Box(centre=np.array([120.0, 90.0]), side=80.0)
 SIZE = 128

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import scipy.io
 
-import build_face_model
-from common.errors import UserError
-from generating.bfm import read_face3d_model, read_raw_model, read_region_weights
-from generating.face_model_file import load_face_model
-from geometry.face_model import FaceModel
-from geometry.mesh import vertex_normals
-from geometry.uv_layout import grid_triangles, texel_coordinates
+from prnet.commands import build_face_model
+from prnet.common.errors import UserError
+from prnet.formats.bfm import read_face3d_model, read_raw_model, read_region_weights
+from prnet.formats.face_model_file import load_face_model
+from prnet.geometry.face_model import FaceModel
+from prnet.geometry.mesh import vertex_normals
+from prnet.geometry.uv_layout import grid_triangles, texel_coordinates
 
 SIDE = 16
 

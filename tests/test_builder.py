@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import build_dataset as script
-from common.errors import UserError, run_script
-from configure.config import MAP_SIZE
-from generating import builder as builder_module
-from generating.builder import SampleMaker, build_dataset, describe, find_sources
-from generating.dataset import open_dataset
-from generating.dataset_writer import DatasetWriter
-from generating.face_model_file import save_face_model
-from generating.image_files import decode_image
-from generating.pairs import find_pairs
-from generating.split import group_name, split_by_group
-from geometry.crop import landmark_box
-from geometry.face_model import face_vertices
-from geometry.pose import fit_to_pixels
-from geometry.position_map import layout_of_model, map_basis, position_maps
-from tests.small_faces import (
+from prnet.commands import build_dataset as script
+from prnet.common.errors import UserError, run_script
+from prnet.configure.config import MAP_SIZE
+from prnet.formats.face_model_file import save_face_model
+from prnet.formats.image_files import decode_image
+from prnet.formats.pairs import find_pairs
+from prnet.generating import builder as builder_module
+from prnet.generating.builder import SampleMaker, build_dataset, describe, find_sources
+from prnet.generating.dataset import open_dataset
+from prnet.generating.dataset_writer import DatasetWriter
+from prnet.generating.split import group_name, split_by_group
+from prnet.geometry.crop import landmark_box
+from prnet.geometry.face_model import face_vertices
+from prnet.geometry.pose import fit_to_pixels
+from prnet.geometry.position_map import layout_of_model, map_basis, position_maps
+from tests.helpers.small_faces import (
     PHOTO_SIDE,
     fit_fields,
     make_small_model,

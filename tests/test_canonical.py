@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from common.errors import UserError
-from geometry.crop import compose, crop_transform, landmark_box, lift_transform
-from geometry.pose import fit_to_pixels
-from geometry.position_map import layout_of_model, map_basis, position_maps
-from geometry.uv_layout import face_mask, sample_landmarks
-from reconstructing.canonical import with_own_canonical_map
-from tests.perfect_network import constant_network
+from prnet.common.errors import UserError
+from prnet.exporting.canonical import with_own_canonical_map
+from prnet.geometry.crop import compose, crop_transform, landmark_box, lift_transform
+from prnet.geometry.pose import fit_to_pixels
+from prnet.geometry.position_map import layout_of_model, map_basis, position_maps
+from prnet.geometry.uv_layout import face_mask, sample_landmarks
+from tests.helpers.perfect_network import constant_network
 
 SIZE, SIDE = 128, 200
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geometry.crop import (
+from prnet.geometry.crop import (
     Box,
     compose,
     crop_image,

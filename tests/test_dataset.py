@@ -10,12 +10,12 @@ import h5py
 import numpy as np
 import pytest
 
-from common.errors import UserError
-from generating import dataset_writer as writer_module
-from generating.dataset import DATA_MODES, open_dataset
-from generating.dataset_writer import Sample, dataset_writer
-from generating.image_files import decode_image
-from tests.small_faces import small_photo
+from prnet.common.errors import UserError
+from prnet.formats.image_files import decode_image
+from prnet.generating import dataset_writer as writer_module
+from prnet.generating.dataset import DATA_MODES, open_dataset
+from prnet.generating.dataset_writer import Sample, dataset_writer
+from tests.helpers.small_faces import small_photo
 
 COUNT = 7
 
@@ -172,7 +172,7 @@ def test_a_failure_while_writing_leaves_the_older_file_and_nothing_else(written)
 
 FULL_DISK = """
 import resource, sys
-from common.errors import run_script
+from prnet.common.errors import run_script
 from tests.test_dataset import make_samples, write_samples
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 run_script(lambda: write_samples(sys.argv[1], 5, make_samples(5, 80), 10) and None)

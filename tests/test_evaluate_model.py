@@ -8,24 +8,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import evaluate_model
-from common.errors import UserError
-from evaluating import evaluation, pictures
-from evaluating.methods import NetworkMethod, PredictionFile, write_predictions
-from evaluating.protocols import PROTOCOLS
-from evaluating.reports import write_comparison
-from evaluating.results import load_results
-from evaluating.scoring import Column
-from evaluating.subjects import DatasetSubjects, PairSubjects, Subject
-from generating.dataset import open_dataset
-from generating.face_model_file import save_face_model
-from generating.pairs import find_pairs
-from geometry.crop import Box, crop_transform, transform_points
-from geometry.position_map import layout_of_model
-from geometry.uv_layout import face_mask
-from tests.perfect_network import mean_face_map, save_mean_face_network
-from tests.small_faces import make_small_model, small_files, write_folder
-from tests.tiny_data import write_tiny_data
+from prnet.commands import evaluate_model
+from prnet.common.errors import UserError
+from prnet.evaluating import evaluation, pictures
+from prnet.evaluating.methods import NetworkMethod, PredictionFile, write_predictions
+from prnet.evaluating.protocols import PROTOCOLS
+from prnet.evaluating.reports import write_comparison
+from prnet.evaluating.results import load_results
+from prnet.evaluating.scoring import Column
+from prnet.evaluating.subjects import DatasetSubjects, PairSubjects, Subject
+from prnet.formats.face_model_file import save_face_model
+from prnet.formats.pairs import find_pairs
+from prnet.generating.dataset import open_dataset
+from prnet.geometry.crop import Box, crop_transform, transform_points
+from prnet.geometry.position_map import layout_of_model
+from prnet.geometry.uv_layout import face_mask
+from tests.helpers.perfect_network import mean_face_map, save_mean_face_network
+from tests.helpers.small_faces import make_small_model, small_files, write_folder
+from tests.helpers.tiny_data import write_tiny_data
 
 COUNT = 7
 
@@ -132,7 +132,7 @@ def test_a_network_from_file_to_tables_and_pictures(data, tmp_path, capsys, mode
     numbers = {title: mean for (method, title), mean in means(output).items() if method == "run"}
     assert 5 < numbers["sparse 2D"] < 60  # a face that always looks ahead
     monkeypatch.setattr(
-        "evaluating.reports.write_report", lambda folder, results, *_: write_comparison(folder, [results])
+        "prnet.evaluating.reports.write_report", lambda folder, results, *_: write_comparison(folder, [results])
     )
     again = tmp_path / "again"
     assert evaluate_model.main(arguments(data, again, "--predictions", str(saved), "--name", "run")) == 0
@@ -382,7 +382,7 @@ def test_a_folder_is_read_without_a_face_model(tmp_path, monkeypatch):
 
 
 def test_folder_and_data_set_give_the_same_numbers(tmp_path, model):
-    import build_dataset
+    from prnet.commands import build_dataset
 
     folder = small_folder(tmp_path / "photos")
     save_face_model(model, tmp_path / "face_model.hdf5")
@@ -401,7 +401,7 @@ def test_folder_and_data_set_give_the_same_numbers(tmp_path, model):
 
 
 def test_data_sets_of_every_mode_give_the_same_numbers(tmp_path, model):
-    import build_dataset
+    from prnet.commands import build_dataset
 
     folder = small_folder(tmp_path / "photos")
     save_face_model(model, tmp_path / "face_model.hdf5")
@@ -543,7 +543,7 @@ def test_a_network_for_another_uv_layout_is_refused_where_vertices_count(data, t
 
 
 def test_a_data_set_of_maps_for_another_uv_layout_is_refused(tmp_path, model):
-    from generating.builder import build_dataset
+    from prnet.generating.builder import build_dataset
 
     path = tmp_path / "val.hdf5"
     build_dataset([small_folder(tmp_path / "photos")], path, model, data_mode=0, progress=False)
@@ -557,7 +557,9 @@ def test_a_data_set_of_maps_for_another_uv_layout_is_refused(tmp_path, model):
 
 def test_progress_is_posted(data, truth, tmp_path, monkeypatch):
     posted = []
-    monkeypatch.setattr("common.progress.Poster.post", lambda self, path, record: posted.append((self.address, record)))
+    monkeypatch.setattr(
+        "prnet.common.progress.Poster.post", lambda self, path, record: posted.append((self.address, record))
+    )
     names, landmarks, _ = truth
     file = write_npz(tmp_path / "perfect.npz", names, landmarks)
     more = ["--predictions", file, "--evalidxs", "0", "--batchsize", "4", "--serverlog", "http://localhost:9"]

@@ -5,13 +5,13 @@ import keras
 import numpy as np
 import pytest
 
-from common.errors import UserError
-from configure.config import TARGET_SCALE
-from export_model import main
-from geometry.uv_layout import UVLayout
-from model.saved_network import load_network, save_network
-from reconstructing.export import differences, export_network, read_crops, run_exported
-from reconstructing.face import prepare_crop
+from prnet.commands.export_model import main
+from prnet.common.errors import UserError
+from prnet.configure.config import TARGET_SCALE
+from prnet.exporting.export import differences, export_network, read_crops, run_exported
+from prnet.geometry.uv_layout import UVLayout
+from prnet.model.saved_network import load_network, save_network
+from prnet.reconstructing.face import prepare_crop
 
 SIZE = 32
 
@@ -121,8 +121,8 @@ def test_crops_of_photos_and_of_the_portrait(tmp_path):
 
 
 def test_crops_of_a_data_set(tmp_path, sample_model):
-    from generating.dataset import open_dataset
-    from tests.tiny_data import write_tiny_data
+    from prnet.generating.dataset import open_dataset
+    from tests.helpers.tiny_data import write_tiny_data
 
     write_tiny_data(tmp_path, sample_model, count=5, validation=1)
     crops = read_crops(tmp_path / "train.hdf5", SIZE, count=3)
@@ -144,8 +144,8 @@ def test_the_script_exports_and_checks(network, layout, tmp_path, capsys):
 
 
 def test_the_script_converts_the_published_checkpoint(shared_data, tmp_path, capsys):
-    from model.networks import build_network
-    from reconstructing.prnet_checkpoint import variable_names
+    from prnet.exporting.prnet_checkpoint import variable_names
+    from prnet.model.networks import build_network
     from tests.test_prnet_checkpoint import write_checkpoint
 
     prnet = build_network("prnet", 256, head="sigmoid")

@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from common.errors import UserError
-from generating.face_model_file import load_face_model, save_face_model
-from geometry.face_model import FaceModel
+from prnet.common.errors import UserError
+from prnet.formats.face_model_file import load_face_model, save_face_model
+from prnet.geometry.face_model import FaceModel
 
 
 @pytest.fixture

@@ -13,27 +13,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import build_dataset
-import evaluate_model
-import train_model
-from common.locks import held_alone
-from evaluating import evaluation, pictures
-from evaluating.methods import PredictionFile
-from evaluating.results import load_results
-from evaluating.subjects import DatasetSubjects, PairSubjects
-from generating.builder import SampleMaker
-from generating.dataset import open_dataset
-from generating.face_model_file import save_face_model
-from generating.pairs import find_pairs
-from generating.sequence import FaceSequence
-from geometry.position_map import layout_of_model
-from geometry.uv_layout import face_mask
-from model import networks
-from tests.faults import assert_all_whole, full_disk, read_only, run, unprivileged
-from tests.lives import Lives
-from tests.small_faces import make_small_model, small_files, write_folder, write_zip
+from prnet.commands import build_dataset, evaluate_model, train_model
+from prnet.common.locks import held_alone
+from prnet.evaluating import evaluation, pictures
+from prnet.evaluating.methods import PredictionFile
+from prnet.evaluating.results import load_results
+from prnet.evaluating.subjects import DatasetSubjects, PairSubjects
+from prnet.formats.face_model_file import save_face_model
+from prnet.formats.pairs import find_pairs
+from prnet.generating.builder import SampleMaker
+from prnet.generating.dataset import open_dataset
+from prnet.generating.sequence import FaceSequence
+from prnet.geometry.position_map import layout_of_model
+from prnet.geometry.uv_layout import face_mask
+from prnet.model import networks
+from tests.helpers.faults import assert_all_whole, full_disk, read_only, run, unprivileged
+from tests.helpers.lives import Lives
+from tests.helpers.small_faces import make_small_model, small_files, write_folder, write_zip
+from tests.helpers.tiny_data import write_tiny_data
 from tests.test_training import MICRO, rows_of, weights_of
-from tests.tiny_data import write_tiny_data
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="faults are injected as POSIX has them")
 COUNT = 12
@@ -338,16 +336,21 @@ def test_a_fault_while_evaluating_leaves_what_was_measured(
 
 
 BUILDING = """
-import tqdm, build_dataset, generating.builder
-from generating import face_model_file
+import tqdm, build_dataset, prnet.generating.builder
+from prnet.formats import face_model_file
 main = build_dataset.main
 """
 EVALUATION = """
 import tqdm, matplotlib.figure, matplotlib.ticker
-import evaluate_model
-from evaluating import evaluation, pictures, reports, subjects
-from generating import dataset, face_model_file, pairs
-from geometry import position_map
+from prnet.commands import evaluate_model
+from prnet.evaluating import evaluation
+from prnet.evaluating import pictures
+from prnet.evaluating import reports
+from prnet.evaluating import subjects
+from prnet.generating import dataset
+from prnet.formats import face_model_file
+from prnet.formats import pairs
+from prnet.geometry import position_map
 evaluation.SAVE_EVERY = 0
 main = evaluate_model.main
 """
@@ -358,8 +361,9 @@ for name in dir(pictures):
 """
 TRAINING = f"""
 import tqdm, matplotlib.figure, matplotlib.ticker, tensorboard.summary.writer.event_file_writer
-import tensorflow, train_model, model.training
-from generating import dataset, face_model_file
+import tensorflow, train_model, prnet.model.training
+from prnet.generating import dataset
+from prnet.formats import face_model_file
 {MICRO}
 main = train_model.main
 """

@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import locks
-from common.errors import UserError
-from common.files import remove_left_behind, written_whole
-from common.locks import held_alone
-from configure.config import TARGET_SCALE
-from evaluating.methods import write_predictions
-from evaluating.protocols import PROTOCOLS
-from evaluating.results import Origin, Results
-from evaluating.vertex_file import VertexFile
-from generating.face_model_file import save_face_model
-from geometry.position_map import layout_of_model
-from tests.faults import full_disk, read_only, unprivileged
-from tests.small_faces import make_small_model
+from prnet.common import locks
+from prnet.common.errors import UserError
+from prnet.common.files import remove_left_behind, written_whole
+from prnet.common.locks import held_alone
+from prnet.configure.config import TARGET_SCALE
+from prnet.evaluating.methods import write_predictions
+from prnet.evaluating.protocols import PROTOCOLS
+from prnet.evaluating.results import Origin, Results
+from prnet.formats.face_model_file import save_face_model
+from prnet.formats.vertex_file import VertexFile
+from prnet.geometry.position_map import layout_of_model
+from tests.helpers.faults import full_disk, read_only, unprivileged
+from tests.helpers.small_faces import make_small_model
 from tests.test_dataset import make_samples, write_samples
 
 
@@ -31,8 +31,8 @@ def save_results(path):
 
 
 def save_network(path):
-    from model.saved_network import save_network
-    from tests.perfect_network import constant_network
+    from prnet.model.saved_network import save_network
+    from tests.helpers.perfect_network import constant_network
 
     save_network(constant_network(np.ones((8, 8, 3), np.float32) * TARGET_SCALE), LAYOUT, path)
 
@@ -40,7 +40,7 @@ def save_network(path):
 def save_checkpoint(path):
     import keras
 
-    from model.checkpoint import save_checkpoint
+    from prnet.model.checkpoint import save_checkpoint
 
     network = keras.Sequential([keras.Input((8,)), keras.layers.Dense(900)])
     network.compile("adam", "mse")
@@ -48,26 +48,26 @@ def save_checkpoint(path):
 
 
 def draw_training(path):
-    from model.reports import draw_curves
+    from prnet.model.reports import draw_curves
 
     names = ("mse", "val_mse", "nme", "val_nme", "learning_rate", "images_per_second")
     draw_curves(path, [{"epoch": 1} | dict.fromkeys(names, 1.0)], "mse")
 
 
 def write_samples_picture(path):
-    from model.reports import write_picture
+    from prnet.model.reports import write_picture
 
     write_picture(path, np.random.default_rng(0).integers(0, 255, (90, 90, 3), dtype=np.uint8))
 
 
 def write_training_log(path):
-    from model.reports import write_log
+    from prnet.model.reports import write_log
 
     write_log(path, [{"epoch": epoch, "loss": 1 / 3} for epoch in range(900)])
 
 
 def draw_evaluation(path):
-    from evaluating.pictures import draw_landmark_errors
+    from prnet.evaluating.pictures import draw_landmark_errors
 
     origin = Origin("method", "1", "2", PROTOCOLS["standard"], (0,), "a file")
     results = Results(origin, ["a", "b"], np.zeros(2))
@@ -162,7 +162,7 @@ def test_a_place_is_held_once(tmp_path):
 
 HOLD = """
 import sys, time
-from common.locks import held_alone
+from prnet.common.locks import held_alone
 with held_alone(sys.argv[1], "taken"):
     print("held", flush=True)
     time.sleep(60)

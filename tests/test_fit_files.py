@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from common.errors import UserError
-from generating.fit_files import read_fit, require_model
-from generating.mat_files import read_mat_arrays
-from generating.pairs import find_pairs
-from tests.small_faces import fit_fields, make_small_model, mat_bytes
+from prnet.common.errors import UserError
+from prnet.formats.fit_files import read_fit, require_model
+from prnet.formats.mat_files import read_mat_arrays
+from prnet.formats.pairs import find_pairs
+from tests.helpers.small_faces import fit_fields, make_small_model, mat_bytes
 
 FORMATS = [{}, {"do_compression": True}, {"format": "4"}]
 

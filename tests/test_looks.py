@@ -3,11 +3,11 @@
 import re
 
 import pytest
-from tiny_data import write_tiny_data
 
 from benchmarks.looks import LOOKS, always, main, plain_training
-from configure.config import NO_AUGMENTATION
-from configure.recipes import photos
+from prnet.configure.config import NO_AUGMENTATION
+from prnet.configure.recipes import photos
+from tests.helpers.tiny_data import write_tiny_data
 
 
 def test_nothing_of_looks_is_forgotten():

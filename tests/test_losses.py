@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from common.errors import UserError
-from geometry.uv_layout import UVLayout, sample_landmarks, weight_mask
-from model.losses import MapLoss, map_loss, weighted_root_mean_squared_error
-from model.metrics import LandmarkNME
+from prnet.common.errors import UserError
+from prnet.geometry.uv_layout import UVLayout, sample_landmarks, weight_mask
+from prnet.model.losses import MapLoss, map_loss, weighted_root_mean_squared_error
+from prnet.model.metrics import LandmarkNME
 
 TRUTH = np.zeros((2, 2, 2, 3), dtype=np.float32)
 PREDICTION = np.zeros((2, 2, 2, 3), dtype=np.float32)

@@ -5,11 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-import build_dataset
-import build_face_model
-import evaluate_model
-from configure.config import NO_AUGMENTATION, Run
-from configure.recipes import RECIPES
+from prnet.commands import build_dataset, build_face_model, evaluate_model
+from prnet.configure.config import NO_AUGMENTATION, Run
+from prnet.configure.recipes import RECIPES
 
 REPEATS = 20
 """The photos stand in the data set as often, so that an epoch is long beside the writing of models."""
@@ -17,10 +15,10 @@ REPEATS = 20
 
 @pytest.mark.large
 def test_the_light_network_learns_seven_real_photos(shared_data, tmp_path):
-    from generating.builder import build_dataset as build
-    from generating.dataset import open_dataset
-    from generating.face_model_file import load_face_model
-    from model.training import train
+    from prnet.formats.face_model_file import load_face_model
+    from prnet.generating.builder import build_dataset as build
+    from prnet.generating.dataset import open_dataset
+    from prnet.model.training import train
 
     face_model = str(tmp_path / "face_model.hdf5")
     bfm = shared_data / "bfm"

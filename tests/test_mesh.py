@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from geometry.mesh import boundary_edges, boundary_loops, vertex_normals
-from geometry.uv_layout import grid_triangles
+from prnet.geometry.mesh import boundary_edges, boundary_loops, vertex_normals
+from prnet.geometry.uv_layout import grid_triangles
 
 
 def test_a_grid_with_a_hole_has_two_boundaries_the_outer_first():

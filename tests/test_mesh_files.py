@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from geometry.crop import Box, crop_transform
-from geometry.position_map import layout_of_model
-from reconstructing.face import face_grid, restore_face
-from reconstructing.mesh_files import face_mesh, mat_fields, write_mesh
-from tests.perfect_network import mean_face_map
+from prnet.geometry.crop import Box, crop_transform
+from prnet.geometry.position_map import layout_of_model
+from prnet.reconstructing.face import face_grid, restore_face
+from prnet.reconstructing.mesh_files import face_mesh, mat_fields, write_mesh
+from tests.helpers.perfect_network import mean_face_map
 
 SIZE = 128
 
@@ -84,7 +84,7 @@ def test_viewers_see_it_upright_and_from_outside(face, mesh, photo):
 def test_the_mat_file_has_the_fields_of_prnet_keras(face, photo, tmp_path):
     from scipy.io import loadmat
 
-    from reconstructing.mesh_files import mat_bytes
+    from prnet.reconstructing.mesh_files import mat_bytes
 
     (tmp_path / "face.mat").write_bytes(mat_bytes(face, photo))
     read, fields = loadmat(tmp_path / "face.mat"), mat_fields(face, photo)

@@ -3,11 +3,11 @@
 from types import SimpleNamespace
 
 import numpy as np
-from tiny_data import write_tiny_data
 
 from benchmarks.model_card import report_held_out
-from generating.dataset import open_dataset
-from geometry.pose import fitted_landmarks
+from prnet.generating.dataset import open_dataset
+from prnet.geometry.pose import fitted_landmarks
+from tests.helpers.tiny_data import write_tiny_data
 
 
 def test_a_fit_beside_its_face_is_met_with_the_offset(sample_model, tmp_path, capsys):

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ["common", "configure", "geometry", "generating", "evaluating", "model", "reconstructing"]
+PACKAGES = [
+    "common",
+    "configure",
+    "geometry",
+    "formats",
+    "generating",
+    "evaluating",
+    "model",
+    "reconstructing",
+    "prnet",
+]
 MUTATIONS = [
     # pose: signs, axes, order, origin, units
     ("geometry/pose.py", "sin_x, zero, -sin_x, cos_x)", "-sin_x, zero, sin_x, cos_x)"),

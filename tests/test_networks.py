@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from common.errors import UserError
-from configure.config import TARGET_SCALE
-from model.networks import build_network, network_image_size, predict_maps
+from prnet.common.errors import UserError
+from prnet.configure.config import TARGET_SCALE
+from prnet.model.networks import build_network, network_image_size, predict_maps
 
 
 def parameter_count(variables) -> int:

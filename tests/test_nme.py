@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluating.nme import (
+from prnet.evaluating.nme import (
     aligned_residuals,
     box_diagonal,
     landmark_distance,
@@ -11,9 +11,9 @@ from evaluating.nme import (
     residuals_from_origins,
     root_box_area,
 )
-from evaluating.protocols import summarise
-from geometry.alignment import apply_transform
-from tests.surfaces import face_surface, transform_of
+from prnet.evaluating.protocols import summarise
+from prnet.geometry.alignment import apply_transform
+from tests.helpers.surfaces import face_surface, transform_of
 
 
 def test_nme_by_hand():

@@ -6,10 +6,10 @@ import httpx
 import numpy as np
 import pytest
 import trimesh
-from browser import TIMEOUT, Browser, find_chromium
-from serving_stand_in import image_file, listening, mean_face_reconstructor
 
-from serving.application import build_application
+from prnet.serving.application import build_application
+from tests.helpers.browser import TIMEOUT, Browser, find_chromium
+from tests.helpers.serving_stand_in import image_file, listening, mean_face_reconstructor
 
 pytestmark = pytest.mark.skipif(
     find_chromium() is None, reason="Chromium is not installed (Debian: apt-get install chromium)"

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from common.errors import UserError
-from generating import pairs as pairs_module
-from generating.fit_files import MAX_FIT_BYTES
-from generating.pairs import find_pairs
-from tests.small_faces import small_files, write_folder, write_zip
+from prnet.common.errors import UserError
+from prnet.formats import pairs as pairs_module
+from prnet.formats.fit_files import MAX_FIT_BYTES
+from prnet.formats.pairs import find_pairs
+from tests.helpers.small_faces import small_files, write_folder, write_zip
 
 STEMS = ["300W_LP/AFW/AFW_1_0", "300W_LP/AFW_Flip/AFW_1_0", "300W_LP/HELEN/HELEN_2_0"]
 SKIPPED = [

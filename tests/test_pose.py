@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from generating.fit_files import read_fit
-from geometry.face_model import face_vertices
-from geometry.pose import (
+from prnet.formats.fit_files import read_fit
+from prnet.geometry.face_model import face_vertices
+from prnet.geometry.pose import (
     angles_from_rotation,
     fit_to_pixels,
     one_based_to_pixels,

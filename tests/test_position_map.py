@@ -7,13 +7,20 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from generating.fit_files import read_fit
-from generating.sample_model import make_sample_head
-from geometry.crop import compose, crop_transform, invert_transform, landmark_box, lift_transform, transform_points
-from geometry.face_model import FaceModel, face_vertices
-from geometry.pose import fit_to_pixels
-from geometry.position_map import MapBasis, layout_of_model, map_basis, position_maps, texel_mixture
-from geometry.uv_layout import UVLayout, face_mask, grid_triangles, landmark_texels, mirror_maps, sample_landmarks
+from prnet.formats.fit_files import read_fit
+from prnet.generating.samples.model import make_sample_head
+from prnet.geometry.crop import (
+    compose,
+    crop_transform,
+    invert_transform,
+    landmark_box,
+    lift_transform,
+    transform_points,
+)
+from prnet.geometry.face_model import FaceModel, face_vertices
+from prnet.geometry.pose import fit_to_pixels
+from prnet.geometry.position_map import MapBasis, layout_of_model, map_basis, position_maps, texel_mixture
+from prnet.geometry.uv_layout import UVLayout, face_mask, grid_triangles, landmark_texels, mirror_maps, sample_landmarks
 
 IBUG_MIRROR = np.r_[
     16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47, 46, 39:35:-1, 41, 40, 54:47:-1, 59:54:-1, 64:59:-1, 67:64:-1

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from common.errors import UserError
-from reconstructing.prnet_checkpoint import (
+from prnet.common.errors import UserError
+from prnet.exporting.prnet_checkpoint import (
     OPTIMISER_ENDINGS,
     import_prnet,
     is_optimiser_state,
@@ -15,7 +15,7 @@ from reconstructing.prnet_checkpoint import (
 
 @pytest.fixture(scope="module")
 def network():
-    from model.networks import build_network
+    from prnet.model.networks import build_network
 
     return build_network("prnet", 256, head="sigmoid")
 

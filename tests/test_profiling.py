@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from common.errors import UserError
-from generating.builder import build_dataset
-from generating.dataset import open_dataset
-from generating.face_model_file import save_face_model
-from generating.profiling import render_view, view_pose, view_transform
-from generating.relief import FRAME_MARGIN, make_face_grid, make_relief
-from generating.view_plan import MOST_PITCH_CHANGE, MOST_TURN_BACK, MOST_VIEWS, ViewSettings, plan_views
-from geometry.crop import landmark_box
-from geometry.face_model import face_vertices
-from geometry.mesh import vertex_normals
-from geometry.pose import fit_to_pixels, rotation_from_angles
-from geometry.rasterise import rasterise, render
-from make_profile_views import main
+from prnet.commands.make_profile_views import main
+from prnet.common.errors import UserError
+from prnet.formats.face_model_file import save_face_model
+from prnet.generating.builder import build_dataset
+from prnet.generating.dataset import open_dataset
+from prnet.generating.views.plan import MOST_PITCH_CHANGE, MOST_TURN_BACK, MOST_VIEWS, ViewSettings, plan_views
+from prnet.generating.views.profiling import render_view, view_pose, view_transform
+from prnet.generating.views.relief import FRAME_MARGIN, make_face_grid, make_relief
+from prnet.geometry.crop import landmark_box
+from prnet.geometry.face_model import face_vertices
+from prnet.geometry.mesh import vertex_normals
+from prnet.geometry.pose import fit_to_pixels, rotation_from_angles
+from prnet.geometry.rasterise import rasterise, render
 
 SIDE = 320
 VIEWS = [(0, 40), (0, -70), (25, 10), (-25, -40)]

@@ -4,8 +4,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from common.errors import UserError
-from common.progress import Poster, server_address
+from prnet.common.errors import UserError
+from prnet.common.progress import Poster, server_address
 
 OWN = "http://127.0.0.1:20000"
 

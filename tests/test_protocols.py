@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluating.protocols import PROTOCOLS, TYPES, cumulative_curve, summarise, yaw_bins
-from evaluating.scoring import Prediction, Truth, columns_of, score
-from tests.surfaces import face_surface
+from prnet.evaluating.protocols import PROTOCOLS, TYPES, cumulative_curve, summarise, yaw_bins
+from prnet.evaluating.scoring import Prediction, Truth, columns_of, score
+from tests.helpers.surfaces import face_surface
 
 ALL = columns_of(range(6))
 

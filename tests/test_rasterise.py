@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from skimage.draw import polygon2mask
 
-from geometry.rasterise import interpolate, rasterise, render
-from geometry.uv_layout import grid_triangles
+from prnet.geometry.rasterise import interpolate, rasterise, render
+from prnet.geometry.uv_layout import grid_triangles
 
 TOWARDS_US = np.array([[0, 2, 1]])
 """Of the corner (1, 1), one to its right and one below it: counter-clockwise as seen, y down."""

@@ -6,18 +6,18 @@ import cv2
 import numpy as np
 import pytest
 
-from common.errors import UserError
-from configure.config import CROP_MARGIN
-from geometry.crop import Box, compose, crop_transform, landmark_box, lift_transform, transform_points
-from geometry.pose import fit_to_pixels
-from geometry.position_map import layout_of_model, map_basis, position_maps
-from geometry.uv_layout import sample_landmarks
-from reconstructing.detection import CENTRE_SHIFT, SIDE_FACTOR, box_of_image, box_of_rectangle
-from reconstructing.drawing import depth_map, draw_landmarks, draw_mesh, draw_sheet
-from reconstructing.face import face_grid, prepare_crop, restore_face
-from reconstructing.reconstructor import FaceReconstructor
-from reconstructing.texture import uv_texture, vertex_colours, visible_vertices
-from tests.perfect_network import constant_network, mean_face_map, save_mean_face_network
+from prnet.common.errors import UserError
+from prnet.configure.config import CROP_MARGIN
+from prnet.geometry.crop import Box, compose, crop_transform, landmark_box, lift_transform, transform_points
+from prnet.geometry.pose import fit_to_pixels
+from prnet.geometry.position_map import layout_of_model, map_basis, position_maps
+from prnet.geometry.uv_layout import sample_landmarks
+from prnet.reconstructing.detection import CENTRE_SHIFT, SIDE_FACTOR, box_of_image, box_of_rectangle
+from prnet.reconstructing.drawing import depth_map, draw_landmarks, draw_mesh, draw_sheet
+from prnet.reconstructing.face import face_grid, prepare_crop, restore_face
+from prnet.reconstructing.reconstructor import FaceReconstructor
+from prnet.reconstructing.texture import uv_texture, vertex_colours, visible_vertices
+from tests.helpers.perfect_network import constant_network, mean_face_map, save_mean_face_network
 
 SIZE = 128
 
@@ -218,7 +218,7 @@ def test_the_detector_finds_the_portrait_and_its_reduction(reconstructor, portra
 def test_a_network_that_is_none_of_ours_is_refused(layout, tmp_path):
     import keras
 
-    from model.saved_network import save_network
+    from prnet.model.saved_network import save_network
 
     image = keras.Input((8, 16, 3))
     save_network(keras.Model(image, keras.layers.Conv2D(3, 1)(image)), layout, tmp_path / "other.keras")
@@ -241,7 +241,7 @@ def test_a_face_saves_itself_in_every_form(reconstructor, portrait, tmp_path):
 
 
 def test_a_broken_network_and_a_grey_array_are_named(layout, tmp_path, portrait):
-    from model.saved_network import save_network
+    from prnet.model.saved_network import save_network
 
     save_network(constant_network(np.full((SIZE, SIZE, 3), np.nan, np.float32)), layout, tmp_path / "nan.keras")
     broken = FaceReconstructor(tmp_path / "nan.keras", detector="none")
@@ -263,7 +263,7 @@ def photos(tmp_path, portrait):
 
 
 def run(model_path, *arguments) -> int:
-    from reconstruct_face import main
+    from prnet.commands.reconstruct_face import main
 
     return main(["--model", str(model_path), *map(str, arguments)])
 
@@ -302,7 +302,7 @@ def test_a_folder_of_photos(model_path, photos, tmp_path, capsys):
 def test_a_face_whose_place_is_known(model_path, photos, tmp_path, sample_model):
     from scipy.io import savemat
 
-    from generating.face_model_file import save_face_model
+    from prnet.formats.face_model_file import save_face_model
 
     photo, output = photos / "a.jpg", tmp_path / "out"
     assert run(model_path, "--image", photo, "--outputdir", output, "--bbox", 80, 50, 90, 120) == 0
@@ -350,9 +350,9 @@ def test_bad_requests_are_one_line(model_path, photos, tmp_path, arguments, mess
 
 def test_the_detectors_crops_cover_the_real_faces(shared_data):
     """The rule of docs/detector_crop.md, fitted on other photos, on the six of AFLW2000-3D."""
-    from generating.fit_files import read_fit
-    from reconstructing.detection import find_faces
-    from reconstructing.images import read_image
+    from prnet.formats.fit_files import read_fit
+    from prnet.formats.photos import read_image
+    from prnet.reconstructing.detection import find_faces
 
     for path in sorted((shared_data / "AFLW2000").glob("*.jpg")):
         found = find_faces(read_image(path))
@@ -367,8 +367,8 @@ def test_the_detectors_crops_cover_the_real_faces(shared_data):
 
 
 def test_an_untrained_light_network_goes_through(layout, tmp_path, portrait):
-    from model.networks import build_network
-    from model.saved_network import save_network
+    from prnet.model.networks import build_network
+    from prnet.model.saved_network import save_network
 
     save_network(build_network("lprnet", SIZE), layout, tmp_path / "lprnet.keras")
     (face,) = FaceReconstructor(tmp_path / "lprnet.keras", detector="none").reconstruct(portrait)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.errors import UserError
-from reconstructing import images
-from reconstructing.images import decode_image, read_image
+from prnet.common.errors import UserError
+from prnet.formats import photos as images
+from prnet.formats.photos import decode_image, read_image
 
 
 def encoded(array, form="PNG", **options) -> bytes:

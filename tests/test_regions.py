@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from geometry.regions import region_weights
-from geometry.uv_layout import texel_coordinates
+from prnet.geometry.regions import region_weights
+from prnet.geometry.uv_layout import texel_coordinates
 
 
 def overlap(left, right):

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from common.errors import UserError
-from evaluating import pictures
-from evaluating.protocols import PROTOCOLS
-from evaluating.references import REFERENCES
-from evaluating.results import Origin, Results, load_results
-from evaluating.scoring import Column
-from evaluating.tables import (
+from prnet.common.errors import UserError
+from prnet.evaluating import pictures
+from prnet.evaluating.protocols import PROTOCOLS
+from prnet.evaluating.references import REFERENCES
+from prnet.evaluating.results import Origin, Results, load_results
+from prnet.evaluating.scoring import Column
+from prnet.evaluating.tables import (
     CONSTANT,
     closing_lines,
     constant_errors,
@@ -24,9 +24,9 @@ from evaluating.tables import (
     references_for,
     require_comparable,
 )
-from geometry.crop import Box, crop_transform, landmark_box, transform_points
-from geometry.position_map import layout_of_model
-from tests.small_faces import make_small_model
+from prnet.geometry.crop import Box, crop_transform, landmark_box, transform_points
+from prnet.geometry.position_map import layout_of_model
+from tests.helpers.small_faces import make_small_model
 
 
 def make_results(count=20, method="ours", types=(0, 1, 3, 4, 5), names=None, protocol=PROTOCOLS["standard"], seed=0):

@@ -9,30 +9,30 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-import make_sample_data as script
-from common.errors import UserError, run_script
-from generating import sample_faces
-from generating.face_model_file import load_face_model
-from generating.fit_files import read_fit
-from generating.pairs import PairSource
-from generating.sample_archives import (
+from prnet.commands import make_sample_data as script
+from prnet.common.errors import UserError, run_script
+from prnet.formats.face_model_file import load_face_model
+from prnet.formats.fit_files import read_fit
+from prnet.formats.pairs import PairSource
+from prnet.generating.samples import faces as sample_faces
+from prnet.generating.samples.archives import (
     archive_pictures,
     landmark_pixels,
     make_sample_data,
     mirrored_view,
     training_files,
 )
-from generating.sample_faces import contact_sheet, draw_view, render_view
-from generating.sample_model import (
+from prnet.generating.samples.faces import contact_sheet, draw_view, render_view
+from prnet.generating.samples.model import (
     EXPRESSION_NAMES,
     IDENTITY_NAMES,
     UNITS_PER_MM,
     make_sample_head,
 )
-from generating.sample_people import draw_expression, draw_person
-from geometry.face_model import face_vertices
-from geometry.mesh import boundary_loops, vertex_normals
-from geometry.pose import fit_to_pixels
+from prnet.generating.samples.people import draw_expression, draw_person
+from prnet.geometry.face_model import face_vertices
+from prnet.geometry.mesh import boundary_loops, vertex_normals
+from prnet.geometry.pose import fit_to_pixels
 
 MIRROR_ORDER = np.r_[
     16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47:45:-1, 39:35:-1, 41:39:-1, 54:47:-1, 59:54:-1, 64:59:-1, 67:64:-1

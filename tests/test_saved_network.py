@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from common.errors import UserError
-from geometry.uv_layout import UVLayout
-from model.networks import build_network, predict_maps
-from model.saved_network import LAYOUT_ENTRY, load_network, save_network
+from prnet.common.errors import UserError
+from prnet.geometry.uv_layout import UVLayout
+from prnet.model.networks import build_network, predict_maps
+from prnet.model.saved_network import LAYOUT_ENTRY, load_network, save_network
 
 ROOT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1e6
@@ -65,7 +65,8 @@ def test_other_backends_open_the_file(network, layout, images, tmp_path, backend
     save_network(network, layout, tmp_path / "network.keras")
     np.save(tmp_path / "images.npy", images)
     code = (
-        "import sys, numpy; from model.networks import predict_maps; from model.saved_network import load_network;"
+        "import sys, numpy; from prnet.model.networks import predict_maps;"
+        "from prnet.model.saved_network import load_network;"
         "folder = sys.argv[1]; network, _ = load_network(folder + '/network.keras');"
         "numpy.save(folder + '/maps.npy', predict_maps(network, numpy.load(folder + '/images.npy')))"
     )
@@ -150,7 +151,7 @@ def test_nothing_in_a_model_file_is_executed(layout, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("entry", ["model.weights.h5", "uv_layout.npz", "within uv_layout.npz"])
 def test_a_small_file_that_unpacks_to_much_is_refused_at_once(network, layout, tmp_path, monkeypatch, entry):
-    monkeypatch.setattr("model.saved_network.MOST_BYTES", 100 << 20)
+    monkeypatch.setattr("prnet.model.saved_network.MOST_BYTES", 100 << 20)
     path, zeros = tmp_path / "network.keras", bytes(101 << 20)
     save_network(network, layout, path)
     if entry.startswith("within"):
@@ -171,7 +172,7 @@ def test_a_small_file_that_unpacks_to_much_is_refused_at_once(network, layout, t
 
 def test_damaged_networks_are_read_or_refused(layout, tmp_path):
     """The quick part of `test_strangers`' networks, in this process, which has Keras loaded."""
-    from tests.strangers import damage, examine, network_sources
+    from tests.helpers.strangers import damage, examine, network_sources
 
     sources = network_sources(tmp_path)
     for number in range(60):

@@ -6,17 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from configure.config import NO_AUGMENTATION, TARGET_SCALE, Augmentation
-from generating.batches import make_batch
-from generating.builder import build_dataset
-from generating.dataset import open_dataset
-from generating.sequence import FaceSequence
-from geometry.crop import Box, crop_transform, transform_points
-from geometry.face_model import face_vertices
-from geometry.pose import fit_to_pixels
-from geometry.position_map import layout_of_model, map_basis
-from geometry.uv_layout import mirror_maps, sample_landmarks
-from tests.tiny_data import write_tiny_data
+from prnet.configure.config import NO_AUGMENTATION, TARGET_SCALE, Augmentation
+from prnet.generating.batches import make_batch
+from prnet.generating.builder import build_dataset
+from prnet.generating.dataset import open_dataset
+from prnet.generating.sequence import FaceSequence
+from prnet.geometry.crop import Box, crop_transform, transform_points
+from prnet.geometry.face_model import face_vertices
+from prnet.geometry.pose import fit_to_pixels
+from prnet.geometry.position_map import layout_of_model, map_basis
+from prnet.geometry.uv_layout import mirror_maps, sample_landmarks
+from tests.helpers.tiny_data import write_tiny_data
 
 SIZE = 128
 EVERYTHING = Augmentation(

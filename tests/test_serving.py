@@ -10,16 +10,16 @@ import pytest
 import trimesh
 from PIL import Image
 from scipy.io import loadmat, savemat
-from serving_stand_in import SIZE, image_file, listening, mean_face_reconstructor
 
-from configure.config import MAP_SIZE
-from geometry.crop import crop_transform, invert_transform, landmark_box, transform_points
-from geometry.face_model import face_vertices
-from geometry.pose import fit_to_pixels
-from geometry.uv_layout import resample_map, sample_landmarks
-from reconstructing.detection import box_of_rectangle
-from serving.application import build_application
-from serving.limits import Limits
+from prnet.configure.config import MAP_SIZE
+from prnet.geometry.crop import crop_transform, invert_transform, landmark_box, transform_points
+from prnet.geometry.face_model import face_vertices
+from prnet.geometry.pose import fit_to_pixels
+from prnet.geometry.uv_layout import resample_map, sample_landmarks
+from prnet.reconstructing.detection import box_of_rectangle
+from prnet.serving.application import build_application
+from prnet.serving.limits import Limits
+from tests.helpers.serving_stand_in import SIZE, image_file, listening, mean_face_reconstructor
 
 HEIGHT, WIDTH = 240, 320
 RECTANGLE = (90.0, 50.0, 100.0, 110.0)
@@ -308,7 +308,7 @@ def test_keras_remote_monitor_and_json_events_are_shown(client):
 
 
 def test_a_run_that_begins_again_is_a_new_one_and_long_ones_are_thinned():
-    from serving.runs import RunLog
+    from prnet.serving.runs import RunLog
 
     log = RunLog(Limits(run_points=100, runs=3))
     for epoch in range(250):
@@ -322,7 +322,7 @@ def test_a_run_that_begins_again_is_a_new_one_and_long_ones_are_thinned():
 
 
 def test_a_measure_that_is_not_finite_is_none_and_no_number():
-    from serving.runs import RunLog
+    from prnet.serving.runs import RunLog
 
     log = RunLog(Limits())
     log.record({"epoch": 3, "done": float("nan"), "loss": float("inf"), "nme": 2.5})

@@ -19,9 +19,9 @@ import httpx
 import numpy as np
 import pytest
 from scipy.io import savemat
-from serving_stand_in import image_file, listening, mean_face_reconstructor
 
-from serving.application import build_application
+from prnet.serving.application import build_application
+from tests.helpers.serving_stand_in import image_file, listening, mean_face_reconstructor
 
 SECONDS = 2.0
 """Until a refusal."""

@@ -9,12 +9,12 @@ import time
 import httpx
 import numpy as np
 import pytest
-from serving_stand_in import image_file, listening, mean_face_reconstructor
 
-from serving.application import build_application
-from serving.batching import Batcher
-from serving.limits import Limits
-from serving.problems import Problem
+from prnet.serving.application import build_application
+from prnet.serving.batching import Batcher
+from prnet.serving.limits import Limits
+from prnet.serving.problems import Problem
+from tests.helpers.serving_stand_in import image_file, listening, mean_face_reconstructor
 
 CROP = np.zeros((2, 2, 3), dtype=np.float32)
 

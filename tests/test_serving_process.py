@@ -11,13 +11,13 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from serving_stand_in import image_file, mean_face_reconstructor
 from skimage.data import astronaut
 
-from common.errors import UserError
-from common.progress import Poster
-from generating.face_model_file import save_face_model
-from reconstructing.reconstructor import FaceReconstructor
+from prnet.common.errors import UserError
+from prnet.common.progress import Poster
+from prnet.formats.face_model_file import save_face_model
+from prnet.reconstructing.reconstructor import FaceReconstructor
+from tests.helpers.serving_stand_in import image_file, mean_face_reconstructor
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -76,7 +76,7 @@ def test_mirrored_serves_the_mean_with_the_mirrored_photo():
 
 
 def test_a_taken_port_and_a_missing_model_are_one_line(tmp_path):
-    import serve_model
+    from prnet.commands import serve_model
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -89,7 +89,7 @@ def test_a_taken_port_and_a_missing_model_are_one_line(tmp_path):
 def test_a_face_model_of_another_layout_only_refuses_fits(sample_model, tmp_path):
     from dataclasses import replace
 
-    from serving.server import _face_model
+    from prnet.serving.server import _face_model
 
     reconstructor = mean_face_reconstructor(sample_model, tmp_path)
     other = replace(sample_model, uv=np.float32(sample_model.uv * 0.9))

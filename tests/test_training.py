@@ -13,27 +13,27 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from tiny_data import write_tiny_data
 
-import train_model
-from common.errors import UserError
-from configure.config import CROP_MARGIN, Run, Training
-from configure.recipes import RECIPES
-from generating.dataset import open_dataset
-from generating.sequence import FaceSequence
-from model import networks
-from model.monitoring import WatchedSequence
-from model.saved_network import load_network, save_network
-from model.tensorboard_log import TensorBoardLog
-from model.training import learning_rate_schedule, train
-from tests.perfect_network import save_mean_face_network
+from prnet.commands import train_model
+from prnet.common.errors import UserError
+from prnet.configure.config import CROP_MARGIN, Run, Training
+from prnet.configure.recipes import RECIPES
+from prnet.generating.dataset import open_dataset
+from prnet.generating.sequence import FaceSequence
+from prnet.model import networks
+from prnet.model.monitoring import WatchedSequence
+from prnet.model.saved_network import load_network, save_network
+from prnet.model.tensorboard_log import TensorBoardLog
+from prnet.model.training import learning_rate_schedule, train
+from tests.helpers.perfect_network import save_mean_face_network
+from tests.helpers.tiny_data import write_tiny_data
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ("best.keras", "last.keras", "checkpoint.npz", "config.json", "training.csv", "training.png", "samples.png")
 
 MICRO = """
 import keras
-from model import networks
+from prnet.model import networks
 
 def build_micro(image_size, head, synchronised):
     inputs = keras.Input((image_size, image_size, 3))
@@ -117,9 +117,9 @@ def test_the_log_says_what_the_saved_models_do(micro, tiny, tmp_path):
 
 
 def _measure(path, tiny, data) -> float:
-    from generating.face_model_file import load_face_model
-    from geometry.position_map import map_basis
-    from geometry.uv_layout import sample_landmarks
+    from prnet.formats.face_model_file import load_face_model
+    from prnet.geometry.position_map import map_basis
+    from prnet.geometry.uv_layout import sample_landmarks
 
     network, layout = load_network(path)
     basis = map_basis(load_face_model(tiny / "face_model.hdf5"), 128)
@@ -136,8 +136,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(micro, tiny, tmp_pa
     flags = ("--epochs", 4, "--dropevery", 1)
     script = f"""{MICRO}
 import os, signal
-import train_model
-from generating.sequence import FaceSequence
+from prnet.commands import train_model
+from prnet.generating.sequence import FaceSequence
 emit = FaceSequence.__getitem__
 
 def kill_in_the_third_epoch(sequence, batch):
@@ -404,7 +404,7 @@ def run_python(code: str, **environment) -> str:
 
 def test_two_devices_take_the_same_first_step(tiny, tmp_path):
     code = f"""{MICRO}
-import train_model
+from prnet.commands import train_model
 flags = {command(tiny, tmp_path, "--batchsize", 8, "--epochs", 2)!r}
 for devices in ("2", "1"):
     train_model.main([*flags, "--devices", devices, "--outputdir", {str(tmp_path)!r} + "/" + devices])
@@ -427,7 +427,7 @@ def test_several_machines_are_refused(micro, tiny, tmp_path, monkeypatch):
 def test_jax_trains_too_on_one_device_and_two(tiny, tmp_path):
     pytest.importorskip("jax")
     code = f"""{MICRO}
-import train_model
+from prnet.commands import train_model
 flags = {command(tiny, tmp_path, "--batchsize", 8, "--epochs", 2)!r}
 for devices in ("2", "1"):
     train_model.main([*flags, "--devices", devices, "--outputdir", {str(tmp_path)!r} + "/" + devices])

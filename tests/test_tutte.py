@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from geometry.mesh import boundary_loops
-from geometry.tutte import tutte_embedding
-from geometry.uv_layout import grid_triangles
+from prnet.geometry.mesh import boundary_loops
+from prnet.geometry.tutte import tutte_embedding
+from prnet.geometry.uv_layout import grid_triangles
 
 
 def signed_areas(uv, triangles):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from geometry.mesh import vertex_normals
-from geometry.uv_layout import (
+from prnet.geometry.mesh import vertex_normals
+from prnet.geometry.uv_layout import (
     UVLayout,
     face_mask,
     grid_triangles,

@@ -4,14 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
-from common.errors import UserError
-from geometry.crop import Box, crop_transform, transform_points
-from geometry.position_map import layout_of_model
-from reconstruct_face import main
-from reconstructing.face import face_grid, restore_face
-from reconstructing.smoothing import OneEuroFilter, Smoothing
-from reconstructing.video import CHECK_EVERY, FaceTracker, VideoFile, is_lost, jitter, open_video
-from tests.perfect_network import mean_face_map, save_mean_face_network
+from prnet.commands.reconstruct_face import main
+from prnet.common.errors import UserError
+from prnet.geometry.crop import Box, crop_transform, transform_points
+from prnet.geometry.position_map import layout_of_model
+from prnet.reconstructing.face import face_grid, restore_face
+from prnet.reconstructing.smoothing import OneEuroFilter, Smoothing
+from prnet.reconstructing.video import CHECK_EVERY, FaceTracker, VideoFile, is_lost, jitter, open_video
+from tests.helpers.perfect_network import mean_face_map, save_mean_face_network
 
 SIZE = 128
 

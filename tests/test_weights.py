@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from benchmarks.model_card import sparse_nme
-from generating.fit_files import read_fit
-from generating.image_files import decode_image
-from generating.pairs import find_pairs
-from geometry.crop import landmark_box
-from geometry.uv_layout import mirror_maps
-from reconstructing.detection import find_faces
-from reconstructing.face import prepare_crop
-from reconstructing.reconstructor import FaceReconstructor
-from reconstructing.settings import MODEL_PATH
+from prnet.formats.fit_files import read_fit
+from prnet.formats.image_files import decode_image
+from prnet.formats.pairs import find_pairs
+from prnet.geometry.crop import landmark_box
+from prnet.geometry.uv_layout import mirror_maps
+from prnet.reconstructing.detection import find_faces
+from prnet.reconstructing.face import prepare_crop
+from prnet.reconstructing.reconstructor import FaceReconstructor
+from prnet.reconstructing.settings import MODEL_PATH
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = ROOT.parent / "shared" / "data" / "AFLW2000"

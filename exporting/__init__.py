@@ -1,0 +1,1 @@
+"""Networks for others: SavedModel, LiteRT, ONNX, and PRNet's published checkpoint."""

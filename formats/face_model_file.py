@@ -1,0 +1,112 @@
+"""`face_model.hdf5`: a `FaceModel` on disk, versioned and readable with plain h5py.
+
+The root's attributes are `format` ("face model"), `format_version`, `source`, `licence` and `identity`; every array of
+`FaceModel` is a data set of the same name, shape and type, with its meaning in the attribute `description`.
+"""
+
+import os
+
+import h5py
+import numpy as np
+
+from prnet.common.errors import UserError
+from prnet.common.files import written_whole
+from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
+from prnet.formats.hdf5_attributes import as_text, write_texts
+from prnet.formats.hdf5_file import PatientFile
+from prnet.geometry.face_model import FaceModel
+
+FORMAT = "face model"
+FORMAT_VERSION = 1
+
+_ARRAYS = {
+    "mean": (np.float32, ("V", 3), "mean face, model units: x to the image's right, y up, z to the camera"),
+    "shape_basis": (np.float32, ("V", 3, "S"), "identity components, model units per unit of Shape_Para"),
+    "expression_basis": (np.float32, ("V", 3, "E"), "expression components, model units per unit of Exp_Para"),
+    "shape_deviation": (np.float32, ("S",), "standard deviations of the identity coefficients"),
+    "expression_deviation": (np.float32, ("E",), "standard deviations of the expression coefficients"),
+    "triangles": (np.int32, ("T", 3), "vertices, 0-based, counter-clockwise as seen from outside"),
+    "landmark_vertices": (np.int32, (LANDMARK_COUNT,), "vertices of the 68 landmarks, iBUG order, 0-based"),
+    "uv": (np.float32, ("V", 2), "texture coordinates, 0 to 1: u to the image's right, v up"),
+    "mean_texture": (np.float32, ("V", 3), "mean colour, RGB, 0 to 1"),
+    "region_weights": (np.float32, (MAP_SIZE, MAP_SIZE), "on the UV grid: 0 off the face, 3 face, 4 eyes, nose, mouth"),
+}
+
+
+def check_face_model(model: FaceModel, name) -> FaceModel:
+    """The model itself, or a `UserError` that begins with `name` and names the array that is wrong.
+
+    Types, shapes that must agree with each other, vertex indices, finite values, coordinates and colours in 0 to 1.
+    """
+    sizes = {}
+    for field, (kind, shape, _) in _ARRAYS.items():
+        array = getattr(model, field)
+        if array.dtype != kind:
+            raise UserError(f"{name}: {field} is {array.dtype} and not {np.dtype(kind)}; make the face model again")
+        if array.ndim == len(shape):
+            for letter, length in zip(shape, array.shape, strict=True):
+                if isinstance(letter, str):
+                    sizes.setdefault(letter, length)
+        expected = tuple(sizes.get(length, length) for length in shape)
+        if array.shape != expected:
+            wanted = " x ".join(map(str, expected))
+            raise UserError(f"{name}: {field} has shape {array.shape} and not {wanted}; make the face model again")
+        if kind is np.float32 and not np.isfinite(array).all():
+            raise UserError(f"{name}: {field} holds NaN or infinity; make the face model again")
+        if kind is np.int32 and (array.size == 0 or array.min() < 0 or array.max() >= sizes["V"]):
+            raise UserError(f"{name}: {field} points outside the {sizes['V']} vertices; make the face model again")
+    for field in ("uv", "mean_texture"):
+        array = getattr(model, field)
+        if array.min() < 0 or array.max() > 1:
+            raise UserError(f"{name}: {field} leaves 0 to 1; make the face model again")
+    if not model.region_weights.any() or model.region_weights.min() < 0:
+        raise UserError(f"{name}: region_weights holds no face or negative weights; make the face model again")
+    return model
+
+
+def save_face_model(model: FaceModel, path) -> None:
+    """Write a face model to an HDF5 file; an older file at `path` is replaced once the new one is whole."""
+    check_face_model(model, path)
+    with (
+        written_whole(path) as temporary,
+        PatientFile(temporary, path) as raw,
+        h5py.File(raw, "w", libver=("v110", "v110")) as file,
+    ):
+        file.attrs["format_version"] = FORMAT_VERSION
+        write_texts(file, format=FORMAT, source=model.source, licence=model.licence, identity=model.identity)
+        for field, (_, _, description) in _ARRAYS.items():
+            write_texts(file.create_dataset(field, data=getattr(model, field)), description=description)
+
+
+def load_face_model(path) -> FaceModel:
+    """Read a face model. A file of another kind, version or content is a `UserError` that names it."""
+    try:
+        with h5py.File(path, "r") as file:
+            if as_text(file.attrs.get("format")) != FORMAT:
+                raise UserError(f"{path}: not a face model; make one with build_face_model.py")
+            version = file.attrs.get("format_version")
+            if version != FORMAT_VERSION:
+                raise UserError(
+                    f"{path}: face model of version {version}, this program reads {FORMAT_VERSION};"
+                    " make it again with build_face_model.py"
+                )
+            missing = [name for name in _ARRAYS if not isinstance(file.get(name), h5py.Dataset)]
+            missing += [name for name in ("source", "licence", "identity") if name not in file.attrs]
+            if missing:
+                raise UserError(f"{path}: {', '.join(missing)} missing; make it again with build_face_model.py")
+            if sum(file[field].nbytes for field in _ARRAYS) > os.path.getsize(path):
+                raise UserError(f"{path}: declares more than it holds; make it again with build_face_model.py")
+            identity = as_text(file.attrs["identity"])
+            model = FaceModel(
+                **{field: file[field][()] for field in _ARRAYS},
+                source=as_text(file.attrs["source"]),
+                licence=as_text(file.attrs["licence"]),
+            )
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such face model; make one with build_face_model.py") from None
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: not a readable HDF5 file ({error}); make one with build_face_model.py") from error
+    check_face_model(model, path)
+    if model.identity != identity:
+        raise UserError(f"{path}: damaged, its arrays are not those that were written; make it again")
+    return model

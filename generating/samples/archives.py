@@ -1,0 +1,210 @@
+"""Small look-alikes of 300W-LP and AFLW2000-3D, rendered from invented people, in the real archives' layout and fields.
+
+A picture depends on the seed and its number alone, not on how many are made or by how many processes.
+"""
+
+import io
+import multiprocessing
+import zipfile
+from contextlib import contextmanager
+from functools import cache, lru_cache, partial
+from itertools import chain
+from pathlib import Path
+
+import cv2
+import numpy as np
+from scipy.io import savemat
+
+from prnet.common.files import written_whole
+from prnet.configure.config import YAW_BIN_EDGES
+from prnet.formats.face_model_file import save_face_model
+from prnet.generating.samples.faces import View, contact_sheet, draw_view, render_view
+from prnet.generating.samples.model import SampleHead, make_sample_head
+from prnet.generating.samples.people import draw_person
+from prnet.geometry.pose import fitted_landmarks
+
+TRAINING_NAME, TEST_NAME, MODEL_NAME = "300W-LP.zip", "AFLW2000-3D.zip", "face_model.hdf5"
+VIEWS_PER_PERSON = 4
+JPEG_QUALITY = 92
+
+_FOLDERS = (
+    ("AFW", "AFW_{}_1"),
+    ("HELEN", "HELEN_{}_1"),
+    ("IBUG", "IBUG_image_{}_1"),
+    ("LFPW", "LFPW_image_train_{}"),
+)
+_TEST_SHARES = (0.65, 0.20, 0.15)
+"""Share of the test pictures in each yaw bin, as in AFLW2000-3D."""
+
+_TRAINING_STREAM, _TEST_STREAM = 0, 1
+_EPOCH = (2016, 6, 1, 0, 0, 0)
+_AFLW_LANDMARKS = (17, 19, 21, 22, 24, 26, 36, -1, 39, 42, -1, 45, 1, 31, 30, 35, 15, 48, -1, 54, 8)
+"""The 68-point landmark nearest to each of AFLW's 21; -1 where there is none."""
+
+
+def make_sample_data(
+    folder: str | Path, train: int, val: int, seed=0, workers=1, progress=lambda made, *_: made
+) -> list:
+    """Write the face model, `train` training pictures (half of them mirrored) and `val` test pictures.
+
+    progress : wraps each iterator of pictures, called as progress(iterator, archive name, total). Returns the
+    paths written.
+    """
+    folder = Path(folder)
+    archives = (
+        (TRAINING_NAME, training_files, -(-train // 2), train, _training_extras()),
+        (TEST_NAME, held_out_files, val, val, _test_extras()),
+    )
+    save_face_model(_head().model, folder / MODEL_NAME)
+    with _in_order(workers) as in_order:
+        for name, files_of, pictures, count, extras in archives:
+            made = in_order(partial(files_of, seed, count), range(pictures))
+            with written_whole(folder / name) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+                for files in chain(progress(made, name, pictures), [extras]):
+                    for entry, content in files:
+                        _add(archive, entry, content)
+    return [folder / name for name in (MODEL_NAME, TRAINING_NAME, TEST_NAME)]
+
+
+def training_files(seed: int, count: int, number: int) -> list[tuple[str, bytes]]:
+    """The files of training picture `number` and, unless that would exceed `count` in all, of its mirror image."""
+    person, view_number = divmod(number, VIEWS_PER_PERSON)
+    generator = np.random.default_rng([seed, _TRAINING_STREAM, person, 1 + view_number])
+    width = 90 / VIEWS_PER_PERSON
+    yaw = generator.choice([-1, 1]) * width * (view_number + generator.random())
+    who = _person(seed, _TRAINING_STREAM, person)
+    view = draw_view(_head(), who, yaw, generator)
+    picture = render_view(_head(), who, view)
+    folder, pattern = _FOLDERS[person % len(_FOLDERS)]
+    name = f"{pattern.format(f'{person:04d}')}_{view_number}"
+    files = _training_pair(f"{folder}/{name}", picture, view)
+    if 2 * number + 1 < count:
+        mirror = mirrored_view(view, _head())
+        files += _training_pair(f"{folder}_Flip/{name}", np.ascontiguousarray(picture[:, ::-1]), mirror)
+    return files
+
+
+def held_out_files(seed: int, count: int, number: int) -> list[tuple[str, bytes]]:
+    """The files of test picture `number`: everyone a new person."""
+    generator = np.random.default_rng([seed, _TEST_STREAM, number, 1])
+    edges = (0.0, *YAW_BIN_EDGES, 90.0)
+    which = generator.choice(len(_TEST_SHARES), p=_TEST_SHARES)
+    yaw = generator.choice([-1, 1]) * generator.uniform(edges[which], edges[which + 1])
+    who = _person(seed, _TEST_STREAM, number)
+    view = draw_view(_head(), who, yaw, generator)
+    landmarks = landmark_pixels(view, _head()) + (1, 1, 0)
+    coarse = np.array([landmarks[index, :2] if index >= 0 else (-1, -1) for index in _AFLW_LANDMARKS])
+    fields = _fit_fields(view) | {"pt2d": coarse.T, "pt3d_68": landmarks.T.astype(np.float32)}
+    stem = f"AFLW2000/image{number + 1:05d}"
+    return [(f"{stem}.jpg", _jpeg(render_view(_head(), who, view))), (f"{stem}.mat", _mat(fields))]
+
+
+def mirrored_view(view: View, head: SampleHead) -> View:
+    """The fit of the mirrored picture."""
+    pose = view.pose.copy()
+    pose[[1, 2]] *= -1
+    pose[3] = np.float32(view.size + 1) - pose[3]
+    coefficients = (view.coefficients * head.mirror_signs).astype(np.float32)
+    return View(view.size, coefficients, pose, (-view.gaze[0], view.gaze[1]), view.seed)
+
+
+def landmark_pixels(view: View, head: SampleHead) -> np.ndarray:
+    """The 68 landmarks (68, 3) in 0-based pixels of the picture."""
+    return fitted_landmarks(head.model, view.coefficients, view.pose, view.size)
+
+
+@cache
+def _head():
+    return make_sample_head()
+
+
+@lru_cache(maxsize=4)
+def _person(seed, stream, number):
+    return draw_person(_head(), np.random.default_rng([seed, stream, number]))
+
+
+@contextmanager
+def _in_order(workers):
+    """A `map` that keeps the order, in this process or over several."""
+    if workers <= 1:
+        yield map
+        return
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield partial(pool.imap, chunksize=VIEWS_PER_PERSON)
+
+
+def _training_pair(stem, picture, view):
+    landmarks = landmark_pixels(view, _head())[:, :2] + 1
+    fields = {"pt2d": landmarks.T} | _fit_fields(view)
+    folder, _, name = stem.rpartition("/")
+    points = {"pts_2d": landmarks, "pts_3d": landmarks}
+    return [
+        (f"300W_LP/{stem}.jpg", _jpeg(picture)),
+        (f"300W_LP/{stem}.mat", _mat(fields)),
+        (f"300W_LP/landmarks/{folder}/{name}_pts.mat", _mat(points)),
+    ]
+
+
+def _fit_fields(view):
+    """The fields of a real fit; light and colour are those of 300W-LP's renderer and mean nothing here."""
+    identity_count = _head().model.shape_basis.shape[2]
+    return {
+        "roi": np.array([[1, 1, view.size, view.size]], dtype=np.int16),
+        "Illum_Para": np.array([[0.9, 0.9, 0.9, 0.5, 0.5, 0.5, 0.0, 0.0, 0.0, 20.0]]),
+        "Color_Para": np.array([[1, 1, 1, 0, 0, 0, 1]], dtype=np.float32),
+        "Tex_Para": np.zeros((identity_count, 1)),
+        "Shape_Para": view.coefficients[:identity_count, None].astype(np.float64),
+        "Exp_Para": view.coefficients[identity_count:, None].astype(np.float64),
+        "Pose_Para": view.pose[None],
+    }
+
+
+def _training_extras():
+    return [
+        ("300W_LP/Code/Readme.txt", _NOTICE),
+        ("300W_LP/Code/Model_Example.mat", _mat({"mu": np.zeros((3, 1)), "w": np.eye(3)})),
+    ]
+
+
+def _test_extras():
+    return [
+        ("AFLW2000/Code/Readme.txt", _NOTICE),
+        ("AFLW2000/Code/Model_Example.mat", _mat({"mu": np.zeros((3, 1)), "w": np.eye(3)})),
+    ]
+
+
+_NOTICE = b"Synthetic faces in the layout of 300W-LP and AFLW2000-3D. No person is shown.\n"
+
+
+def _jpeg(picture):
+    return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+
+
+def _mat(fields):
+    """A MATLAB 5 file without the date that its header would carry."""
+    buffer = io.BytesIO()
+    savemat(buffer, fields)
+    return b"MATLAB 5.0 MAT-file, sample face".ljust(116) + buffer.getvalue()[116:]
+
+
+def _add(archive, name, content):
+    entry = zipfile.ZipInfo(name, date_time=_EPOCH)
+    entry.external_attr = 0o644 << 16
+    archive.writestr(entry, content)
+
+
+def archive_pictures(path: str | Path, count: int) -> list[np.ndarray]:
+    """The first `count` pictures (H, W, 3) uint8 RGB of an archive that are not mirror images, in order of name."""
+    with zipfile.ZipFile(path) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".jpg") and "_Flip/" not in name)
+        encoded = [archive.read(name) for name in names[:count]]
+    return [cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for content in encoded]
+
+
+def write_contact_sheet(folder: str | Path, path: str | Path, columns: int = 8, rows: int = 4) -> Path:
+    """A PNG of the first test pictures, or of training pictures where there are none, in a grid."""
+    pictures = archive_pictures(Path(folder) / TEST_NAME, columns * rows)
+    pictures = pictures or archive_pictures(Path(folder) / TRAINING_NAME, columns * rows)
+    with written_whole(path) as partial_path:
+        cv2.imwrite(str(partial_path), contact_sheet(pictures, columns)[..., ::-1])
+    return Path(path)

@@ -1,0 +1,121 @@
+"""Face profiling: views of a photo rotated in depth (Zhu et al., CVPR 2016, section 4).
+
+Face and rings of a `Relief` turn; what the z-buffer shows of them looks up its colours in the photo. The rest of the
+photo stays flat: it is stretched between the head's outline and the frame, so nothing of it is uncovered.
+"""
+
+import cv2
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from prnet.generating.views.relief import ANCHOR_ANGLES, ANCHOR_RADII, Relief, directions, move, nearest_ray, polar
+from prnet.geometry.crop import landmark_box
+from prnet.geometry.pose import rotation_from_angles
+from prnet.geometry.rasterise import interpolate, rasterise
+
+FAR_SIDE = 0.1
+"""Distance behind the head's middle, over its width, that counts as its far side."""
+
+CHEST_START = 1.1
+"""Where the rings fill the frame below the face, its rays start nearer, so that nothing is stretched, but outside this
+many radii of the face."""
+
+SEAM_JUMP = 5.0
+"""Distance in pixels between the sources of neighbouring pixels above which they are blended."""
+
+
+def view_transform(relief: Relief, pitch: float, yaw: float) -> np.ndarray:
+    """Model units to frame pixels (3, 4) of a view at an absolute pitch and yaw (radians), the roll being the photo's.
+
+    Of R = Rx(pitch) Ry(yaw) Rz(roll) only pitch and yaw change, so at pitch 0 the head turns about
+    the camera's vertical axis. It turns about its centre: the box around the landmarks stays in the frame's middle.
+    """
+    scale = np.cbrt(abs(np.linalg.det(relief.transform[:, :3])))
+    transform = np.zeros((3, 4))
+    transform[:, :3] = scale * rotation_from_angles([pitch, yaw, relief.angles[2]])
+    transform[1] *= -1.0
+    box = landmark_box(move(transform, relief.landmarks))
+    transform[:2, 3] = (relief.picture.shape[0] - 1) / 2 - box.centre
+    middle = relief.landmarks.mean(axis=0)
+    transform[2, 3] = (relief.transform[2] - transform[2]) @ np.append(middle, 1.0)
+    return transform
+
+
+def view_pose(transform: np.ndarray, angles: np.ndarray, side: int) -> np.ndarray:
+    """`Pose_Para` (7,) of a view's transform whose angles (pitch, yaw, roll) are known."""
+    scale = np.cbrt(abs(np.linalg.det(transform[:, :3])))
+    x, y, z = transform[:, 3]
+    return np.array([*angles, x + 1, side - y, z, scale])
+
+
+def render_view(relief: Relief, transform: np.ndarray) -> np.ndarray:
+    """The photo's head turned to another transform (3, 4), in its frame. Returns (S, S, 3) uint8."""
+    side = relief.picture.shape[0]
+    linear = transform[:, :3] @ np.linalg.inv(relief.transform[:, :3])
+    turn = np.column_stack([linear, transform[:, 3] - linear @ relief.transform[:, 3]])
+    points = move(turn, relief.points)
+    triangles = relief.triangles[~(relief.hidden & _behind_the_head(points, transform, relief))]
+    raster = rasterise(points, triangles, side, side)
+    lookups = interpolate(raster, triangles, relief.lookups)
+    shown = raster.triangle >= 0
+    on_rings = raster.triangle >= len(triangles) - relief.ring_triangle_count
+    lookups[~shown] = _background_lookups(shown, on_rings, lookups, relief)
+    view = cv2.remap(relief.picture, lookups, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return _soften_seams(view, lookups)
+
+
+def _behind_the_head(points, transform, relief):
+    """Triangles (T,) bool beyond the middle of the head: the far ear's back, which a whole skull would cover."""
+    ears = move(transform, relief.landmarks[[0, 16]])
+    least = ears[:, 2].mean() - FAR_SIDE * np.linalg.norm(ears[0] - ears[1])
+    return points[relief.triangles[:, 0], 2] < least
+
+
+def _background_lookups(shown: np.ndarray, on_rings: np.ndarray, lookups: np.ndarray, relief: Relief) -> np.ndarray:
+    """Where the pixels that no surface covers find their colours: the stretch of each ray from the head's outline to
+    the frame is that of the photo. Where a ring is the outline, the photo's ray starts where that ring's pixel lies.
+
+    lookups : (S, S, 2) of the pixels that are shown. Returns (n, 2) float32, in the order of ~shown.
+    """
+    centre = np.argwhere(shown & ~on_rings).mean(axis=0)[::-1]
+    row, column = np.nonzero(shown)
+    bearing, radius = polar(column, row, centre)
+    order = np.argsort(radius)
+    ray = nearest_ray(bearing[order])
+    outline, outermost = np.zeros(ANCHOR_ANGLES), np.zeros(ANCHOR_ANGLES, dtype=int)
+    outline[ray], outermost[ray] = radius[order], order
+    row, column = row[outermost], column[outermost]
+    swing = polar(*lookups[row, column].T, relief.centre)[0] - np.arange(ANCHOR_ANGLES)
+    swing = (swing + ANCHOR_ANGLES / 2) % ANCHOR_ANGLES - ANCHOR_ANGLES / 2
+    swing = gaussian_filter1d(np.where(on_rings[row, column], swing, 0.0), 2.0, mode="wrap")
+
+    row, column = np.nonzero(~shown)
+    bearing, radius = polar(column, row, centre)
+    last = shown.shape[0] - 1
+    here = _circular(outline, bearing)
+    room = np.maximum(_reach(centre, bearing, last) - here, 1.0)
+    along = np.clip((radius - here) / room, 0.0, 1.0)
+    bearing = (bearing + (1 - along) * _circular(swing, bearing)) % ANCHOR_ANGLES
+    there, end = _circular(relief.outline, bearing), _reach(relief.centre, bearing, last)
+    least = np.maximum(CHEST_START / ANCHOR_RADII[-1] * there, end - room)
+    there = np.minimum(there, np.where(directions(bearing)[:, 1] > 0, least, end))
+    return (relief.centre + (there + along * (end - there))[:, None] * directions(bearing)).astype(np.float32)
+
+
+def _soften_seams(view: np.ndarray, lookups: np.ndarray) -> np.ndarray:
+    """Smooth the view where neighbouring pixels come from places far apart: outlines, and what is shrunk."""
+    around = np.ones((3, 3), np.uint8)
+    jump = (cv2.dilate(lookups, around) - cv2.erode(lookups, around)).max(axis=-1, keepdims=True)
+    return np.where(jump > SEAM_JUMP, cv2.GaussianBlur(view, (3, 3), 0.7), view)
+
+
+def _circular(values, bearing):
+    return np.interp(bearing, np.arange(ANCHOR_ANGLES + 1), np.append(values, values[0]))
+
+
+def _reach(centre, bearing, last):
+    """How far it is from the centre to the frame's edge, (n,)."""
+    direction = directions(bearing)
+    with np.errstate(divide="ignore"):
+        to_edge = np.where(direction > 0, last - centre, -centre) / direction
+    return np.abs(to_edge).min(axis=-1)

@@ -1,0 +1,62 @@
+"""Turn Basel Face Model files, or the sample model, into a face_model.hdf5."""
+
+import argparse
+from pathlib import Path
+
+from prnet.common.errors import UserError
+from prnet.configure.config import FACE_MODEL_PATH
+
+EXAMPLE = """examples:
+  python build_face_model.py --bfm BFM.mat --uv BFM_UV.mat --output resource/face_model.hdf5
+  python build_face_model.py --bfm 01_MorphableModel.mat --expression Model_Exp.mat --info model_info.mat
+  python build_face_model.py --sample --output resource/sample/face_model.hdf5"""
+
+
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--bfm", type=Path, metavar="FILE", help="face3d's BFM.mat, or the raw 01_MorphableModel.mat")
+    source.add_argument("--sample", action="store_true", help="the procedural face model of the sample data")
+    parser.add_argument("--expression", type=Path, metavar="FILE", help="with the raw model: 3DDFA's Model_Exp.mat")
+    parser.add_argument("--info", type=Path, metavar="FILE", help="with the raw model: 3DDFA's model_info.mat")
+    parser.add_argument("--uv", type=Path, metavar="FILE", help="BFM_UV.mat (a Tutte embedding of the mesh)")
+    parser.add_argument("--uv-data", type=Path, metavar="DIR", help="PRNet's own masks (derived from the landmarks)")
+    parser.add_argument(
+        "--output", type=Path, default=Path(FACE_MODEL_PATH), metavar="FILE", help=f"({FACE_MODEL_PATH})"
+    )
+    flags = parser.parse_args(argv)
+
+    from prnet.formats.face_model_file import save_face_model
+
+    model = _read(flags)
+    save_face_model(model, flags.output)
+    print(
+        f"{model.source}: {len(model.mean):,} vertices, {len(model.triangles):,} triangles, "
+        f"{model.shape_basis.shape[2]} identity and {model.expression_basis.shape[2]} expression components, "
+        f"{len(model.landmark_vertices)} landmarks"
+    )
+    print(
+        f"UV coordinates: {flags.uv or 'a Tutte embedding'}; regions: {flags.uv_data or 'derived from the landmarks'}"
+    )
+    print(f"licence: {model.licence}")
+    print(f"{flags.output}: face model {model.identity}")
+
+
+def _read(flags):
+    """The `FaceModel` that the flags ask for."""
+    if (flags.expression is None) != (flags.info is None):
+        raise UserError("--expression and --info belong together: the raw model needs both, BFM.mat neither")
+    if flags.sample:
+        given = [flag for flag in ("expression", "uv", "uv_data") if getattr(flags, flag) is not None]
+        if given:
+            raise UserError(f"--{given[0].replace('_', '-')}: has no meaning with --sample; leave it out")
+        from prnet.generating.samples.model import make_sample_model
+
+        return make_sample_model()
+    from prnet.formats.bfm import read_face3d_model, read_raw_model
+
+    if flags.info is None:
+        return read_face3d_model(flags.bfm, flags.uv, flags.uv_data)
+    return read_raw_model(flags.bfm, flags.expression, flags.info, flags.uv, flags.uv_data)

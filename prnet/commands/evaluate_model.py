@@ -1,0 +1,225 @@
+"""Measure a network, or any method's predictions, and write tables, curves and pictures that name their protocol."""
+
+import argparse
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from prnet.common.errors import UserError
+from prnet.common.files import remove_left_behind
+from prnet.common.locks import held_alone
+from prnet.common.progress import Poster, server_address
+from prnet.configure.config import FACE_MODEL_PATH, SERVER_HOST, SERVER_PORT
+
+EPILOG = """examples:
+  python evaluate_model.py --modeldir output_0.0001_wtmse --hdf5 data/val.hdf5 --outputdir evaluation \\
+      --evalidxs 0 1 2 3 4 5 --shiftZ 1
+  python evaluate_model.py --model best.keras --datadir AFLW2000-3D.zip --outputdir evaluation
+  python evaluate_model.py --predictions other.npz --datadir AFLW2000-3D.zip --evalidxs 0 1 --outputdir other
+  python evaluate_model.py --predictions other.npz --landmarkfile pts68.npy --yawfile pose.npy --evalidxs 0
+  python evaluate_model.py --compare evaluation other --outputdir comparison
+
+types (--evalidxs): 0 sparse 2D, 1 sparse 3D, 2 dense 2D, 3 dense 3D, 4 reconstruction 2D, 5 reconstruction 3D
+
+predictions (.npz): names (N,) of the photos without suffix, landmarks (N, 68, 2 or 3) in 0-based pixels of the photo,
+x right, y down; for types 2 to 5 also vertices (N, V, 3), the texels of the face mask row by row. NaN: no result.
+
+exit status: 0 every image has a result, 1 some have none or were left out (listed in benchmark.md), 2 nothing was done
+"""
+
+
+def parse_arguments(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    method = parser.add_mutually_exclusive_group(required=True)
+    method.add_argument("--modeldir", metavar="DIR", help="folder of a training run; its best.keras is measured")
+    method.add_argument("--model", metavar="FILE", help="a .keras file")
+    method.add_argument("--predictions", metavar="FILE", help="another method's predictions (.npz)")
+    method.add_argument("--compare", metavar="DIR", nargs="+", help="put finished evaluations in one table and plot")
+
+    truth = parser.add_argument_group("what it is measured on")
+    photos = truth.add_mutually_exclusive_group()
+    photos.add_argument("--hdf5", metavar="FILE", help="a data set made by build_dataset.py")
+    photos.add_argument("--datadir", metavar="DIR", help="a folder or zip archive of photos with their .mat files")
+    truth.add_argument("--facemodel", metavar="FILE", help=f"default: {FACE_MODEL_PATH}, where it exists")
+    truth.add_argument("--landmarkfile", metavar="FILE", help="true landmarks (.npy, N x 2 or 3 x 68, 1-based pixels)")
+    truth.add_argument("--yawfile", metavar="FILE", help="yaw in degrees (.npy, N) for the bins")
+
+    protocol = parser.add_argument_group("how it is measured")
+    protocol.add_argument("--evalidxs", type=int, nargs="+", choices=range(6), default=list(range(6)), help="types")
+    protocol.add_argument("--protocol", choices=("standard", "prnet-keras"), default="standard", help="normalisers")
+    protocol.add_argument("--shiftZ", type=int, choices=(0, 1), default=1, help="1: --zorigin min, 0: --zorigin none")
+    protocol.add_argument("--zorigin", choices=("min", "mean", "none"), help="where z is 0, on both sides")
+
+    output = parser.add_argument_group("output")
+    output.add_argument("--outputdir", metavar="DIR", default="evaluation", help="default: %(default)s")
+    output.add_argument("--save-predictions", metavar="FILE", help="write the predicted landmarks (.npz)")
+    output.add_argument("--with-vertices", action="store_true", help="put vertices into it, 0.5 MB an image")
+    output.add_argument("--name", help="what the tables call the method (default: its folder's or file's name)")
+    output.add_argument("--batchsize", type=int, default=10, help="photos at once (default: %(default)s)")
+    output.add_argument("--serverlog", default="0", help="post progress: 0, 1 (the project's server) or an address")
+    arguments = parser.parse_args(argv)
+    if arguments.batchsize < 1:
+        parser.error("--batchsize must be 1 or more")
+    return arguments
+
+
+def chosen_protocol(arguments: argparse.Namespace):
+    from prnet.evaluating.protocols import PROTOCOLS
+
+    chosen = replace(
+        PROTOCOLS[arguments.protocol],
+        depth_origin=arguments.zorigin or ("min" if arguments.shiftZ else "none"),
+    )
+    if arguments.landmarkfile:
+        chosen = replace(chosen, landmarks=Path(arguments.landmarkfile).name)
+    if arguments.yawfile:
+        chosen = replace(chosen, yaw=Path(arguments.yawfile).name)
+    return chosen
+
+
+def open_method(arguments: argparse.Namespace, files: ExitStack):
+    """The method, and its UV layout where it is a network."""
+    from prnet.evaluating.methods import NetworkMethod, PredictionFile, file_hash
+
+    if arguments.predictions:
+        method = files.enter_context(PredictionFile(arguments.predictions))
+        method.name = arguments.name or method.name
+        return method, None
+
+    path = Path(arguments.model) if arguments.model else Path(arguments.modeldir) / "best.keras"
+    if not path.is_file():
+        raise UserError(f"{path}: no such model file; train one with train_model.py")
+
+    from prnet.model.networks import network_image_size, predict_maps
+    from prnet.model.saved_network import load_network
+
+    network, layout = load_network(path)
+    name = arguments.name or (path.stem if arguments.model else path.parent.resolve().name)
+
+    def predict(images):
+        return predict_maps(network, images)
+
+    return NetworkMethod(name, file_hash(path), predict, layout, network_image_size(network)), layout
+
+
+def open_subjects(arguments: argparse.Namespace, files: ExitStack, method, network_layout):
+    """The subjects, and the UV layout of their true maps where these are known."""
+    from prnet.evaluating.subjects import (
+        Amended,
+        DatasetSubjects,
+        LandmarkSubjects,
+        PairSubjects,
+        read_landmark_file,
+        read_yaw_file,
+        require_rows,
+    )
+    from prnet.formats.face_model_file import load_face_model
+    from prnet.formats.pairs import find_pairs
+    from prnet.generating.dataset import open_dataset
+    from prnet.geometry.position_map import layout_of_model
+
+    landmarks = read_landmark_file(arguments.landmarkfile) if arguments.landmarkfile else None
+    yaw = read_yaw_file(arguments.yawfile) if arguments.yawfile else None
+    model = layout = None
+    if arguments.hdf5 or arguments.datadir:
+        if arguments.facemodel or Path(FACE_MODEL_PATH).is_file():
+            model = load_face_model(arguments.facemodel or FACE_MODEL_PATH)
+            layout = layout_of_model(model)
+    elif landmarks is None or yaw is None or not arguments.predictions:
+        raise UserError("nothing to measure on; give --hdf5, --datadir, or --predictions, --landmarkfile and --yawfile")
+    if arguments.hdf5:
+        dataset = files.enter_context(open_dataset(arguments.hdf5))
+        if layout is None and network_layout is not None and network_layout.identity == dataset.layout_identity:
+            layout = network_layout
+        subjects = DatasetSubjects(dataset, model, layout, method.size)
+    elif arguments.datadir:
+        subjects = PairSubjects(files.enter_context(find_pairs(arguments.datadir)), model, layout, method.size)
+    else:
+        subjects = LandmarkSubjects(landmarks, method.names)
+    for path, rows in ((arguments.landmarkfile, landmarks), (arguments.yawfile, yaw)):
+        if path:
+            require_rows(path, len(rows), len(subjects))
+    return Amended(subjects, landmarks, yaw) if landmarks is not None or yaw is not None else subjects, layout
+
+
+def compare(folder, paths: list[str]) -> int:
+    """Put finished evaluations in one table and one plot."""
+    from prnet.evaluating.reports import write_comparison
+    from prnet.evaluating.results import load_results
+
+    all_results = [load_results(path) for path in paths]
+    print(write_comparison(folder, all_results))
+    return int(any(results.problems for results in all_results))
+
+
+def measure(arguments: argparse.Namespace, server: str | None) -> int:
+    """Measure one method and write all that `prnet.evaluating.reports` has of it."""
+    from prnet.evaluating.evaluation import evaluate
+    from prnet.evaluating.reports import FILES, write_report
+    from prnet.evaluating.results import RESULTS_NAME
+    from prnet.evaluating.tables import closing_lines
+
+    folder = Path(arguments.outputdir)
+    held = {folder: (folder / ".evaluation.lock", [folder / name for name in (RESULTS_NAME, *FILES)])}
+    if arguments.save_predictions:
+        path = Path(arguments.save_predictions)
+        held[path] = path.with_name(f".{path.name}.lock"), [path]
+    with ExitStack() as files:
+        for place, (lock, written) in held.items():
+            refusal = f"{place}: another evaluation writes to it; wait until it has ended, or choose another place"
+            if files.enter_context(held_alone(lock, refusal)):
+                remove_left_behind(*written)
+        method, network_layout = open_method(arguments, files)
+        subjects, layout = open_subjects(arguments, files, method, network_layout)
+        results = evaluate(
+            subjects,
+            method,
+            types=sorted(set(arguments.evalidxs)),
+            protocol=chosen_protocol(arguments),
+            layout=layout,
+            path=folder / RESULTS_NAME,
+            batch_size=arguments.batchsize,
+            predictions_path=arguments.save_predictions,
+            with_vertices=arguments.with_vertices,
+            progress=files.enter_context(Progress(method.name, server)),
+        )
+        table = write_report(folder, results, subjects, method, layout)
+    print(table)
+    print(*closing_lines(results), f"tables and pictures: {folder}", sep="\n")
+    return int(bool(results.problems or subjects.left_out))
+
+
+class Progress:
+    """A progress bar, and the same posted to a server."""
+
+    def __init__(self, name: str, server: str | None):
+        self._name, self._poster, self._bar = name, Poster(server), None
+
+    def __call__(self, results) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=len(results.names), unit="image", desc="evaluating")
+        done = int(results.done.sum())
+        mean = results.mean_so_far()
+        self._bar.update(done - self._bar.n)
+        self._bar.set_postfix_str(f"{results.columns[0].title} {mean:.2f} %")
+        event = {"run": self._name, "stage": "evaluation", "done": done, "total": self._bar.total, "nme": mean}
+        self._poster.post("/publish/epoch/end/", event)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def main(argv=None) -> int:
+    arguments = parse_arguments(argv)
+    server = server_address(arguments.serverlog, f"http://{SERVER_HOST}:{SERVER_PORT}")
+    if arguments.compare:
+        return compare(arguments.outputdir, arguments.compare)
+    return measure(arguments, server)

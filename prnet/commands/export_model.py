@@ -1,0 +1,77 @@
+"""Networks to hand on: small .keras files, SavedModel, LiteRT, ONNX; and PRNet's published weights as a .keras file."""
+
+import argparse
+
+from prnet.common.errors import UserError
+from prnet.reconstructing.settings import EXPORT_FORMATS, MODEL_PATH, QUANTIZATIONS
+
+EPILOG = """examples:
+  python export_model.py --model output/best.keras --format onnx --output prnet.onnx
+  python export_model.py --format litert --quantize int8 --images train.hdf5 --output lprnet_int8.tflite
+  python export_model.py --model output/best.keras --format keras --images train.hdf5 --output lprnet.keras
+  python export_model.py --format savedmodel --output serving/prnet/1
+  python export_model.py --from-prnet-checkpoint 256_256_resfcn256_weight --uv-data uv-data --output prnet.keras
+
+The exported file is run in its own runtime and compared with the network, on --images or on a portrait that comes
+with scikit-image. Exported networks take crops in 0 to 1 and return position maps / (image size x 1.1).
+
+A .keras file is written with 16-bit weights. With a data set as --images its canonical face, which poses are measured
+from, becomes the mean of the network's own predictions on frontal photos: nothing of the face model's mean is in it."""
+
+
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default=MODEL_PATH, help="network, a .keras file; default %(default)s")
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--format", choices=EXPORT_FORMATS)
+    task.add_argument("--from-prnet-checkpoint", metavar="PREFIX", help="published checkpoint, without .index")
+    parser.add_argument("--quantize", choices=QUANTIZATIONS, help="smaller form of a LiteRT file")
+    parser.add_argument("--images", help="training images, a data set or a folder (int8, keras, the check)")
+    parser.add_argument("--uv-data", help="PRNet's folder uv-data, for --from-prnet-checkpoint")
+    parser.add_argument("--output", required=True, help="what to write: .tflite, .onnx, .keras, or a folder")
+    options = parser.parse_args(argv)
+
+    if options.from_prnet_checkpoint:
+        convert_checkpoint(options.from_prnet_checkpoint, options.uv_data, options.output)
+    else:
+        export_and_check(options.model, options.format, options.quantize, options.images, options.output)
+
+
+def convert_checkpoint(checkpoint, uv_data, output) -> None:
+    from prnet.exporting.prnet_checkpoint import import_prnet
+    from prnet.model.saved_network import save_network
+
+    if uv_data is None:
+        raise UserError("--from-prnet-checkpoint: needs PRNet's folder uv-data too; give it by --uv-data")
+    if not str(output).endswith(".keras"):
+        raise UserError(f"{output}: the network's name must end with .keras")
+    network, layout = import_prnet(checkpoint, uv_data)
+    save_network(network, layout, output)
+    print(f"{output}: {network.count_params():,} parameters of {checkpoint}")
+
+
+def export_and_check(model, form, quantize, images, output) -> None:
+    from prnet.exporting.export import differences, export_network, read_crops
+    from prnet.model.networks import network_image_size
+    from prnet.model.saved_network import load_network
+
+    if quantize == "int8" and images is None:
+        raise UserError("--quantize int8: needs training images to measure ranges on; give them by --images")
+    network, layout = load_network(model)
+    if form == "keras" and images is not None:
+        layout = own_layout(layout, network, images)
+    crops = read_crops(images, network_image_size(network))
+    path = export_network(network, layout, output, form, quantize=quantize, crops=crops)
+    largest, mean = differences(network, path, form, crops)
+    size = sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+    print(f"{path}: {size / 1e6:.1f} MB; from the network at most {largest:.3g} crop pixels, {mean:.2g} in the mean")
+
+
+def own_layout(layout, network, images):
+    from prnet.exporting.canonical import with_own_canonical_map
+    from prnet.generating.dataset import open_dataset
+
+    with open_dataset(images) as dataset:
+        return with_own_canonical_map(layout, network, dataset)
