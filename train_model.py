@@ -1,7 +1,7 @@
 """Train a network on train.hdf5: best.keras and last.keras, log and curves; the same command goes on after a stop."""
 
+from prnet.commands.running import run_script
 from prnet.commands.train_model import main
-from prnet.common.errors import run_script
 
 if __name__ == "__main__":
     run_script(main)

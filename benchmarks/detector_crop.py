@@ -7,7 +7,8 @@ import argparse
 
 import numpy as np
 
-from prnet.common.errors import UserError, run_script
+from prnet.commands.running import run_script
+from prnet.common.errors import UserError
 
 
 def main(argv=None) -> None:
@@ -52,11 +53,15 @@ def measure_pairs(path, model) -> list:
                 landmarks = fitted_landmarks(model, fit.coefficients, fit.pose, image.shape[0])
             centre = landmarks[:, :2].mean(axis=0)
             boxes = [np.array([face.x, face.y, face.width, face.height]) for face in find_faces(image)]
-            nearest = min(boxes, key=lambda box, at=centre: np.linalg.norm(box[:2] + box[2:] / 2 - at), default=None)
-            measured.append((landmarks[:, :2], nearest))
+            measured.append((landmarks[:, :2], nearest_box(boxes, centre)))
     if not measured:
         raise UserError(f"{path}: holds no photo with a fit")
     return measured
+
+
+def nearest_box(boxes: list[np.ndarray], point: np.ndarray) -> np.ndarray | None:
+    """The box (4,), corner and sides, whose centre is nearest to a point (2,)."""
+    return min(boxes, key=lambda box: np.linalg.norm(box[:2] + box[2:] / 2 - point), default=None)
 
 
 def fit_rule(measured) -> tuple[np.ndarray, float]:

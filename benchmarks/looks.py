@@ -11,11 +11,12 @@ python -m benchmarks.looks --photos photos --views views --facemodel resource/fa
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.model_card import YAW_BINS
-from prnet.common.errors import run_script
+from prnet.commands.running import run_script
 from prnet.configure.config import NO_AUGMENTATION, TARGET_SCALE, Augmentation, Run, Training
 from prnet.configure.recipes import photos
 
@@ -124,7 +125,8 @@ def report_views(networks: dict[str, Path], datasets: dict, model) -> None:
 def always(look: str, full: Augmentation) -> Augmentation:
     """The reference crop with one change of looks, as strong as in training, in every sample."""
     value = getattr(full, look)
-    return replace(NO_AUGMENTATION, **{look: value if isinstance(value, tuple) else 1.0})
+    changed: dict[str, Any] = {look: value if isinstance(value, tuple) else 1.0}
+    return replace(NO_AUGMENTATION, **changed)
 
 
 def geometry(augmentation: Augmentation) -> dict:

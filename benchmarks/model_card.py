@@ -8,7 +8,7 @@ import argparse
 import cv2
 import numpy as np
 
-from prnet.common.errors import run_script
+from prnet.commands.running import run_script
 from prnet.reconstructing.settings import MODEL_PATH
 
 YAW_BINS = ((0, 30), (30, 60), (60, 91))
@@ -54,15 +54,16 @@ def report_photos(dataset, reconstructor) -> None:
     print("| photo | yaw | NME [%], crop of the true landmarks | crop of the detector |\n| --- | ---: | ---: | ---: |")
     for index, name in enumerate(dataset.names):
         image, truth = dataset.image(index), dataset.landmarks[index]
-        found = min(
-            reconstructor.reconstruct(image),
-            key=lambda face, truth=truth: np.linalg.norm((face.landmarks - truth)[:, :2].mean(axis=0)),
-            default=None,
-        )
+        found = nearest_face(reconstructor.reconstruct(image), truth)
         known = reconstructor.reconstruct(image, [dataset.box(index)])[0]
         scores.append([np.nan if face is None else sparse_nme(face.landmarks, truth) for face in (known, found)])
         print(f"| {name} | {dataset.yaw[index]:.0f} | {scores[-1][0]:.2f} | {scores[-1][1]:.2f} |")
     print("| mean | | " + " | ".join(f"{score:.2f}" for score in np.mean(scores, axis=0)) + " |\n")
+
+
+def nearest_face(faces: list, landmarks: np.ndarray):
+    """The face whose landmarks lie around the same place in the photo, or None where there is no face."""
+    return min(faces, key=lambda face: np.linalg.norm((face.landmarks - landmarks)[:, :2].mean(axis=0)), default=None)
 
 
 def report_held_out(dataset, model, reconstructor, fit_offset=(0.0, 0.0)) -> None:
@@ -76,19 +77,19 @@ def report_held_out(dataset, model, reconstructor, fit_offset=(0.0, 0.0)) -> Non
     held_out = np.flatnonzero(dataset.validation)
     scores = []
     for index in held_out:
-        fit = dataset.coefficients[index], dataset.poses[index], dataset.image_heights[index]
-        truth = fitted_landmarks(model, *fit)
+        coefficients, pose = dataset.fits(index)
+        truth = fitted_landmarks(model, coefficients, pose, dataset.image_heights[index])
         box = dataset.box(index)
         face = reconstructor.reconstruct(dataset.image(index), [box])[0]
         expected = face.landmarks[:, :2] + np.array(fit_offset) / 100 * box.side
         scores.append(sparse_nme(expected, truth))
-    scores, yaw = np.array(scores), np.abs(dataset.yaw[held_out])
+    errors, yaw = np.array(scores), np.abs(dataset.yaw[held_out])
     print("| held out | samples | NME [%] |\n| --- | ---: | ---: |")
     for low, high in YAW_BINS:
         chosen = (yaw >= low) & (yaw < high)
         if chosen.any():
-            print(f"| abs(yaw) {low} to {high} | {np.count_nonzero(chosen)} | {scores[chosen].mean():.2f} |")
-    print(f"| all | {len(scores)} | {scores.mean():.2f} |")
+            print(f"| abs(yaw) {low} to {high} | {np.count_nonzero(chosen)} | {errors[chosen].mean():.2f} |")
+    print(f"| all | {len(errors)} | {errors.mean():.2f} |")
 
 
 def sparse_nme(landmarks: np.ndarray, truth: np.ndarray) -> float:

@@ -1,5 +1,6 @@
 """Time until `--help` of each script, and from the start of training to the end of its first step."""
 
+import os
 import re
 import subprocess
 import sys
@@ -43,9 +44,10 @@ def _first_step_seconds(folder: str, model: list[str], run: str) -> float:
     process = subprocess.Popen(
         [*command, "--outputdir", f"{folder}/{run}"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
+    assert process.stderr is not None
     shown = b""
     while not re.search(rb"\| [1-9]\d*/\d+ \[", shown):
-        piece = process.stderr.read1(4096)
+        piece = os.read(process.stderr.fileno(), 4096)
         if not piece:
             raise RuntimeError(f"training ended before its first step: {shown.decode(errors='replace')[-500:]}")
         shown += piece

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import Figure, markdown_table, seconds
-from prnet.common.errors import run_script
+from prnet.commands.running import run_script
 from prnet.configure.config import NETWORKS, PRECISIONS, Run, Training
 
 CASES = {
@@ -92,7 +92,7 @@ def measure_fed(name: str, batch_size: int, precision: str, folder: Path, face_m
         sequence = WatchedSequence(
             dataset,
             np.flatnonzero(~dataset.validation),
-            basis=map_basis(load_face_model(face_model), training.image_size) if dataset.data_mode == 5 else None,
+            basis=map_basis(load_face_model(face_model), training.image_size) if dataset.stores_fits else None,
             image_size=training.image_size,
             batch_size=batch_size,
             augmentation=training.augmentation,

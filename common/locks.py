@@ -1,12 +1,15 @@
 """One run at a time in one place: a lock that dies with its process, however that ends."""
 
 import errno
+import logging
 import os
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prnet.common.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -39,7 +42,7 @@ def _opened(path: Path, refusal: str):
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 file.close()
                 raise UserError(refusal) from None
-            print(f"warning: {path}: {error.strerror}; see to it that no second run works there", file=sys.stderr)
+            logger.warning("%s: %s; see to it that no second run works there", path, error.strerror)
             return file, False
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):

@@ -3,8 +3,10 @@
 import shutil
 import time
 import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,12 @@ import numpy as np
 from prnet.common.errors import UserError
 from prnet.common.files import written_whole
 from prnet.configure.config import MAP_SIZE
-from prnet.evaluating.methods import file_hash, write_predictions
-from prnet.evaluating.protocols import DENSE, RECONSTRUCTION, TYPES, Protocol
+from prnet.evaluating.methods import Method, file_hash, write_predictions
+from prnet.evaluating.protocols import Protocol
 from prnet.evaluating.results import KEPT, Origin, Results, load_results
-from prnet.evaluating.scoring import Prediction, Score, score
+from prnet.evaluating.scoring import Failure, Prediction, Score, score
 from prnet.evaluating.subjects import Subject, Subjects
+from prnet.evaluating.types import EvaluationType
 from prnet.formats.vertex_file import VertexFile
 from prnet.geometry.uv_layout import UVLayout, face_mask
 
@@ -29,29 +32,31 @@ WORKERS = 2
 
 def evaluate(
     subjects: Subjects,
-    method,
+    method: Method,
     *,
-    types,
+    types: Iterable[int],
     protocol: Protocol,
     layout: UVLayout | None,
-    path,
+    path: str | Path,
     batch_size: int = 10,
-    predictions_path=None,
+    predictions_path: str | Path | None = None,
     with_vertices: bool = False,
-    progress=lambda results: None,
+    progress: Callable[[Results], None] = lambda results: None,
 ) -> Results:
-    """Measure a method on subjects, going on from the results at `path` where they are of the same three.
+    """Measure a method on subjects, resuming from the results at `path` where they are of the same three.
 
-    method : `prnet.evaluating.methods.NetworkMethod` or `PredictionFile`. types : indices into `TYPES`. layout : of the
-    true maps, where they are known. path : the results file, written every `SAVE_EVERY` seconds and at the end.
-    predictions_path : where the predictions are written, as `PredictionFile` reads them, with their vertices if so
-    asked. progress : called after each batch. Memory does not grow with the number of images but for about 2 kB each.
+    method : for instance a `prnet.evaluating.methods.NetworkMethod`, or a `PredictionFile`. types : of
+    `EvaluationType`, or their numbers. layout : of the true maps, where they are known. path : the results file,
+    written every `SAVE_EVERY` seconds and at the end. predictions_path : where the predictions are written, as
+    `PredictionFile` reads them, with their vertices if so asked. progress : called after each batch. Memory grows
+    with the number of images by about 2 kB each.
     """
-    require_possible(subjects, method, types, protocol, layout, with_vertices)
+    wanted = tuple(map(EvaluationType, types))
+    require_possible(subjects, method, wanted, protocol, layout, with_vertices)
     face = None if layout is None else np.flatnonzero(face_mask(layout, MAP_SIZE))
-    origin = Origin(method.name, method.identity, subjects.identity, protocol, tuple(types), subjects.landmark_source)
+    origin = Origin(method.name, method.identity, subjects.identity, protocol, wanted, subjects.landmark_source)
     results, vertices = _earlier(origin, subjects, path), None
-    if predictions_path and with_vertices:
+    if predictions_path and with_vertices and face is not None:
         vertices_path = Path(predictions_path)
         vertices_path = vertices_path.with_name(f".{vertices_path.name}.{origin.key}.partial.npy")
         if results and not _takes_up_vertices(results, predictions_path, vertices_path):
@@ -62,15 +67,18 @@ def evaluate(
     saved = time.monotonic()
     with vertices or nullcontext():
         try:
-            for batch, found, predictions, scores in _batches(subjects, method, results, face, batch_size):
-                for index, subject, prediction, measured in zip(batch, found, predictions, scores, strict=True):
+            for batch, found, outcomes in _batches(subjects, method, results, face, batch_size):
+                for index, subject, outcome in zip(batch, found, outcomes, strict=True):
                     if subject.truth is not None:
                         results.set_truth(index, subject.truth, subject.box)
-                    if vertices is not None:
-                        vertices.write(index, np.nan if isinstance(measured, str) else prediction.vertices)
-                    if isinstance(measured, str):
-                        results.set_failure(index, measured)
+                    if isinstance(outcome, Failure):
+                        if vertices is not None:
+                            vertices.write(index, np.nan)
+                        results.set_failure(index, outcome)
                     else:
+                        prediction, measured = outcome
+                        if vertices is not None:
+                            vertices.write(index, prediction.vertices)
                         results.set_score(index, measured, prediction.landmarks, face)
                 progress(results)
                 if time.monotonic() - saved > SAVE_EVERY:
@@ -104,8 +112,10 @@ def _takes_up_vertices(results: Results, predictions_path, vertices_path: Path) 
     return True
 
 
-def _batches(subjects: Subjects, method, results: Results, face, batch_size: int):
-    """The subjects not measured yet with predictions and scores, read ahead while the network works."""
+def _batches(
+    subjects: Subjects, method: Method, results: Results, face: np.ndarray | None, batch_size: int
+) -> Iterator[tuple[np.ndarray, list[Subject], list[tuple[Prediction, Score] | Failure]]]:
+    """The subjects not measured yet, with predictions and scores or failures, read ahead while the network works."""
     pending = np.flatnonzero(~results.done)
     batches = [pending[start : start + batch_size] for start in range(0, len(pending), batch_size)]
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(WORKERS) as workers:
@@ -115,42 +125,47 @@ def _batches(subjects: Subjects, method, results: Results, face, batch_size: int
             if number + WORKERS < len(batches):
                 ahead.append(reader.submit(subjects.read, batches[number + WORKERS]))
             predictions = method.predict(found)
-            scores = workers.map(
-                lambda pair: _measure(*pair, face, results.columns, results.origin.protocol),
-                zip(found, predictions, strict=True),
-            )
-            yield batch, found, predictions, list(scores)
+            yield batch, found, list(workers.map(partial(_measure, results, face), found, predictions))
 
 
-def _measure(subject: Subject, prediction: Prediction | str, face, columns, protocol) -> Score | str:
-    """The errors of one image, or why it has none."""
-    if isinstance(prediction, str):
+def _measure(
+    results: Results, face: np.ndarray | None, subject: Subject, prediction: Prediction | Failure
+) -> tuple[Prediction, Score] | Failure:
+    """The prediction of one image with its errors, or why it has none."""
+    if isinstance(prediction, Failure):
         return prediction
     if subject.truth is None:
-        return subject.problem
+        return Failure(subject.problem or "has no ground truth")
     try:
-        measured = score(prediction, subject.truth, face, columns, protocol)
+        measured = score(prediction, subject.truth, face, results.columns, results.origin.protocol)
     except ValueError as error:
-        return str(error)
-    return measured if np.isfinite(measured.errors).all() else "its errors are not finite"
+        return Failure(str(error))
+    return (prediction, measured) if np.isfinite(measured.errors).all() else Failure("its errors are not finite")
 
 
-def require_possible(subjects: Subjects, method, types, protocol: Protocol, layout, with_vertices=False) -> None:
+def require_possible(
+    subjects: Subjects,
+    method: Method,
+    types: Iterable[EvaluationType],
+    protocol: Protocol,
+    layout: UVLayout | None,
+    with_vertices: bool = False,
+) -> None:
     """Raise UserError where the types or the protocol ask for more than subjects and method have."""
-    dense = sorted(set(types) & {*DENSE, *RECONSTRUCTION})
-    wanted = f"--evalidxs {' '.join(map(str, dense))} ({', '.join(TYPES[index] for index in dense)})"
+    dense = sorted(each for each in set(types) if each.needs_mesh)
+    wanted = f"`types` {' '.join(map(str, dense))} ({', '.join(each.title for each in dense)})"
     if dense and not subjects.has_mesh:
-        raise UserError(f"{wanted}: needs the true mesh; give --facemodel, or only --evalidxs 0 1")
+        raise UserError(f"{wanted}: needs the true mesh; give `face_model`, or only `types` 0 1")
     if dense and not method.has_vertices:
-        raise UserError(f"{wanted}: {method.name} has landmarks and no vertices; give only --evalidxs 0 1")
+        raise UserError(f"{wanted}: {method.name} has landmarks and no vertices; give only `types` 0 1")
     if with_vertices and not (method.has_vertices and subjects.has_mesh):
         raise UserError(
-            "--with-vertices: the predictions have no vertices, or the face mask is not known; leave it out"
+            "`with_vertices`: the predictions have no vertices, or the face mask is not known; leave it out"
         )
-    if 1 in types and min(subjects.landmark_dimensions, method.landmark_dimensions) < 3:
-        raise UserError("--evalidxs 1 (sparse 3D): landmarks are known in 2D only; give --evalidxs 0")
+    if EvaluationType.SPARSE_3D in types and min(subjects.landmark_dimensions, method.landmark_dimensions) < 3:
+        raise UserError("`types` 1 (sparse 3D): landmarks are known in 2D only; give `types` 0")
     if protocol.normaliser == "mesh diagonal" and not subjects.has_mesh:
-        raise UserError(f"--protocol {protocol.name}: divides by the size of the true mesh; give --facemodel")
+        raise UserError(f"`protocol` {protocol.name}: divides by the size of the true mesh; give `face_model`")
     method.require_matches(subjects, layout, bool(dense) or with_vertices)
 
 

@@ -1,7 +1,9 @@
 """What is measured: a network, or the predictions of any method in a file."""
 
 import hashlib
+import typing
 import zipfile
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,13 +12,33 @@ import numpy as np
 from prnet.common.errors import InputLost, UserError
 from prnet.common.files import written_whole
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
-from prnet.evaluating.scoring import Prediction
+from prnet.evaluating.scoring import Failure, Prediction
 from prnet.evaluating.subjects import Subject, Subjects
 from prnet.geometry.crop import crop_image, crop_transform, invert_transform, transform_points
 from prnet.geometry.uv_layout import UVLayout, face_mask, resample_map, sample_landmarks
 
-MOST_BYTES = 1 << 29
+MAX_BYTES = 1 << 29
 """Of names, or of landmarks, in a file of predictions: a small archive can claim any size."""
+
+
+class Method(typing.Protocol):
+    """What `prnet.evaluating.evaluation.evaluate` measures.
+
+    name : what tables call it. identity : hash of all that its predictions depend on. landmark_dimensions : 2 or 3.
+    has_vertices : whether it predicts the texels of the face mask too.
+    """
+
+    name: str
+    identity: str
+    landmark_dimensions: int
+    has_vertices: bool
+
+    def require_matches(self, subjects: Subjects, layout: UVLayout | None, dense: bool) -> None:
+        """Raise UserError unless it can be measured on these subjects; dense : its vertices against their maps."""
+
+    def predict(self, subjects: list[Subject]) -> list[Prediction | Failure]:
+        """For each subject a prediction in the photo's pixels, or why there is none."""
+        ...
 
 
 class NetworkMethod:
@@ -28,7 +50,9 @@ class NetworkMethod:
     landmark_dimensions = 3
     has_vertices = True
 
-    def __init__(self, name: str, identity: str, predict, layout: UVLayout, size: int):
+    def __init__(
+        self, name: str, identity: str, predict: Callable[[np.ndarray], np.ndarray], layout: UVLayout, size: int
+    ):
         self.name, self.identity, self.size = name, identity, size
         self.layout = layout
         self._predict = predict
@@ -36,34 +60,34 @@ class NetworkMethod:
 
     def require_matches(self, subjects: Subjects, layout: UVLayout | None, dense: bool) -> None:
         """Raise UserError unless the network's vertices are those of the true maps, where they are compared."""
-        if dense and layout.identity != self.layout.identity:
+        if dense and (layout is None or layout.identity != self.layout.identity):
             raise UserError(
                 f"{self.name}: was trained for another UV layout than the face model's, so their vertices do not "
-                "correspond; give the face model that it was trained with as --facemodel, or only --evalidxs 0 1"
+                "correspond; give the face model that it was trained with as `face_model`, or only `types` 0 1"
             )
 
-    def predict(self, subjects: list[Subject]) -> list[Prediction | str]:
+    def predict(self, subjects: list[Subject]) -> list[Prediction | Failure]:
         """For each subject a prediction in the photo's pixels, or why there is none."""
-        return [
-            of_map if isinstance(of_map, str) else self._restore(of_map, invert_transform(crop))
-            for of_map, crop in self.predict_maps(subjects)
-        ]
+        return [found if isinstance(found, Failure) else self._restore(*found) for found in self.predict_maps(subjects)]
 
-    def predict_maps(self, subjects: list[Subject]) -> list[tuple[np.ndarray | str, np.ndarray | None]]:
-        """For each subject the map (S, S, 3) in crop pixels, or why there is none, and the crop (2, 3)."""
-        results = [(subject.problem, None) for subject in subjects]
-        placed = [place for place, subject in enumerate(subjects) if subject.problem is None]
-        if not placed:
-            return results
-        crops = [crop_transform(subjects[place].box, self.size) for place in placed]
-        images = [crop_image(subjects[place].photo, crop, self.size) for place, crop in zip(placed, crops, strict=True)]
-        maps = self._predict(np.stack([_as_unit(image) for image in images]))
-        for place, crop, position_map in zip(placed, crops, maps, strict=True):
+    def predict_maps(self, subjects: list[Subject]) -> list[tuple[np.ndarray, np.ndarray] | Failure]:
+        """For each subject the map (S, S, 3) in crop pixels and the crop (2, 3), or why there is none."""
+        results: list[tuple[np.ndarray, np.ndarray] | Failure] = []
+        crops, images, places = [], [], []
+        for place, subject in enumerate(subjects):
+            results.append(Failure(subject.problem or "has no photo"))
+            if subject.photo is not None and subject.box is not None:
+                crops.append(crop_transform(subject.box, self.size))
+                images.append(_as_unit(crop_image(subject.photo, crops[-1], self.size)))
+                places.append(place)
+        maps = self._predict(np.stack(images)) if images else ()
+        for place, crop, position_map in zip(places, crops, maps, strict=True):
             finite = np.isfinite(position_map).all()
-            results[place] = (position_map if finite else "the network's output is not finite", crop)
+            results[place] = (position_map, crop) if finite else Failure("the network's output is not finite")
         return results
 
-    def _restore(self, position_map, to_photo):
+    def _restore(self, position_map: np.ndarray, crop: np.ndarray) -> Prediction:
+        to_photo = invert_transform(crop)
         landmarks = transform_points(to_photo, sample_landmarks(position_map, self.layout))
         if self.size != MAP_SIZE:
             position_map = resample_map(position_map, MAP_SIZE)
@@ -97,8 +121,8 @@ class PredictionFile:
             for name in ("names", "landmarks"):
                 if name not in arrays:
                     raise UserError(f"{path}: has no array {name}; names and landmarks are needed")
-                if arrays.zip.getinfo(f"{name}.npy").file_size > MOST_BYTES:
-                    raise UserError(f"{path}: {name} takes more than {MOST_BYTES >> 20} MiB")
+                if arrays.zip.getinfo(f"{name}.npy").file_size > MAX_BYTES:
+                    raise UserError(f"{path}: {name} takes more than {MAX_BYTES >> 20} MiB")
             names, landmarks = arrays["names"], arrays["landmarks"]
         if names.ndim != 1 or names.dtype.kind not in "US":
             raise UserError(f"{path}: names must be a list of strings, but is {names.dtype} of shape {names.shape}")
@@ -131,7 +155,7 @@ class PredictionFile:
         if not self._rows.keys() & set(subjects.names):
             example = f"{self.names[0]!r} and not {subjects.names[0]!r}" if self.names else "nothing"
             raise UserError(f"{self.path}: names none of the photos (it has {example}); names are without suffix")
-        if not dense:
+        if not dense or layout is None:
             return
         wanted = (len(self.names), np.count_nonzero(face_mask(layout, MAP_SIZE)), 3)
         if self._vertices.shape != wanted:
@@ -140,17 +164,17 @@ class PredictionFile:
                 f"shape {self._vertices.shape}"
             )
 
-    def predict(self, subjects: list[Subject]) -> list[Prediction | str]:
+    def predict(self, subjects: list[Subject]) -> list[Prediction | Failure]:
         """For each subject a prediction in the photo's pixels, or why there is none."""
         return [self._of(subject.name) for subject in subjects]
 
-    def _of(self, name):
+    def _of(self, name: str) -> Prediction | Failure:
         row = self._rows.get(name)
         if row is None:
-            return f"{self.path} has no {name}"
+            return Failure(f"{self.path} has no {name}")
         vertices = self._vertices.row(row) if self.has_vertices else None
         if not np.isfinite(self._landmarks[row]).all() or not (vertices is None or np.isfinite(vertices).all()):
-            return f"{self.path}: {name} is not finite"
+            return Failure(f"{self.path}: {name} is not finite")
         return Prediction(self._landmarks[row], vertices)
 
 
@@ -168,7 +192,8 @@ class _ArchivedRows:
     """Rows of one array of an .npz file, read from it one by one. shape is None where the file has no such array."""
 
     def __init__(self, path: Path, entry: str, count: int):
-        self._path, self.shape = path, None
+        self._path = path
+        self.shape: tuple[int, ...] | None = None
         self._archive = zipfile.ZipFile(path)
         try:
             if entry in self._archive.namelist():
@@ -182,15 +207,15 @@ class _ArchivedRows:
             np.lib.format.read_magic(file)
             shape, in_columns, self._dtype = np.lib.format.read_array_header_1_0(file)
             self._start = file.tell()
-            fits = len(shape) == 3 and (shape[0], shape[2]) == (count, 3) and shape[1] <= MAP_SIZE * MAP_SIZE
-            if in_columns or self._dtype.kind != "f" or not fits:
+            is_of_shape = len(shape) == 3 and (shape[0], shape[2]) == (count, 3) and shape[1] <= MAP_SIZE * MAP_SIZE
+            if in_columns or self._dtype.kind != "f" or not is_of_shape:
                 raise UserError(f"{self._path}: {entry[:-4]} must be floats of shape ({count}, V, 3) in C order")
             self._row_bytes = int(np.prod(shape[1:])) * self._dtype.itemsize
             if self._archive.getinfo(entry).file_size != self._start + count * self._row_bytes:
                 raise UserError(f"{self._path}: {entry[:-4]} is not of its stated shape")
             while file.read(1 << 20):  # to its end, where its checksum is compared
                 pass
-        self._file, self.shape = self._archive.open(entry), shape
+        self._file, self.shape, self._row_shape = self._archive.open(entry), shape, shape[1:]
 
     def close(self) -> None:
         if self.shape is not None:
@@ -203,7 +228,7 @@ class _ArchivedRows:
             content = self._file.read(self._row_bytes)
         if len(content) != self._row_bytes:
             raise InputLost(f"{self._path}: was cut short while in use; put the whole file back")
-        return np.frombuffer(content, self._dtype).reshape(self.shape[1:]).astype(np.float32)
+        return np.frombuffer(content, self._dtype).reshape(self._row_shape).astype(np.float32)
 
 
 def write_predictions(path, names: list[str], landmarks: np.ndarray, vertices_file=None) -> None:

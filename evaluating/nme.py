@@ -8,7 +8,7 @@ import numpy as np
 from prnet.geometry.alignment import align, apply_transform, iterative_closest_point
 
 
-def nme(residuals: np.ndarray, normaliser) -> np.ndarray:
+def nme(residuals: np.ndarray, normaliser: np.ndarray | float) -> np.ndarray:
     """Normalised mean error in per cent: 100 / (N d) x sum over i of |p_i - t_i|.
 
     residuals : (..., N, D), p_i - t_i in the D coordinates that count. normaliser : d, pixels, (...). Returns (...).
@@ -31,7 +31,7 @@ def box_diagonal(points: np.ndarray) -> np.ndarray:
     return np.linalg.norm(_box_sides(points), axis=-1)
 
 
-def _box_sides(points):
+def _box_sides(points: np.ndarray) -> np.ndarray:
     return np.ptp(points[..., :2], axis=-2).astype(np.float64)
 
 
@@ -48,9 +48,13 @@ def residuals_from_origins(predicted: np.ndarray, truth: np.ndarray, origin: str
     """
     residuals = predicted - truth
     if residuals.shape[-1] == 3 and origin != "none":
-        reduce = {"min": np.min, "mean": np.mean}[origin]
-        residuals[..., 2] -= (reduce(predicted[..., 2], axis=-1) - reduce(truth[..., 2], axis=-1))[..., None]
+        residuals[..., 2] -= (_depth_origin(predicted, origin) - _depth_origin(truth, origin))[..., None]
     return residuals
+
+
+def _depth_origin(points: np.ndarray, origin: str) -> np.ndarray:
+    depth = points[..., 2]
+    return {"min": depth.min(axis=-1), "mean": depth.mean(axis=-1)}[origin]
 
 
 ALIGNMENTS = ("icp", "rigid", "similarity")

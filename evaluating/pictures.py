@@ -1,13 +1,17 @@
 """Pictures of an evaluation: curves, errors on a face and over yaw, contact sheet, examples. matplotlib, no display."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from prnet.common.files import written_whole
 from prnet.configure.config import MAP_SIZE
-from prnet.evaluating.methods import NetworkMethod
-from prnet.evaluating.protocols import FAILURE_LIMIT, RECONSTRUCTION, cumulative_curve, summarise
+from prnet.evaluating.methods import Method, NetworkMethod
+from prnet.evaluating.protocols import FAILURE_LIMIT, cumulative_curve, summarise
 from prnet.evaluating.results import Results
+from prnet.evaluating.scoring import Failure
 from prnet.evaluating.subjects import Subjects
+from prnet.evaluating.types import Kind
 from prnet.geometry.crop import Box, crop_image, crop_transform, transform_points
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.rasterise import render
@@ -24,7 +28,7 @@ BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, BLACK = (
 )
 """Colours that colour-blind people tell apart (Okabe and Ito 2008)."""
 
-PARTS = {
+PARTS: dict[str, list[Sequence[int]]] = {
     "jaw": [range(0, 17)],
     "brows": [range(17, 22), range(22, 27)],
     "nose": [range(27, 31), range(31, 36)],
@@ -47,7 +51,7 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **opti
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def _save(figure, path):
+def _save(figure, path) -> None:
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
@@ -90,14 +94,15 @@ def draw_curves(all_results: list[Results], path) -> None:
     _save(figure, path)
 
 
-def _curves_of_types(results):
+def _curves_of_types(results: Results) -> list[tuple[str, list]]:
     """Panels of one method: alignment of landmarks and vertices, and reconstruction."""
-    colours = {"sparse": BLUE, "dense": GREEN, "icp": VERMILLION, "rigid": SKY, "similarity": PURPLE}
-    alignment, reconstruction = [], []
+    colours = {Kind.SPARSE: BLUE, Kind.DENSE: GREEN, "icp": VERMILLION, "rigid": SKY, "similarity": PURPLE}
+    alignment: list[tuple] = []
+    reconstruction: list[tuple] = []
     for column in results.columns:
-        kind = column.alignment or column.title.split()[0]
-        style = {"color": colours[kind], "linestyle": "--" if column.dimensions == 2 else "-", "linewidth": 2}
-        curves = reconstruction if column.index in RECONSTRUCTION else alignment
+        colour = colours[column.alignment or column.type.kind]
+        style = {"color": colour, "linestyle": "--" if column.type.dimensions == 2 else "-", "linewidth": 2}
+        curves = reconstruction if column.type.kind is Kind.RECONSTRUCTION else alignment
         curves.append((results.of(column), results.yaw, column.title, style))
     named = (
         (f"{results.origin.method}: alignment", alignment),
@@ -106,7 +111,7 @@ def _curves_of_types(results):
     return [(title, curves) for title, curves in named if curves]
 
 
-def _curves_of_methods(all_results):
+def _curves_of_methods(all_results: list[Results]) -> list[tuple[str, list]]:
     """Panels of several methods: one for each error that all of them have."""
     colours = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
     shared = [column for column in all_results[0].columns if all(column in other.columns for other in all_results)]
@@ -230,7 +235,7 @@ def draw_error_map(results: Results, layout: UVLayout, path) -> None:
     _save(figure, path)
 
 
-def _turned_face(vertices, mask, colours, yaw):
+def _turned_face(vertices: np.ndarray, mask: np.ndarray, colours: np.ndarray, yaw: float) -> np.ndarray:
     """The mean face (V, 3), turned by yaw degrees, shaded, as a picture."""
     angle = np.radians(yaw)
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
@@ -244,7 +249,7 @@ def _turned_face(vertices, mask, colours, yaw):
     return np.clip(render(turned, triangles, colours * shade[:, None], np.ones((side, side, 3))), 0, 1)
 
 
-def _shaded_face(layout):
+def _shaded_face(layout: UVLayout) -> np.ndarray:
     """The mean face, frontal, in its crop, as a grey picture on white."""
     mask = face_mask(layout, MAP_SIZE)
     triangles = grid_triangles(mask)
@@ -253,7 +258,7 @@ def _shaded_face(layout):
     return np.clip(render(vertices, triangles, shade, np.ones((MAP_SIZE, MAP_SIZE, 3))), 0, 1)
 
 
-def _facing(vertices, triangles):
+def _facing(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """How much each vertex's surface is turned to the viewer, 0 to 1."""
     return np.clip(-vertex_normals(vertices, triangles)[:, 2], 0, 1)
 
@@ -262,7 +267,7 @@ def _facing(vertices, triangles):
 
 
 def draw_contact_sheet(
-    results: Results, subjects: Subjects, method, layout: UVLayout | None, path, each: int = 4
+    results: Results, subjects: Subjects, method: Method, layout: UVLayout | None, path, each: int = 4
 ) -> None:
     """The best, the middle and the worst images: landmarks beside the face laid over the photo."""
     column = results.columns[0]
@@ -281,6 +286,8 @@ def draw_contact_sheet(
         found = subjects.read(chosen)
         predictions = method.predict(found)
         for number, (index, subject, prediction) in enumerate(zip(chosen, found, predictions, strict=True)):
+            if subject.truth is None or subject.photo is None or isinstance(prediction, Failure):
+                continue  # lost since it was measured
             landmarks = subject.truth.landmarks
             crop = crop_transform(_box_of(landmarks), PANEL, margin=1.6)
             photo = crop_image(_as_bytes(subject.photo), crop, PANEL)
@@ -294,13 +301,13 @@ def draw_contact_sheet(
                 axis.text(
                     -0.06, 0.5, title, transform=axis.transAxes, rotation=90, ha="right", va="center", fontsize=12
                 )
-            if mask is not None:
+            if mask is not None and prediction.vertices is not None:
                 _show(row[pictures * number + 1], _overlay(photo, transform_points(crop, prediction.vertices), mask))
     figure.suptitle(f"{results.origin.method}: {column.title}; white: true landmarks, orange: predicted")
     _save(figure, path)
 
 
-def _box_of(landmarks):
+def _box_of(landmarks: np.ndarray) -> Box:
     low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
     return Box((low + high) / 2, float((high - low).max()))
 
@@ -344,8 +351,11 @@ def example_rows(subjects: Subjects, method: NetworkMethod, indices) -> tuple[li
     """Crops of side 256 of some subjects, true and predicted maps in them, as `draw_examples` takes them."""
     photos, true_maps, maps = [], [], []
     found = subjects.read(indices)
-    for subject, (position_map, _) in zip(found, method.predict_maps(found), strict=True):
-        if not isinstance(position_map, str):
+    for subject, predicted in zip(found, method.predict_maps(found), strict=True):
+        if isinstance(predicted, Failure) or subject.truth is None or subject.truth.mesh is None:
+            continue
+        if subject.photo is not None and subject.box is not None:
+            position_map, _ = predicted
             crop = crop_transform(subject.box, MAP_SIZE)
             photos.append(crop_image(_as_bytes(subject.photo), crop, MAP_SIZE))
             true_maps.append(transform_points(crop, subject.truth.mesh).reshape(MAP_SIZE, MAP_SIZE, 3))
@@ -360,13 +370,13 @@ def example_indices(results: Results, count: int = 6) -> np.ndarray:
     return order[np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int))]
 
 
-def _show(axis, picture):
+def _show(axis, picture: np.ndarray) -> None:
     axis.imshow(picture)
     axis.set(xlim=(-0.5, picture.shape[1] - 0.5), ylim=(picture.shape[0] - 0.5, -0.5))
     axis.set_axis_off()
 
 
-def _show_landmarks(axis, truth, predicted):
+def _show_landmarks(axis, truth: np.ndarray, predicted: np.ndarray) -> None:
     for points, colour, width in ((truth, "white", 1.6), (predicted, ORANGE, 1.0)):
         for lines in PARTS.values():
             for line in lines:
@@ -374,7 +384,7 @@ def _show_landmarks(axis, truth, predicted):
     axis.plot(*predicted[:, :2].T, ".", color=ORANGE, markersize=2.5)
 
 
-def _overlay(photo, vertices, mask):
+def _overlay(photo: np.ndarray, vertices: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The face (V, 3) in the photo's pixels, shaded, half transparent over the photo."""
     triangles = grid_triangles(mask)
     shade = 255 * (0.2 + 0.75 * _facing(vertices, triangles)[:, None]) * np.array([0.80, 0.90, 1.0])
@@ -382,5 +392,5 @@ def _overlay(photo, vertices, mask):
     return np.clip(0.75 * drawn + 0.25 * photo, 0, 255).astype(np.uint8)
 
 
-def _as_bytes(photo):
+def _as_bytes(photo: np.ndarray) -> np.ndarray:
     return photo if photo.dtype == np.uint8 else np.rint(255 * np.clip(photo, 0, 1)).astype(np.uint8)

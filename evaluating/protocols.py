@@ -17,12 +17,6 @@ from prnet.geometry.alignment import (
     STEP_TOLERANCE,
 )
 
-TYPES = ("sparse 2D", "sparse 3D", "dense 2D", "dense 3D", "reconstruction 2D", "reconstruction 3D")
-"""The six types of evaluation; `--evalidxs` counts them from 0."""
-
-SPARSE, DENSE, RECONSTRUCTION = (0, 1), (2, 3), (4, 5)
-"""Indices into `TYPES`."""
-
 
 @dataclass(frozen=True)
 class Protocol:

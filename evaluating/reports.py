@@ -4,10 +4,11 @@ from pathlib import Path
 
 from prnet.common.files import written_whole
 from prnet.evaluating import pictures
-from prnet.evaluating.methods import NetworkMethod
-from prnet.evaluating.results import Results
+from prnet.evaluating.csv_tables import csv_of_images, csv_report
+from prnet.evaluating.methods import Method, NetworkMethod
+from prnet.evaluating.results import Results, require_comparable
 from prnet.evaluating.subjects import Subjects
-from prnet.evaluating.tables import csv_of_images, csv_report, markdown_report, require_comparable
+from prnet.evaluating.tables import markdown_report
 from prnet.geometry.uv_layout import UVLayout
 
 FILES = (
@@ -17,7 +18,7 @@ FILES = (
 """Names of all of it but the results themselves."""
 
 
-def write_comparison(folder, all_results: list[Results], left_out: tuple[str, ...] = ()) -> str:
+def write_comparison(folder: str | Path, all_results: list[Results], left_out: tuple[str, ...] = ()) -> str:
     """`benchmark.md`, `benchmark.csv` and `ced.png` of one or more methods. Returns the table."""
     require_comparable(all_results)
     folder = Path(folder)
@@ -28,7 +29,9 @@ def write_comparison(folder, all_results: list[Results], left_out: tuple[str, ..
     return table
 
 
-def write_report(folder, results: Results, subjects: Subjects, method, layout: UVLayout | None) -> str:
+def write_report(
+    folder: str | Path, results: Results, subjects: Subjects, method: Method, layout: UVLayout | None
+) -> str:
     """Tables and pictures of one method. Returns the table.
 
     Beside `write_comparison`'s: `images.csv`, `landmark_errors.png`, `yaw_errors.png`, `error_map.png` (dense types),
@@ -42,10 +45,10 @@ def write_report(folder, results: Results, subjects: Subjects, method, layout: U
     pictures.draw_contact_sheet(results, subjects, method, layout, folder / "contact_sheet.png")
     if layout is not None:
         pictures.draw_error_map(results, layout, folder / "error_map.png")
-    if isinstance(method, NetworkMethod) and subjects.has_mesh:
-        rows = pictures.example_rows(subjects, method, pictures.example_indices(results))
-        if rows[0]:
-            pictures.draw_examples(*rows, layout, folder / "examples.png")
+        if isinstance(method, NetworkMethod) and subjects.has_mesh:
+            rows = pictures.example_rows(subjects, method, pictures.example_indices(results))
+            if rows[0]:
+                pictures.draw_examples(*rows, layout, folder / "examples.png")
     return table
 
 

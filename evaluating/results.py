@@ -1,4 +1,4 @@
-"""Errors of every image, in one file that a stopped evaluation goes on from and that comparisons read."""
+"""Errors of every image, in one file that a stopped evaluation resumes from and that comparisons read."""
 
 import hashlib
 import json
@@ -11,7 +11,8 @@ from prnet.common.errors import UserError
 from prnet.common.files import written_whole
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
 from prnet.evaluating.protocols import Protocol
-from prnet.evaluating.scoring import Column, Score, Truth, columns_of, sparse_normaliser
+from prnet.evaluating.scoring import Column, Failure, Score, Truth, columns_of, sparse_normaliser
+from prnet.evaluating.types import EvaluationType
 from prnet.geometry.crop import Box
 
 FORMAT_VERSION = 1
@@ -26,7 +27,7 @@ class Origin:
     method_identity: str
     subjects_identity: str
     protocol: Protocol
-    types: tuple[int, ...]
+    types: tuple[EvaluationType, ...]
     landmark_source: str
 
     @property
@@ -95,10 +96,10 @@ class Results:
             self.vertex_error_count += 1
         self.done[index] = True
 
-    def set_failure(self, index: int, reason: str) -> None:
-        """Note that an image has no result: a failure, neither left out nor zero."""
+    def set_failure(self, index: int, failure: Failure) -> None:
+        """Note that an image has no result: it counts as a failure, and is neither left out nor zero."""
         self.errors[index] = np.inf
-        self.problems[self.names[index]] = reason
+        self.problems[self.names[index]] = failure.reason
         self.done[index] = True
 
     def forget_problems(self) -> None:
@@ -136,7 +137,7 @@ def load_results(path) -> Results:
     if path.is_dir():
         path = path / RESULTS_NAME
     if not path.is_file():
-        raise UserError(f"{path}: no such results; evaluate_model.py writes them to its --outputdir")
+        raise UserError(f"{path}: no such results; evaluate_model.py writes them to `output_folder`")
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             saved = json.loads(str(arrays["origin"]))
@@ -144,7 +145,13 @@ def load_results(path) -> Results:
                 raise UserError(f"{path}: is of another version; evaluate again")
             problems, vertices, _ = saved.pop("problems"), saved.pop("vertices", None), saved.pop("key")
             saved["protocol"]["eye_corners"] = tuple(saved["protocol"]["eye_corners"])
-            origin = Origin(**{**saved, "protocol": Protocol(**saved["protocol"]), "types": tuple(saved["types"])})
+            origin = Origin(
+                **{
+                    **saved,
+                    "protocol": Protocol(**saved["protocol"]),
+                    "types": tuple(map(EvaluationType, saved["types"])),
+                }
+            )
             results = Results(origin, [str(name) for name in arrays["names"]], arrays["yaw"])
             for name in _ARRAYS:
                 found = arrays[name]
@@ -161,3 +168,23 @@ def load_results(path) -> Results:
 
 RESULTS_NAME = "results.npz"
 """Name of the results file in an output folder."""
+
+
+def require_comparable(all_results: list[Results]) -> None:
+    """Raise UserError unless results were measured on the same images under the same protocol."""
+    first = all_results[0].origin
+    for results in all_results[1:]:
+        other = results.origin
+        if other.protocol != first.protocol:
+            raise UserError(
+                f"{other.method} was measured under another protocol than {first.method}; evaluate both alike"
+            )
+        if other.subjects_identity != first.subjects_identity:
+            raise UserError(
+                f"{other.method} was measured on other images or another truth than {first.method}; evaluate it again"
+            )
+    for results in all_results:
+        if not results.done.all():
+            raise UserError(
+                f"{results.origin.method}: its evaluation is not finished; run evaluate_model.py again to resume it"
+            )

@@ -1,5 +1,6 @@
-"""One face against the truth: errors of every type under a protocol."""
+"""One face against the ground truth: errors of every type under a protocol."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,8 @@ from prnet.evaluating.nme import (
     residuals_from_origins,
     root_box_area,
 )
-from prnet.evaluating.protocols import DENSE, RECONSTRUCTION, SPARSE, TYPES, Protocol
+from prnet.evaluating.protocols import Protocol
+from prnet.evaluating.types import EvaluationType, Kind
 
 
 @dataclass(frozen=True)
@@ -36,26 +38,30 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Column:
-    """One error of an image: a type and, for a reconstruction, how it is aligned."""
+class Failure:
+    """Why an image has no result."""
 
-    index: int  # into TYPES
+    reason: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One error of an image: a type and, for a reconstruction, how it is aligned (one of `nme.ALIGNMENTS`)."""
+
+    type: EvaluationType
     alignment: str | None = None
 
     @property
     def title(self) -> str:
-        return f"{TYPES[self.index]}, {self.alignment}" if self.alignment else TYPES[self.index]
-
-    @property
-    def dimensions(self) -> int:
-        return 2 if self.index % 2 == 0 else 3
+        return f"{self.type.title}, {self.alignment}" if self.alignment else self.type.title
 
 
-def columns_of(indices) -> tuple[Column, ...]:
-    """The errors that the types `indices` ask for: one each, and for a reconstruction one for each alignment."""
-    columns = []
-    for index in sorted(set(indices)):
-        columns += [Column(index, way) for way in ALIGNMENTS] if index in RECONSTRUCTION else [Column(index)]
+def columns_of(types: Iterable[int]) -> tuple[Column, ...]:
+    """The errors that types (or their numbers) ask for, in order: one each, of a reconstruction one an alignment."""
+    columns: list[Column] = []
+    for each in map(EvaluationType, sorted(set(types))):
+        is_reconstruction = each.kind is Kind.RECONSTRUCTION
+        columns += [Column(each, way) for way in ALIGNMENTS] if is_reconstruction else [Column(each)]
     return tuple(columns)
 
 
@@ -69,53 +75,72 @@ class Score:
     map_errors: np.ndarray  # (2,) float64, 2D and 3D: the true map's grid landmarks against the true ones; else NaN
 
 
-def score(prediction: Prediction, truth: Truth, face: np.ndarray, columns, protocol: Protocol) -> Score:
+def score(
+    prediction: Prediction, truth: Truth, face: np.ndarray | None, columns: Sequence[Column], protocol: Protocol
+) -> Score:
     """Errors of one image.
 
-    face : (V,) int, the texels of the face mask in row-major order. columns : of `columns_of`. The dense types and
-    the reconstruction need the truth's mesh and the prediction's vertices.
+    face : (V,) int, the texels of the face mask in row-major order. columns : of `columns_of`. All but the sparse
+    types need it, the truth's mesh and the prediction's vertices.
     """
-    origin = protocol.depth_origin
-    indices = {column.index for column in columns}
-    depth_known = prediction.landmarks.shape[1] == truth.landmarks.shape[1] == 3
-    shared = 3 if depth_known else 2
+    sparse = _sparse_residuals(prediction, truth, protocol)
     divisor = sparse_normaliser(truth, protocol)
-    sparse = residuals_from_origins(prediction.landmarks[:, :shared], truth.landmarks[:, :shared], origin)
-    errors = {column: nme(sparse[:, : column.dimensions], divisor) for column in columns if column.index in SPARSE}
-
-    vertex_errors = None
-    if indices & {*DENSE, *RECONSTRUCTION}:
-        true_vertices = truth.mesh[face]
-    if indices & set(DENSE):
-        dense = residuals_from_origins(prediction.vertices, true_vertices, origin)
-        divisor = dense_normaliser(truth, true_vertices, protocol)
-        for column in columns:
-            if column.index in DENSE:
-                errors[column] = nme(dense[:, : column.dimensions], divisor)
-        vertex_errors = 100.0 * distances(dense) / divisor
-    if indices & set(RECONSTRUCTION):
-        divisor = landmark_distance(truth.mesh_landmarks, protocol.eye_corners)
-        for alignment in ALIGNMENTS:
-            residuals = aligned_residuals(prediction.vertices, true_vertices, alignment)
-            for column in columns:
-                if column.alignment == alignment:
-                    errors[column] = nme(residuals[:, : column.dimensions], divisor)
+    residuals: dict[tuple[Kind, str | None], np.ndarray] = {(Kind.SPARSE, None): sparse}
+    divisors, vertex_errors = {Kind.SPARSE: divisor}, None
+    kinds = {column.type.kind for column in columns}
+    if kinds - {Kind.SPARSE}:
+        predicted, true_vertices, mesh_landmarks = _meshes(prediction, truth, face)
+    if Kind.DENSE in kinds:
+        dense = residuals_from_origins(predicted, true_vertices, protocol.depth_origin)
+        residuals[Kind.DENSE, None] = dense
+        divisors[Kind.DENSE] = dense_normaliser(truth, true_vertices, protocol)
+        vertex_errors = 100.0 * distances(dense) / divisors[Kind.DENSE]
+    if Kind.RECONSTRUCTION in kinds:
+        divisors[Kind.RECONSTRUCTION] = float(landmark_distance(mesh_landmarks, protocol.eye_corners))
+        for way in {column.alignment for column in columns if column.alignment}:
+            residuals[Kind.RECONSTRUCTION, way] = aligned_residuals(predicted, true_vertices, way)
     return Score(
-        errors=np.array([errors[column] for column in columns]),
-        landmark_errors=100.0 * distances(sparse[:, :2]) / sparse_normaliser(truth, protocol),
+        errors=np.array([_error_of(column, residuals, divisors) for column in columns]),
+        landmark_errors=100.0 * distances(sparse[:, :2]) / divisor,
         vertex_errors=vertex_errors,
         map_errors=_map_errors(truth, protocol),
     )
 
 
+def _error_of(column: Column, residuals: dict, divisors: dict) -> float:
+    kind = column.type.kind
+    return float(nme(residuals[kind, column.alignment][:, : column.type.dimensions], divisors[kind]))
+
+
+def _sparse_residuals(prediction: Prediction, truth: Truth, protocol: Protocol) -> np.ndarray:
+    """(68, 3), or (68, 2) where one of the two has no depth."""
+    shared = min(prediction.landmarks.shape[1], truth.landmarks.shape[1])
+    return residuals_from_origins(prediction.landmarks[:, :shared], truth.landmarks[:, :shared], protocol.depth_origin)
+
+
+def _meshes(prediction: Prediction, truth: Truth, face: np.ndarray | None):
+    """Predicted and true vertices (V, 3), and the true map's landmarks (68, 3)."""
+    if prediction.vertices is None or truth.mesh is None or truth.mesh_landmarks is None or face is None:
+        raise ValueError("dense errors need vertices, predicted and true, and the texels that they are")
+    return prediction.vertices, truth.mesh[face], truth.mesh_landmarks
+
+
 def sparse_normaliser(truth: Truth, protocol: Protocol) -> float:
     """d of the sparse types, in pixels."""
-    return float(root_box_area(truth.landmarks) if protocol.normaliser == "landmark box" else box_diagonal(truth.mesh))
+    return _normaliser(truth.landmarks, truth, protocol)
 
 
 def dense_normaliser(truth: Truth, true_vertices: np.ndarray, protocol: Protocol) -> float:
     """d of the dense types, in pixels."""
-    return float(root_box_area(true_vertices) if protocol.normaliser == "landmark box" else box_diagonal(truth.mesh))
+    return _normaliser(true_vertices, truth, protocol)
+
+
+def _normaliser(points: np.ndarray, truth: Truth, protocol: Protocol) -> float:
+    if protocol.normaliser == "landmark box":
+        return float(root_box_area(points))
+    if truth.mesh is None:
+        raise ValueError("the diagonal of the true mesh needs the true mesh")
+    return float(box_diagonal(truth.mesh))
 
 
 def _map_errors(truth: Truth, protocol: Protocol) -> np.ndarray:

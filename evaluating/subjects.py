@@ -4,6 +4,7 @@ without photos, from a file of landmarks.
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +13,11 @@ import numpy as np
 
 from prnet.common.errors import InputLost, UserError
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
-from prnet.evaluating.scoring import Truth
+from prnet.evaluating.scoring import Failure, Truth
 from prnet.formats.fit_files import read_fit, require_model
 from prnet.formats.image_files import check_image, decode_image
+from prnet.formats.pairs import PairSource
+from prnet.generating.dataset import Dataset
 from prnet.geometry.crop import Box, landmark_box
 from prnet.geometry.face_model import FaceModel, face_vertices
 from prnet.geometry.pose import fit_to_pixels, one_based_to_pixels
@@ -68,39 +71,37 @@ class DatasetSubjects(Subjects):
     that says where landmarks lie on maps. size : side of the network's maps.
     """
 
-    def __init__(self, dataset, model: FaceModel | None, layout: UVLayout | None, size: int = MAP_SIZE):
+    def __init__(self, dataset: Dataset, model: FaceModel | None, layout: UVLayout | None, size: int = MAP_SIZE):
         if model is not None and model.identity != dataset.model_identity:
             raise UserError(
-                f"{dataset.path}: was built with another face model than {model.source}; give that one as --facemodel"
+                f"{dataset.path}: was built with another face model than {model.source}; give that one as `face_model`"
             )
-        stores_maps = dataset.coefficients is None
-        if layout is not None and (stores_maps or model is not None) and layout.identity != dataset.layout_identity:
+        makes_maps = dataset.stores_fits
+        if layout is not None and (model is not None or not makes_maps) and layout.identity != dataset.layout_identity:
             raise UserError(
                 f"{dataset.path}: was built for another UV layout than the network's, so their maps do not "
                 "correspond; build the data set with the face model that the network was trained with"
             )
         self._dataset, self._layout, self._size = dataset, layout, size
         self.names, self.yaw, self._landmarks = dataset.names, dataset.yaw.astype(np.float64), dataset.landmarks
-        self._maps = None if stores_maps or model is None else _MapMaker(model, layout, size)
-        self.has_mesh = layout is not None and (stores_maps or model is not None)
+        self._maps = _map_maker(model, layout, size) if makes_maps else None
+        self.has_mesh = self._maps is not None or (layout is not None and not makes_maps)
         self.identity = _hash(dataset.identity, model.identity if model else "")
         self._truth_is_given = np.isfinite(self._landmarks).all(axis=(1, 2))
         self.landmark_source = _landmark_source(self._truth_is_given)
         if not self.has_mesh and not self._truth_is_given.all():
             raise UserError(
                 f"{dataset.path}: {np.count_nonzero(~self._truth_is_given)} samples have no pt3d_68, and the landmarks "
-                "of their fits need the face model; give --facemodel"
+                "of their fits need the face model; give `face_model`"
             )
 
     def read(self, indices) -> list[Subject]:
         with ThreadPoolExecutor(READERS) as pool:
             photos = list(pool.map(self._photo, indices))
+        found: Sequence[_MapTruth | None]
         if self._maps:
-            dataset = self._dataset
-            found = self._maps.make(
-                dataset.coefficients[np.asarray(indices)], dataset.poses[indices], dataset.image_heights[indices]
-            )
-        elif self.has_mesh:
+            found = self._maps.make(*self._dataset.fits(indices), self._dataset.image_heights[indices])
+        elif self._layout is not None and self.has_mesh:
             found = [_MapTruth(self._dataset.map(index), None, self._layout, self._size) for index in indices]
         else:
             found = [None] * len(photos)
@@ -109,19 +110,19 @@ class DatasetSubjects(Subjects):
             given = self._landmarks[index] if self._truth_is_given[index] else None
             box = self._dataset.box(index)
             truth = _truth(given, of_map)
-            if isinstance(photo, str):
-                subjects.append(Subject(self.names[index], box=box, truth=truth, problem=photo))
+            if isinstance(photo, Failure):
+                subjects.append(Subject(self.names[index], box=box, truth=truth, problem=photo.reason))
             else:
                 subjects.append(Subject(self.names[index], photo, box, truth))
         return subjects
 
-    def _photo(self, index):
+    def _photo(self, index: int) -> np.ndarray | Failure:
         try:
             return self._dataset.image(index)
         except InputLost:
             raise
         except UserError as error:
-            return str(error)
+            return Failure(str(error))
 
 
 class PairSubjects(Subjects):
@@ -130,9 +131,9 @@ class PairSubjects(Subjects):
     A pair whose fit cannot be read has no truth and is left out; one whose photo cannot be read is a failure.
     """
 
-    def __init__(self, source, model: FaceModel | None, layout: UVLayout | None, size: int = MAP_SIZE):
-        self._maps = None if model is None else _MapMaker(model, layout, size)
-        self.has_mesh = model is not None
+    def __init__(self, source: PairSource, model: FaceModel | None, layout: UVLayout | None, size: int = MAP_SIZE):
+        self._maps = _map_maker(model, layout, size)
+        self.has_mesh = self._maps is not None
         digest, left_out = hashlib.sha256(), list(source.left_out)
         self._pairs, self._fits = [], []
         for pair in source:
@@ -142,7 +143,7 @@ class PairSubjects(Subjects):
                 if model is not None:
                     require_model(fit, model, pair.fit_file)
                 elif fit.landmarks is None:
-                    raise UserError(f"{pair.fit_file}: has no pt3d_68; give --facemodel")
+                    raise UserError(f"{pair.fit_file}: has no pt3d_68; give `face_model`")
             except InputLost:
                 raise
             except UserError as error:
@@ -164,25 +165,26 @@ class PairSubjects(Subjects):
     def read(self, indices) -> list[Subject]:
         with ThreadPoolExecutor(READERS) as pool:
             photos = list(pool.map(self._photo, indices))
-        readable = [place for place, photo in enumerate(photos) if not isinstance(photo, str)]
+        readable = {place: photo for place, photo in enumerate(photos) if not isinstance(photo, Failure)}
         fits = [self._fits[indices[place]] for place in readable]
-        found = [None] * len(fits)
+        found: Sequence[_MapTruth | None] = [None] * len(fits)
         if self._maps and fits:
             found = self._maps.make(
                 np.array([fit.coefficients for fit in fits]),
                 np.array([fit.pose for fit in fits]),
-                np.array([photos[place].shape[0] for place in readable]),
+                np.array([photo.shape[0] for photo in readable.values()]),
             )
         subjects = [
-            Subject(self.names[index], problem=str(photo)) for index, photo in zip(indices, photos, strict=True)
+            Subject(self.names[index], problem=photo.reason if isinstance(photo, Failure) else None)
+            for index, photo in zip(indices, photos, strict=True)
         ]
-        for place, fit, of_map in zip(readable, fits, found, strict=True):
-            box = landmark_box(of_map.model_landmarks if of_map else fit.landmarks)
+        for (place, photo), fit, of_map in zip(readable.items(), fits, found, strict=True):
             truth = _truth(fit.landmarks, of_map)
-            subjects[place] = Subject(self.names[indices[place]], photos[place], box, truth)
+            box = landmark_box(of_map.model_landmarks if of_map else truth.landmarks)
+            subjects[place] = Subject(self.names[indices[place]], photo, box, truth)
         return subjects
 
-    def _photo(self, index):
+    def _photo(self, index: int) -> np.ndarray | Failure:
         pair = self._pairs[index]
         try:
             content = pair.image_bytes()
@@ -191,7 +193,7 @@ class PairSubjects(Subjects):
         except InputLost:
             raise
         except UserError as error:
-            return str(error)
+            return Failure(str(error))
 
 
 class LandmarkSubjects(Subjects):
@@ -244,7 +246,7 @@ class _MapMaker:
         self._model, self._layout, self._size = model, layout, size
         self._basis = map_basis(model, MAP_SIZE)
 
-    def make(self, coefficients, poses, heights) -> list["_MapTruth"]:
+    def make(self, coefficients: np.ndarray, poses: np.ndarray, heights: np.ndarray) -> list["_MapTruth"]:
         transforms = fit_to_pixels(poses, heights)
         maps = position_maps(self._basis, coefficients, transforms)
         found = []
@@ -255,10 +257,14 @@ class _MapMaker:
         return found
 
 
+def _map_maker(model: FaceModel | None, layout: UVLayout | None, size: int) -> _MapMaker | None:
+    return None if model is None or layout is None else _MapMaker(model, layout, size)
+
+
 class _MapTruth:
     """A true position map in pixels of its photo, and the landmarks that come with it."""
 
-    def __init__(self, position_map, model_landmarks, layout: UVLayout, size: int):
+    def __init__(self, position_map: np.ndarray, model_landmarks: np.ndarray | None, layout: UVLayout, size: int):
         self.mesh = position_map.reshape(-1, 3)
         self.landmarks = sample_landmarks(position_map, layout)
         self.grid_landmarks = self.landmarks
@@ -267,9 +273,10 @@ class _MapTruth:
         self.model_landmarks = self.landmarks if model_landmarks is None else model_landmarks
 
 
-def _truth(given, of_map: _MapTruth | None) -> Truth:
-    """A truth whose landmarks are `given`, else the model's."""
+def _truth(given: np.ndarray | None, of_map: _MapTruth | None) -> Truth:
+    """A truth whose landmarks are `given`, else the model's; one of the two there is."""
     if of_map is None:
+        assert given is not None
         return Truth(given)
     truth = Truth(of_map.model_landmarks, of_map.mesh, of_map.landmarks, of_map.grid_landmarks)
     return _with_landmarks(truth, of_map.model_landmarks if given is None else given)
@@ -282,7 +289,7 @@ def _with_landmarks(truth: Truth, landmarks: np.ndarray) -> Truth:
     mean is that of the map's own landmarks.
     """
     landmarks = landmarks.copy()
-    if truth.mesh is not None and landmarks.shape[1] == 3:
+    if truth.mesh_landmarks is not None and landmarks.shape[1] == 3:
         landmarks[:, 2] += truth.mesh_landmarks[:, 2].mean() - landmarks[:, 2].mean()
     return replace(truth, landmarks=landmarks)
 
@@ -298,7 +305,7 @@ def _landmark_source(is_given: np.ndarray) -> str:
     )
 
 
-def _hash(*parts) -> str:
+def _hash(*parts: str | bytes) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part if isinstance(part, bytes) else part.encode())

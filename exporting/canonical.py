@@ -16,7 +16,7 @@ from prnet.reconstructing.face import FLIP_Y, prepare_crop
 FRONTAL = np.deg2rad(10.0)
 """Greatest |pitch| and |yaw| of the faces that are averaged."""
 
-MOST_FACES = 500
+MAX_FACES = 500
 BATCH = 50
 
 
@@ -29,19 +29,18 @@ def with_own_canonical_map(layout: UVLayout, network, dataset: Dataset) -> UVLay
     """
     from prnet.model.networks import network_image_size
 
-    if dataset.poses is None:
-        raise UserError(f"{dataset.path}: is of data mode {dataset.data_mode}; give one with fits, of data mode 5")
-    frontal = np.flatnonzero((np.abs(dataset.poses[:, :2]) <= FRONTAL).all(axis=1))
+    angles = dataset.fits(slice(None))[1][:, :3]
+    frontal = np.flatnonzero((np.abs(angles[:, :2]) <= FRONTAL).all(axis=1))
     if len(frontal) == 0:
         raise UserError(f"{dataset.path}: holds no photo within {np.rad2deg(FRONTAL):.0f} degrees of the front")
     size = network_image_size(network)
     mask = face_mask(layout, size)
-    chosen = frontal[:: -(-len(frontal) // MOST_FACES)]
+    chosen = frontal[:: -(-len(frontal) // MAX_FACES)]
     total = np.zeros((size, size, 3))
     for start in range(0, len(chosen), BATCH):
         batch = chosen[start : start + BATCH]
-        for face, angles in zip(_predictions(network, dataset, batch, size), dataset.poses[batch, :3], strict=True):
-            turned = (face - face[mask].mean(axis=0)) * FLIP_Y @ rotation_from_angles(angles)
+        for face, pose in zip(_predictions(network, dataset, batch, size), angles[batch], strict=True):
+            turned = (face - face[mask].mean(axis=0)) * FLIP_Y @ rotation_from_angles(pose)
             total += turned / np.sqrt(np.mean(turned[mask] ** 2))
     nearest = distance_transform_edt(~mask, return_distances=False, return_indices=True)
     symmetric = (total + total[:, ::-1] * [-1, 1, 1]).astype(np.float32)[tuple(nearest)]

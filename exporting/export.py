@@ -71,9 +71,9 @@ def _check_request(path: Path, form: str, quantize: str | None, crops, backend: 
         if value not in known:
             raise UserError(f"unknown {label} {value!r}; choose from {', '.join(filter(None, known))}")
     if quantize and form != "litert":
-        raise UserError(f"--quantize {quantize}: only for --format litert, not {form}")
+        raise UserError(f"`quantize` {quantize}: only for the format litert, not {form}")
     if quantize == "int8" and (crops is None or not len(crops)):
-        raise UserError("--quantize int8: needs images of faces to measure ranges on; give training images by --images")
+        raise UserError("`quantize` int8: needs images of faces to measure ranges on; give training images as `images`")
     if backend != "tensorflow":
         raise UserError(f"exporting needs KERAS_BACKEND=tensorflow, not {backend}; a .keras file opens on either")
     if path.suffix != SUFFIXES[form]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from prnet.configure.config import TARGET_SCALE, Augmentation
 from prnet.generating.augmentation import change_looks, draw_crop, tone_table
+from prnet.generating.dataset import Dataset
 from prnet.geometry.crop import compose, crop_image, lift_transform
 from prnet.geometry.pose import fit_to_pixels
 from prnet.geometry.position_map import MapBasis, place_map, position_maps
@@ -15,7 +16,7 @@ from prnet.geometry.uv_layout import resample_map
 
 
 def make_batch(
-    dataset,
+    dataset: Dataset,
     indices: np.ndarray,
     *,
     basis: MapBasis | None,
@@ -25,9 +26,9 @@ def make_batch(
     seed: int,
     epoch: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images and targets of some samples of a `prnet.generating.dataset.Dataset`.
+    """Images and targets of some samples of a data set.
 
-    basis : the face model on a grid of side `size`; needed where the data set stores fits (data mode 5).
+    basis : the face model on a grid of side `size`; needed where the data set stores fits (`Dataset.stores_fits`).
     texture : what occluding patches are cut from (`augmentation.noise_texture`).
     Returns images (B, size, size, 3) float32 in 0 to 1 and targets, position maps / (size x 1.1), of the same shape.
     """
@@ -44,8 +45,9 @@ def make_batch(
 
     transforms = np.array(crops) / (size * TARGET_SCALE)
     if basis is not None:
-        to_photo = fit_to_pixels(dataset.poses[indices], dataset.image_heights[indices])
-        targets = position_maps(basis, dataset.coefficients[indices], compose(transforms, to_photo))
+        coefficients, poses = dataset.fits(indices)
+        to_photo = fit_to_pixels(poses, dataset.image_heights[indices])
+        targets = position_maps(basis, coefficients, compose(transforms, to_photo))
     else:
         targets = np.stack([_stored_map(dataset.map(index), size) for index in indices])
         for target, transform in zip(targets, transforms, strict=True):

@@ -212,6 +212,17 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def stores_fits(self) -> bool:
+        """Whether samples are stored as fits (data mode 5), from which position maps are made, or as the maps."""
+        return DATA_MODES[self.data_mode].label is None
+
+    def fits(self, indices) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients (B, K) float32 and poses (B, 7) float64 of some samples, where the data set stores fits."""
+        if self.coefficients is None or self.poses is None:
+            raise UserError(f"{self.path}: is of data mode {self.data_mode}; give one with fits, of data mode 5")
+        return self.coefficients[indices], self.poses[indices]
+
     @cached_property
     def landmarks(self) -> np.ndarray:
         """(N, 68, 3) float32: `pt3d_68` in 0-based pixels of the stored image; NaN where a sample has none."""

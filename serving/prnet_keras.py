@@ -18,8 +18,9 @@ from pydantic import BaseModel, Field
 from scipy.io import savemat
 
 from prnet.configure.config import CROP_MARGIN, LANDMARK_COUNT
-from prnet.evaluating.protocols import PROTOCOLS, RECONSTRUCTION, TYPES
+from prnet.evaluating.protocols import PROTOCOLS
 from prnet.evaluating.scoring import Column, Prediction, Truth, score
+from prnet.evaluating.types import EvaluationType, Kind
 from prnet.geometry.crop import Box
 from prnet.reconstructing.face import Face
 from prnet.reconstructing.mesh_files import mat_fields
@@ -129,7 +130,7 @@ def prnet_keras_router(engine: Engine, fits: FitMeshes) -> APIRouter:
         _limit(len(request.imageMatList), engine.limits.images, "images")
         _limit(sum(len(image.rawOrgMats) for image in request.imageMatList), engine.limits.faces, "pairs")
         errors = await _all(answer, list(enumerate(request.imageMatList)))
-        return EvaluationAnswer(evaluationTypes=list(TYPES), evaluationDataList=errors)
+        return EvaluationAnswer(evaluationTypes=[each.title for each in EvaluationType], evaluationDataList=errors)
 
     return router
 
@@ -233,7 +234,7 @@ def _pair_errors(prediction: EvaluatedMesh, truth: EvaluatedMesh, name: str) -> 
                 Prediction(prediction.landmarks, prediction.points[prediction.face]),
                 Truth(truth.landmarks, truth.points, truth.landmarks),
                 truth.face,
-                [Column(index, "icp" if index in RECONSTRUCTION else None) for index in range(len(TYPES))],
+                [Column(each, "icp" if each.kind is Kind.RECONSTRUCTION else None) for each in EvaluationType],
                 PROTOCOLS["prnet-keras"],
             ).errors
         except (ValueError, np.linalg.LinAlgError):

@@ -89,13 +89,19 @@ def test_what_is_written_is_read(tmp_path, monkeypatch, data_mode, piece):
             else:
                 assert image.dtype == (np.uint8 if data_mode == 0 else np.float32)
                 np.testing.assert_array_equal(image, sample.image.astype(image.dtype))
-            if data_mode == 5:
+            assert dataset.stores_fits == (data_mode == 5)
+            if dataset.stores_fits:
+                coefficients, poses = dataset.fits([index])
+                np.testing.assert_array_equal(coefficients, sample.label[None])
+                np.testing.assert_array_equal(poses, sample.pose[None])
                 np.testing.assert_array_equal(dataset.coefficients[index], sample.label)
                 np.testing.assert_array_equal(dataset.poses[index], sample.pose)
             else:
                 assert dataset.map(index).dtype == np.float32
                 np.testing.assert_array_equal(dataset.map(index), sample.label.astype(np.float32))
                 assert dataset.coefficients is dataset.poses is None
+                with pytest.raises(UserError, match=r"train\.hdf5: is of data mode \d; give one with fits"):
+                    dataset.fits([index])
 
 
 def test_rows_are_indexed_as_arrays_are(written):
@@ -172,7 +178,7 @@ def test_a_failure_while_writing_leaves_the_older_file_and_nothing_else(written)
 
 FULL_DISK = """
 import resource, sys
-from prnet.common.errors import run_script
+from prnet.commands.running import run_script
 from tests.test_dataset import make_samples, write_samples
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 run_script(lambda: write_samples(sys.argv[1], 5, make_samples(5, 80), 10) and None)

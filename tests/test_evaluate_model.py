@@ -15,8 +15,9 @@ from prnet.evaluating.methods import NetworkMethod, PredictionFile, write_predic
 from prnet.evaluating.protocols import PROTOCOLS
 from prnet.evaluating.reports import write_comparison
 from prnet.evaluating.results import load_results
-from prnet.evaluating.scoring import Column
+from prnet.evaluating.scoring import Column, Failure
 from prnet.evaluating.subjects import DatasetSubjects, PairSubjects, Subject
+from prnet.evaluating.types import EvaluationType
 from prnet.formats.face_model_file import save_face_model
 from prnet.formats.pairs import find_pairs
 from prnet.generating.dataset import open_dataset
@@ -177,8 +178,8 @@ def run_evaluation(parts, method, folder, **options):
 
 def test_a_perfect_network_pays_what_the_map_costs_and_nothing_else(parts, tmp_path):
     results = run_evaluation(parts, Perfect(*parts), tmp_path, types=range(6))
-    np.testing.assert_allclose(results.of(Column(0)), results.map_errors[:, 0], atol=1e-3)
-    np.testing.assert_allclose(results.of(Column(1)), results.map_errors[:, 1], atol=1e-3)
+    np.testing.assert_allclose(results.of(Column(EvaluationType.SPARSE_2D)), results.map_errors[:, 0], atol=1e-3)
+    np.testing.assert_allclose(results.of(Column(EvaluationType.SPARSE_3D)), results.map_errors[:, 1], atol=1e-3)
     assert results.errors[:, 2:].max() < 2e-4
     assert results.vertex_error_count == COUNT
     assert results.vertex_error_sum.max() < 1e-2
@@ -191,8 +192,8 @@ def test_the_depth_of_true_landmarks_begins_where_the_maps_does(parts, tmp_path)
         assert depth.mean() == pytest.approx(expected.mean(), abs=1e-3)
     unmoved = replace(PROTOCOLS["standard"], depth_origin="none")
     results = run_evaluation(parts, Perfect(*parts), tmp_path, protocol=unmoved)
-    np.testing.assert_allclose(results.of(Column(1)), results.map_errors[:, 1], atol=1e-3)
-    assert results.of(Column(1)).max() < 5
+    np.testing.assert_allclose(results.of(Column(EvaluationType.SPARSE_3D)), results.map_errors[:, 1], atol=1e-3)
+    assert results.of(Column(EvaluationType.SPARSE_3D)).max() < 5
 
 
 @pytest.mark.parametrize("white", [np.full((90, 90, 3), 255, np.uint8), np.ones((90, 90, 3), np.float32)])
@@ -296,8 +297,8 @@ def test_what_had_no_result_is_tried_again(parts, tmp_path):
     method = Perfect(*parts)
     correct = method.predict_maps
     method.predict_maps = lambda subjects: [
-        ("no memory", crop) if subject.name == "tiny_3" else (position_map, crop)
-        for subject, (position_map, crop) in zip(subjects, correct(subjects), strict=True)
+        Failure("no memory") if subject.name == "tiny_3" else found
+        for subject, found in zip(subjects, correct(subjects), strict=True)
     ]
     results = run_evaluation(parts, method, tmp_path)
     assert (results.problems, np.isinf(results.errors[3]).all()) == ({"tiny_3": "no memory"}, True)
@@ -331,7 +332,9 @@ def test_a_file_without_a_photo_or_with_nan_is_a_failure(data, truth, tmp_path):
     assert evaluate_model.main(arguments(data, tmp_path, "--predictions", file, "--evalidxs", "0")) == 1
     results = load_results(tmp_path)
     assert sorted(results.problems) == sorted([names[2], names[-1]])
-    np.testing.assert_array_equal(np.isinf(results.of(Column(0))), [name in results.problems for name in names])
+    np.testing.assert_array_equal(
+        np.isinf(results.of(Column(EvaluationType.SPARSE_2D))), [name in results.problems for name in names]
+    )
     text = (tmp_path / "benchmark.md").read_text(encoding="utf-8")
     assert f"- {names[-1]}: {file} has no {names[-1]}" in text
 
@@ -343,7 +346,7 @@ def test_a_network_that_gives_nan_or_a_point_is_a_failure(parts, tmp_path):
     def predict_maps(subjects):
         found = correct(subjects)
         return [
-            ("the network's output is not finite", crop)
+            Failure("the network's output is not finite")
             if subject.name == "tiny_1"
             else (np.zeros_like(map_), crop)
             if subject.name == "tiny_2"
@@ -375,9 +378,9 @@ def test_a_folder_is_read_without_a_face_model(tmp_path, monkeypatch):
     width, height = np.moveaxis(np.ptp(landmarks[..., :2], axis=1), -1, 0)
     expected = np.mean(100 / np.sqrt(width * height))
     assert means(tmp_path / "out")["other", "sparse 2D"] == pytest.approx(expected, abs=1e-3)
-    with pytest.raises(UserError, match="--facemodel"):
+    with pytest.raises(UserError, match="give `face_model`"):
         evaluate_model.main(command)
-    with pytest.raises(UserError, match=r"--protocol prnet-keras.*--facemodel"):
+    with pytest.raises(UserError, match="`protocol` prnet-keras.*`face_model`"):
         evaluate_model.main([*command, "--evalidxs", "0", "--protocol", "prnet-keras"])
 
 
@@ -464,7 +467,7 @@ def test_landmark_files_replace_the_truth(data, truth, tmp_path):
     assert evaluate_model.main(arguments(data, tmp_path, *more, "--yawfile", str(tmp_path / "yaw.npy"))) == 0
     results = load_results(tmp_path)
     width, height = np.moveaxis(np.ptp(moved, axis=1), -1, 0)
-    np.testing.assert_allclose(results.of(Column(0)), 500 / np.sqrt(width * height), rtol=1e-4)
+    np.testing.assert_allclose(results.of(Column(EvaluationType.SPARSE_2D)), 500 / np.sqrt(width * height), rtol=1e-4)
     assert (results.yaw == 70).all()
     assert (results.origin.protocol.landmarks, results.origin.protocol.yaw) == ("new.npy", "yaw.npy")
     np.save(tmp_path / "yaw.npy", np.zeros(3))

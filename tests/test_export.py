@@ -93,7 +93,7 @@ def test_every_form_computes_what_the_network_computes(network, layout, crops, t
     ("name", "form", "options", "message"),
     [
         ("n.tflite", "onnx", {}, "must end with .onnx"),
-        ("n.onnx", "onnx", {"quantize": "int8"}, "only for --format litert"),
+        ("n.onnx", "onnx", {"quantize": "int8"}, "only for the format litert"),
         ("n.tflite", "litert", {"quantize": "int8"}, "needs images of faces"),
         ("n.tflite", "tflite", {}, "unknown format 'tflite'; choose from keras, savedmodel, litert, onnx"),
         ("n.tflite", "litert", {"quantize": "int4"}, "unknown quantization 'int4'; choose from float16, int8"),

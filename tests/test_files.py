@@ -201,15 +201,15 @@ def test_a_lock_that_its_holder_has_just_removed_is_taken_anew(tmp_path, monkeyp
         pass
 
 
-def test_a_file_system_without_locks_is_named_and_used(tmp_path, monkeypatch, capsys):
+def test_a_file_system_without_locks_is_named_and_used(tmp_path, monkeypatch, caplog):
     def refuse(file):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     monkeypatch.setattr(locks, "_lock", refuse)
     with held_alone(tmp_path / ".lock", "taken") as certain:
         assert not certain
-    (warning,) = capsys.readouterr().err.splitlines()
-    assert warning.startswith(f"warning: {tmp_path / '.lock'}: Function not implemented; ")
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{tmp_path / '.lock'}: Function not implemented; ")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prnet.evaluating.protocols import PROTOCOLS, TYPES, cumulative_curve, summarise, yaw_bins
+from prnet.evaluating.protocols import PROTOCOLS, cumulative_curve, summarise, yaw_bins
 from prnet.evaluating.scoring import Prediction, Truth, columns_of, score
+from prnet.evaluating.types import EvaluationType
 from tests.helpers.surfaces import face_surface
 
-ALL = columns_of(range(6))
+ALL = columns_of(EvaluationType)
 
 
 @pytest.fixture(scope="module")
@@ -97,17 +98,29 @@ def test_what_the_map_costs_is_stated_apart(truth):
 
 def test_landmarks_of_two_dimensions_are_enough_for_sparse_2d(truth):
     flat = replace(truth, landmarks=truth.landmarks[:, :2])
-    found = score(Prediction(truth.landmarks + 1), flat, FACE, columns_of([0]), PROTOCOLS["standard"])
+    found = score(
+        Prediction(truth.landmarks + 1), flat, FACE, columns_of([EvaluationType.SPARSE_2D]), PROTOCOLS["standard"]
+    )
     width, height = np.ptp(flat.landmarks, axis=0)
     np.testing.assert_allclose(found.errors, 100 * np.sqrt(2) / np.sqrt(width * height), rtol=1e-5)
 
 
 def test_columns_are_the_six_types_and_each_alignment():
-    assert [column.title for column in columns_of([3, 0, 0])] == ["sparse 2D", "dense 3D"]
-    assert [column.title for column in columns_of([5])] == [
+    assert [
+        column.title
+        for column in columns_of([EvaluationType.DENSE_3D, EvaluationType.SPARSE_2D, EvaluationType.SPARSE_2D])
+    ] == ["sparse 2D", "dense 3D"]
+    assert [column.title for column in columns_of([EvaluationType.RECONSTRUCTION_3D])] == [
         f"reconstruction 3D, {way}" for way in ("icp", "rigid", "similarity")
     ]
-    assert len(TYPES) == 6
+
+
+def test_the_types_keep_their_numbers():
+    """`--evalidxs`, result files and PRNet-keras' API count them."""
+    titles = ["sparse 2D", "sparse 3D", "dense 2D", "dense 3D", "reconstruction 2D", "reconstruction 3D"]
+    assert [EvaluationType(number).title for number in range(6)] == titles
+    assert [each.dimensions for each in EvaluationType] == [2, 3, 2, 3, 2, 3]
+    assert [each.needs_mesh for each in EvaluationType] == [False, False, True, True, True, True]
 
 
 def test_yaw_bins_have_no_upper_bound_and_no_sign():

@@ -10,20 +10,14 @@ import pytest
 
 from prnet.common.errors import UserError
 from prnet.evaluating import pictures
+from prnet.evaluating.baseline import CONSTANT, constant_errors
+from prnet.evaluating.csv_tables import csv_of_images, csv_report
 from prnet.evaluating.protocols import PROTOCOLS
-from prnet.evaluating.references import REFERENCES
-from prnet.evaluating.results import Origin, Results, load_results
-from prnet.evaluating.scoring import Column
-from prnet.evaluating.tables import (
-    CONSTANT,
-    closing_lines,
-    constant_errors,
-    csv_of_images,
-    csv_report,
-    markdown_report,
-    references_for,
-    require_comparable,
-)
+from prnet.evaluating.references import REFERENCES, references_for
+from prnet.evaluating.results import Origin, Results, load_results, require_comparable
+from prnet.evaluating.scoring import Column, Failure
+from prnet.evaluating.tables import closing_lines, markdown_report
+from prnet.evaluating.types import EvaluationType
 from prnet.geometry.crop import Box, crop_transform, landmark_box, transform_points
 from prnet.geometry.position_map import layout_of_model
 from tests.helpers.small_faces import make_small_model
@@ -32,6 +26,7 @@ from tests.helpers.small_faces import make_small_model
 def make_results(count=20, method="ours", types=(0, 1, 3, 4, 5), names=None, protocol=PROTOCOLS["standard"], seed=0):
     """Results of invented errors; the last image has none."""
     random = np.random.default_rng(seed)
+    types = tuple(map(EvaluationType, types))
     origin = Origin(method, f"hash of {method}", "hash of images", protocol, types, "pt3d_68 of each sample")
     results = Results(origin, names or [f"photo_{number}" for number in range(count)], random.uniform(-90, 90, count))
     results.errors[:] = random.gamma(4, 1, results.errors.shape)
@@ -47,7 +42,7 @@ def make_results(count=20, method="ours", types=(0, 1, 3, 4, 5), names=None, pro
     results.vertex_error_count = count
     results.done[:] = True
     results.landmark_errors[-1] = np.nan
-    results.set_failure(count - 1, "no face found")
+    results.set_failure(count - 1, Failure("no face found"))
     return results
 
 
@@ -65,7 +60,7 @@ def test_the_table_says_what_was_measured_and_how():
     rows = table_rows(text, "NME in per cent")
     columns = [column.title for column in results.columns]
     assert [row[0] for row in rows[2:]] == [*columns, f"{CONSTANT}, sparse 2D", f"{CONSTANT}, sparse 3D"]
-    errors = results.of(Column(0))[:-1]
+    errors = results.of(Column(EvaluationType.SPARSE_2D))[:-1]
     assert rows[2][5] == f"{errors.mean():.2f} ± {errors.std():.2f}"
     assert rows[2][6:8] == ["1", f"{100 * (np.sum(errors > 10) + 1) / 20:.1f} %"]
     assert "n = " in rows[0][1]
@@ -83,14 +78,14 @@ def test_csv_holds_the_same_numbers():
     results = make_results()
     rows = list(csv.DictReader(io.StringIO(csv_report([results]))))
     assert [row["type"] for row in rows[: len(results.columns)]] == [column.title for column in results.columns]
-    assert float(rows[0]["mean"]) == pytest.approx(results.of(Column(0))[:-1].mean(), abs=1e-4)
+    assert float(rows[0]["mean"]) == pytest.approx(results.of(Column(EvaluationType.SPARSE_2D))[:-1].mean(), abs=1e-4)
     assert (rows[0]["protocol"], rows[0]["z_origin"], rows[0]["without_result"]) == ("standard", "min", "1")
     assert (rows[0]["method_hash"], rows[0]["images_hash"]) == ("hash of ours", "hash of images")
     published = list(csv.DictReader(io.StringIO(csv_report([aflw2000()]))))[-1]
     assert (published["method"], published["type"], published["mean"]) == ("SADRNet", "reconstruction 3D", "3.25")
     images = list(csv.DictReader(io.StringIO(csv_of_images(results))))
     assert (images[-1]["sparse 2D"], images[-1]["problem"]) == ("inf", "no face found")
-    assert float(images[3]["dense 3D"]) == pytest.approx(results.of(Column(3))[3], abs=1e-4)
+    assert float(images[3]["dense 3D"]) == pytest.approx(results.of(Column(EvaluationType.DENSE_3D))[3], abs=1e-4)
 
 
 def test_the_constant_map_is_the_best_constant():
@@ -103,8 +98,8 @@ def test_the_constant_map_is_the_best_constant():
     constant = inside.mean(axis=0)
     scales = np.array([np.sqrt(np.linalg.det(crop[:, :2])) for crop in crops])
     expected = np.linalg.norm(constant[:, :2] - inside[..., :2], axis=-1).mean(axis=1) / scales
-    np.testing.assert_allclose(errors[Column(0)], expected, rtol=1e-4)
-    assert (errors[Column(1)] > errors[Column(0)]).all()
+    np.testing.assert_allclose(errors[Column(EvaluationType.SPARSE_2D)], expected, rtol=1e-4)
+    assert (errors[Column(EvaluationType.SPARSE_3D)] > errors[Column(EvaluationType.SPARSE_2D)]).all()
     assert f"{CONSTANT}: {expected.mean():.2f} %" in closing_lines(results)[0]
 
 
@@ -135,7 +130,7 @@ def test_published_rows_stand_only_beside_numbers_of_their_protocol():
     assert by_file
     assert all(reference.bins is None for reference in by_file)
     by_mean = references_for(aflw2000(protocol=replace(standard, depth_origin="mean")))
-    assert {reference.index for reference in by_mean} == {0, 2}
+    assert {reference.type for reference in by_mean} == {EvaluationType.SPARSE_2D, EvaluationType.DENSE_2D}
     text = markdown_report([aflw2000()])
     assert "| *SynergyNet* (Wu et al., 3DV 2021) | 2.65 | 3.30 | 4.27 | 3.41 |" in text
     assert "PRNet-keras" not in text
@@ -215,7 +210,7 @@ def test_pictures_are_drawn(tmp_path):
 def test_pictures_of_nothing_do_not_fail(tmp_path):
     results = make_results(3)
     for index in range(3):
-        results.set_failure(index, "no face found")
+        results.set_failure(index, Failure("no face found"))
     results.landmark_errors[:] = np.nan
     results.vertex_error_count = 0
     pictures.draw_curves([results], tmp_path / "ced.png")

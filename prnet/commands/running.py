@@ -1,0 +1,83 @@
+"""How a program runs: its exit status, its errors in one line and in its own flags, its log on the terminal."""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from prnet.common.errors import UserError
+
+FLAGS = {
+    "batch_size": "--batchsize",
+    "box": "--bbox",
+    "detector": "--detector",
+    "devices": "--devices",
+    "epochs": "--epochs",
+    "face_model": "--facemodel",
+    "head": "--head",
+    "host": "--host",
+    "image_size": "--imagesize",
+    "images": "--images",
+    "learning_rate": "--learningrate",
+    "network": "--network",
+    "output_folder": "--outputdir",
+    "overwrite": "--overwrite",
+    "port": "--port",
+    "protocol": "--protocol",
+    "quantize": "--quantize",
+    "types": "--evalidxs",
+    "uv": "--uv",
+    "with_vertices": "--with-vertices",
+}
+"""The flag of each setting that a message of the library names, in back quotes, as Python calls it: `batch_size`."""
+
+
+def run_script(main: Callable[[], int | None]) -> None:
+    """Run a script's `main()` and exit with the status it returns (None is 0).
+
+    A `UserError` or an error of the operating system is printed as one line and exits with status 2; an interrupt
+    from the keyboard exits with 130. TensorFlow's remarks on its own build are kept from the terminal.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with log_on_terminal():
+        try:
+            sys.exit(main())
+        except UserError as error:
+            message = str(error)
+        except OSError as error:
+            message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
+    print(f"error: {in_flags(message)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def in_flags(message: str) -> str:
+    """A message of the library as its programs say it: "lower `batch_size`" becomes "lower --batchsize"."""
+    return re.sub(r"`(\w+)`", lambda name: FLAGS.get(name[1], name[0]), message)
+
+
+@contextmanager
+def log_on_terminal() -> Iterator[None]:
+    """Show what the library logs: information on standard output, and after its level what is worse on the error."""
+    logger, handler = logging.getLogger("prnet"), _TerminalHandler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _TerminalHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        line = in_flags(record.getMessage())
+        if record.levelno < logging.WARNING:
+            print(line, flush=True)
+        else:
+            print(f"{record.levelname.lower()}: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,83 @@
+"""The library knows no flags: its messages name settings as Python calls them, and programs put their flags there."""
+
+import ast
+import logging
+import re
+from pathlib import Path
+
+import pytest
+
+from prnet.commands.running import FLAGS, in_flags, run_script
+from prnet.common.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = (
+    "common",
+    "evaluating",
+    "exporting",
+    "formats",
+    "generating",
+    "geometry",
+    "model",
+    "reconstructing",
+    "serving",
+)
+STILL_WITH_FLAGS = {
+    "common/progress.py",
+    "formats/bfm.py",
+    "generating/builder.py",
+    "model/checkpoint.py",
+    "model/devices.py",
+    "model/monitoring.py",
+    "model/training.py",
+    "reconstructing/outputs.py",
+    "reconstructing/places.py",
+    "serving/application.py",
+    "serving/server.py",
+}
+"""Modules whose messages name flags; the list only gets shorter."""
+
+
+def texts(path: Path) -> list[str]:
+    """The strings of a module that are no docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    strings = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in documentation)
+    return [node.value for node in strings if isinstance(node.value, str)]
+
+
+@pytest.mark.parametrize(
+    "path", [path for package in LIBRARY for path in sorted((ROOT / package).rglob("*.py"))], ids=lambda path: path.stem
+)
+def test_no_library_code_names_a_flag(path):
+    names_one = any(re.search(r"(?<!\w)--[a-z]", text) for text in texts(path))
+    assert names_one == (str(path.relative_to(ROOT)) in STILL_WITH_FLAGS)
+    for text in texts(path):
+        assert set(re.findall(r"`(\w+)`", text)) <= set(FLAGS), text
+
+
+def test_every_setting_has_a_flag_that_some_program_takes():
+    programs = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "prnet" / "commands").glob("*_*.py"))
+    missing = [flag for flag in FLAGS.values() if f'"{flag}"' not in programs]
+    assert not missing
+
+
+def test_a_program_says_its_errors_and_warnings_in_flags(capsys):
+    def main():
+        log = logging.getLogger("prnet.somewhere")
+        log.info("resuming after epoch 3")
+        log.warning("lower `learning_rate`")
+        raise UserError("photo `batch` of 8: does not fit; lower `batch_size`")
+
+    before = logging.getLogger("prnet").handlers[:]
+    with pytest.raises(SystemExit) as caught:
+        run_script(main)
+    assert caught.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == "resuming after epoch 3\n"
+    assert printed.err == "warning: lower --learningrate\nerror: photo `batch` of 8: does not fit; lower --batchsize\n"
+    assert logging.getLogger("prnet").handlers == before
+
+
+def test_what_is_no_setting_stays():
+    assert in_flags("`rm -rf`.jpg and `types` 0 1") == "`rm -rf`.jpg and --evalidxs 0 1"
