@@ -4,11 +4,13 @@ python -m benchmarks.model_card --test val.hdf5 --train train.hdf5 --facemodel f
 """
 
 import argparse
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from prnet.commands.running import run_script
+from prnet.formats.encoding import encode_png
 from prnet.reconstructing.settings import MODEL_PATH
 
 YAW_BINS = ((0, 30), (30, 60), (60, 91))
@@ -45,7 +47,7 @@ def main(argv=None) -> None:
         with open_dataset(options.train) as dataset:
             report_held_out(dataset, load_face_model(options.facemodel), reconstructor, options.fitoffset)
     if options.picture:
-        cv2.imwrite(options.picture, draw_failures(reconstructor)[..., ::-1])
+        Path(options.picture).write_bytes(encode_png(draw_failures(reconstructor)))
 
 
 def report_photos(dataset, reconstructor) -> None:

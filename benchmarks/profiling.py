@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from benchmarks.figures import Figure
+from prnet.formats.encoding import encode_jpeg
 from prnet.generating.samples.model import make_sample_model
 from prnet.generating.views.profiling import render_view, view_transform
 from prnet.generating.views.relief import FRAME_SIDES, make_face_grid, make_relief
@@ -34,5 +35,5 @@ def _time_views(photo, coefficients, pose, grid) -> float:
     start = time.process_time()
     relief = make_relief(photo, coefficients, pose, grid)
     for pitch, yaw in VIEWS:
-        cv2.imencode(".jpg", render_view(relief, view_transform(relief, pitch, yaw)))
+        encode_jpeg(render_view(relief, view_transform(relief, pitch, yaw)))
     return time.process_time() - start

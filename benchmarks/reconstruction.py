@@ -115,7 +115,8 @@ def _measure_jitter() -> list[Figure]:
 
 
 def _photo() -> bytes:
-    import cv2
     from skimage.data import astronaut
 
-    return cv2.imencode(".jpg", astronaut()[..., ::-1])[1].tobytes()
+    from prnet.formats.encoding import encode_jpeg
+
+    return encode_jpeg(astronaut())

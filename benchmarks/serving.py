@@ -1,7 +1,6 @@
 """The server under the load of eight clients at once, against the network alone at the same batch size."""
 
 import http.client
-import io
 import multiprocessing
 import resource
 import socket
@@ -87,12 +86,11 @@ def load(port: int, seconds: float) -> list[tuple[int, float]]:
 
 
 def _request() -> tuple[bytes, dict[str, str]]:
-    from PIL import Image
     from skimage.data import astronaut
 
-    with io.BytesIO() as file:
-        Image.fromarray(astronaut()).save(file, "JPEG", quality=90)
-        photo = file.getvalue()
+    from prnet.formats.encoding import encode_jpeg
+
+    photo = encode_jpeg(astronaut(), 90)
     part = '--x\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n'
     body = part.format("box", "").encode() + BOX.encode() + b"\r\n"
     body += part.format("photo", '; filename="photo.jpg"').encode() + photo + b"\r\n--x--\r\n"

@@ -2,6 +2,7 @@
 
 import glob
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from prnet.common.errors import UserError
 
 
 @contextmanager
-def written_whole(path):
+def written_whole(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with the same suffix; on success it takes the place of `path`.
 
     On any error the temporary file is removed and an older file at `path` stays as it was; where it cannot be written,
@@ -33,7 +34,7 @@ def written_whole(path):
             temporary.unlink()
 
 
-def remove_left_behind(*paths) -> None:
+def remove_left_behind(*paths: str | Path) -> None:
     """Remove the temporary files that killed writers of these paths left; no writer of them may be at work."""
     for path in map(Path, paths):
         for temporary in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):

@@ -4,8 +4,10 @@ import errno
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from prnet.common.errors import UserError
 
@@ -13,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def held_alone(path, refusal: str):
+def held_alone(path: str | Path, refusal: str) -> Iterator[bool]:
     """Hold the lock file `path`, made for it (with its folder) and removed afterwards.
 
     Raises UserError: `refusal` where another run holds it, and one that names the folder where that cannot be written.
@@ -29,7 +31,7 @@ def held_alone(path, refusal: str):
         file.close()
 
 
-def _opened(path: Path, refusal: str):
+def _opened(path: Path, refusal: str) -> tuple[IO, bool]:
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +52,7 @@ def _opened(path: Path, refusal: str):
         file.close()  # its last holder has just removed it
 
 
-def _lock(file) -> None:
+def _lock(file: IO) -> None:
     """Lock an open file or raise OSError at once."""
     if sys.platform == "win32":
         import msvcrt

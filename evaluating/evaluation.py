@@ -61,7 +61,7 @@ def evaluate(
         vertices_path = vertices_path.with_name(f".{vertices_path.name}.{origin.key}.partial.npy")
         if results and not _takes_up_vertices(results, predictions_path, vertices_path):
             results = None
-        vertices = VertexFile(vertices_path, (len(subjects), len(face), 3), going_on=results is not None)
+        vertices = VertexFile(vertices_path, (len(subjects), len(face), 3), resume=results is not None)
     results = results or Results(origin, subjects.names, subjects.yaw)
     results.vertices = KEPT if vertices else None
     saved = time.monotonic()
@@ -77,7 +77,7 @@ def evaluate(
                         results.set_failure(index, outcome)
                     else:
                         prediction, measured = outcome
-                        if vertices is not None:
+                        if vertices is not None and prediction.vertices is not None:
                             vertices.write(index, prediction.vertices)
                         results.set_score(index, measured, prediction.landmarks, face)
                 progress(results)
@@ -88,7 +88,7 @@ def evaluate(
             results.save(path)
     if predictions_path:
         landmarks = results.landmarks[..., : method.landmark_dimensions]
-        write_predictions(predictions_path, results.names, landmarks, vertices and vertices.path)
+        write_predictions(predictions_path, results.names, landmarks, vertices.path if vertices else None)
         if vertices:
             results.vertices = file_hash(predictions_path)
             results.save(path)
@@ -96,7 +96,7 @@ def evaluate(
     return results
 
 
-def _takes_up_vertices(results: Results, predictions_path, vertices_path: Path) -> bool:
+def _takes_up_vertices(results: Results, predictions_path: str | Path, vertices_path: Path) -> bool:
     """Whether `vertices_path` has the vertices of all that is done, once those of finished predictions are put back."""
     if results.vertices == KEPT:
         return vertices_path.exists()
@@ -169,7 +169,7 @@ def require_possible(
     method.require_matches(subjects, layout, bool(dense) or with_vertices)
 
 
-def _earlier(origin: Origin, subjects: Subjects, path) -> Results | None:
+def _earlier(origin: Origin, subjects: Subjects, path: str | Path) -> Results | None:
     """The results at `path`, if they are of this origin; what had no result is to be tried again."""
     if not Path(path).is_file():
         return None

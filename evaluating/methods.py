@@ -3,7 +3,7 @@
 import hashlib
 import typing
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -94,7 +94,7 @@ class NetworkMethod:
         return Prediction(landmarks, transform_points(to_photo, position_map.reshape(-1, 3)[self._face]))
 
 
-def _as_unit(image):
+def _as_unit(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float32) / 255 if image.dtype == np.uint8 else image
 
 
@@ -107,7 +107,7 @@ class PredictionFile:
 
     size = MAP_SIZE
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path):
         self.path = Path(path)
         if not self.path.is_file():
             raise UserError(f"{path}: no such file of predictions")
@@ -147,7 +147,7 @@ class PredictionFile:
     def __enter__(self) -> "PredictionFile":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._vertices.close()
 
     def require_matches(self, subjects: Subjects, layout: UVLayout | None, dense: bool) -> None:
@@ -157,7 +157,7 @@ class PredictionFile:
             raise UserError(f"{self.path}: names none of the photos (it has {example}); names are without suffix")
         if not dense or layout is None:
             return
-        wanted = (len(self.names), np.count_nonzero(face_mask(layout, MAP_SIZE)), 3)
+        wanted = (len(self.names), int(np.count_nonzero(face_mask(layout, MAP_SIZE))), 3)
         if self._vertices.shape != wanted:
             raise UserError(
                 f"{self.path}: vertices must be of shape {wanted}, the texels of the face mask row by row, but is of "
@@ -179,7 +179,7 @@ class PredictionFile:
 
 
 @contextmanager
-def _readable(path: Path):
+def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except UserError:
@@ -231,7 +231,9 @@ class _ArchivedRows:
         return np.frombuffer(content, self._dtype).reshape(self._row_shape).astype(np.float32)
 
 
-def write_predictions(path, names: list[str], landmarks: np.ndarray, vertices_file=None) -> None:
+def write_predictions(
+    path: str | Path, names: list[str], landmarks: np.ndarray, vertices_file: str | Path | None = None
+) -> None:
     """Write what `PredictionFile` reads. vertices_file : a .npy file (N, V, 3), copied without being held in memory."""
     with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for entry, array in (("names.npy", np.array(names, dtype=np.str_)), ("landmarks.npy", landmarks)):
@@ -241,7 +243,7 @@ def write_predictions(path, names: list[str], landmarks: np.ndarray, vertices_fi
             archive.write(vertices_file, "vertices.npy")
 
 
-def file_hash(path) -> str:
+def file_hash(path: str | Path) -> str:
     """Hash of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

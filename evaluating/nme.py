@@ -5,7 +5,8 @@ Points are (..., N, 2 or 3) pixels of the photo, x right, y down, z to the camer
 
 import numpy as np
 
-from prnet.geometry.alignment import align, apply_transform, iterative_closest_point
+from prnet.geometry.alignment import align, iterative_closest_point
+from prnet.geometry.transforms import apply_transform
 
 
 def nme(residuals: np.ndarray, normaliser: np.ndarray | float) -> np.ndarray:

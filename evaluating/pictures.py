@@ -1,6 +1,8 @@
 """Pictures of an evaluation: curves, errors on a face and over yaw, contact sheet, examples. matplotlib, no display."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,17 +43,17 @@ PANEL = 256
 """Side of a photo in sheets, in pixels."""
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options):
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, np.ndarray]:
     """A figure on paper of inches, and its axes (rows, columns)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _save(figure, path) -> None:
+def _save(figure: Any, path: str | Path) -> None:
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
@@ -59,7 +61,7 @@ def _save(figure, path) -> None:
 # curves
 
 
-def draw_curves(all_results: list[Results], path) -> None:
+def draw_curves(all_results: list[Results], path: str | Path) -> None:
     """CED curves: of one method all types, of several methods a panel for each type."""
     panels = _curves_of_types(all_results[0]) if len(all_results) == 1 else _curves_of_methods(all_results)
     columns = min(len(panels), 3)
@@ -129,7 +131,7 @@ def _curves_of_methods(all_results: list[Results]) -> list[tuple[str, list]]:
 # errors by landmark and by yaw
 
 
-def draw_landmark_errors(results: Results, layout: UVLayout | None, path) -> None:
+def draw_landmark_errors(results: Results, layout: UVLayout | None, path: str | Path) -> None:
     """Mean 2D error of each landmark, on the mean face, or without a layout on the most frontal image's landmarks."""
     import matplotlib
 
@@ -164,7 +166,7 @@ def draw_landmark_errors(results: Results, layout: UVLayout | None, path) -> Non
     _save(figure, path)
 
 
-def draw_yaw_errors(results: Results, path) -> None:
+def draw_yaw_errors(results: Results, path: str | Path) -> None:
     """Error of each image over its yaw, with the median and the middle half of each 15 degrees."""
     columns = [column for column in results.columns if column.alignment in (None, "icp")]
     wide = 2 if len(columns) in (2, 4) else min(len(columns), 3)
@@ -203,7 +205,7 @@ def draw_yaw_errors(results: Results, path) -> None:
 # errors on the face
 
 
-def draw_error_map(results: Results, layout: UVLayout, path) -> None:
+def draw_error_map(results: Results, layout: UVLayout, path: str | Path) -> None:
     """Mean dense 3D error of every vertex: on the UV grid, and on the mean face from the front and from the side."""
     import matplotlib
 
@@ -267,7 +269,7 @@ def _facing(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 
 def draw_contact_sheet(
-    results: Results, subjects: Subjects, method: Method, layout: UVLayout | None, path, each: int = 4
+    results: Results, subjects: Subjects, method: Method, layout: UVLayout | None, path: str | Path, each: int = 4
 ) -> None:
     """The best, the middle and the worst images: landmarks beside the face laid over the photo."""
     column = results.columns[0]
@@ -313,7 +315,7 @@ def _box_of(landmarks: np.ndarray) -> Box:
 
 
 def draw_examples(
-    photos: list[np.ndarray], true_maps: list[np.ndarray], maps: list[np.ndarray], layout: UVLayout, path
+    photos: list[np.ndarray], true_maps: list[np.ndarray], maps: list[np.ndarray], layout: UVLayout, path: str | Path
 ) -> None:
     """Rows of photo, landmarks, face laid over the photo, and the position map, true and predicted.
 
@@ -347,7 +349,9 @@ def draw_examples(
     _save(figure, path)
 
 
-def example_rows(subjects: Subjects, method: NetworkMethod, indices) -> tuple[list, list, list]:
+def example_rows(
+    subjects: Subjects, method: NetworkMethod, indices: Sequence[int] | np.ndarray
+) -> tuple[list, list, list]:
     """Crops of side 256 of some subjects, true and predicted maps in them, as `draw_examples` takes them."""
     photos, true_maps, maps = [], [], []
     found = subjects.read(indices)
@@ -370,13 +374,13 @@ def example_indices(results: Results, count: int = 6) -> np.ndarray:
     return order[np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int))]
 
 
-def _show(axis, picture: np.ndarray) -> None:
+def _show(axis: Any, picture: np.ndarray) -> None:
     axis.imshow(picture)
     axis.set(xlim=(-0.5, picture.shape[1] - 0.5), ylim=(picture.shape[0] - 0.5, -0.5))
     axis.set_axis_off()
 
 
-def _show_landmarks(axis, truth: np.ndarray, predicted: np.ndarray) -> None:
+def _show_landmarks(axis: Any, truth: np.ndarray, predicted: np.ndarray) -> None:
     for points, colour, width in ((truth, "white", 1.6), (predicted, ORANGE, 1.0)):
         for lines in PARTS.values():
             for line in lines:

@@ -140,11 +140,11 @@ def summarise(errors: np.ndarray, yaw: np.ndarray) -> Summary:
     )
 
 
-def _mean(values):
+def _mean(values: np.ndarray | list[float]) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
 
 
-def _deviation(values):
+def _deviation(values: np.ndarray | list[float]) -> float:
     return float(np.std(values)) if len(values) else float("nan")
 
 

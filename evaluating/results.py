@@ -107,7 +107,7 @@ class Results:
         failed = np.isinf(self.errors).all(axis=1)
         self.errors[failed], self.done[failed], self.problems = np.nan, False, {}
 
-    def save(self, path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write all of it to one .npz file."""
         origin = {**asdict(self.origin), "version": FORMAT_VERSION, "key": self.origin.key}
         origin |= {"problems": self.problems, "vertices": self.vertices}
@@ -131,7 +131,7 @@ _ARRAYS = (
 )
 
 
-def load_results(path) -> Results:
+def load_results(path: str | Path) -> Results:
     """Read what `Results.save` wrote; a folder stands for its results.npz. Raises UserError for anything else."""
     path = Path(path)
     if path.is_dir():

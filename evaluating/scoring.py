@@ -118,7 +118,7 @@ def _sparse_residuals(prediction: Prediction, truth: Truth, protocol: Protocol) 
     return residuals_from_origins(prediction.landmarks[:, :shared], truth.landmarks[:, :shared], protocol.depth_origin)
 
 
-def _meshes(prediction: Prediction, truth: Truth, face: np.ndarray | None):
+def _meshes(prediction: Prediction, truth: Truth, face: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Predicted and true vertices (V, 3), and the true map's landmarks (68, 3)."""
     if prediction.vertices is None or truth.mesh is None or truth.mesh_landmarks is None or face is None:
         raise ValueError("dense errors need vertices, predicted and true, and the texels that they are")

@@ -60,7 +60,7 @@ class Subjects(ABC):
         return len(self.names)
 
     @abstractmethod
-    def read(self, indices) -> list[Subject]:
+    def read(self, indices: Sequence[int] | np.ndarray) -> list[Subject]:
         """The subjects at some indices; meshes of a batch are made together."""
 
 
@@ -95,7 +95,7 @@ class DatasetSubjects(Subjects):
                 "of their fits need the face model; give `face_model`"
             )
 
-    def read(self, indices) -> list[Subject]:
+    def read(self, indices: Sequence[int] | np.ndarray) -> list[Subject]:
         with ThreadPoolExecutor(READERS) as pool:
             photos = list(pool.map(self._photo, indices))
         found: Sequence[_MapTruth | None]
@@ -162,7 +162,7 @@ class PairSubjects(Subjects):
         self.identity = _hash(digest.hexdigest(), model.identity if model else "")
         self.landmark_source = _landmark_source(np.array([fit.landmarks is not None for fit in self._fits]))
 
-    def read(self, indices) -> list[Subject]:
+    def read(self, indices: Sequence[int] | np.ndarray) -> list[Subject]:
         with ThreadPoolExecutor(READERS) as pool:
             photos = list(pool.map(self._photo, indices))
         readable = {place: photo for place, photo in enumerate(photos) if not isinstance(photo, Failure)}
@@ -208,7 +208,7 @@ class LandmarkSubjects(Subjects):
         self._landmarks = landmarks
         self.identity = _hash(landmarks.tobytes(), "\n".join(self.names))
 
-    def read(self, indices) -> list[Subject]:
+    def read(self, indices: Sequence[int] | np.ndarray) -> list[Subject]:
         return [Subject(self.names[index], truth=Truth(self._landmarks[index])) for index in indices]
 
 
@@ -229,7 +229,7 @@ class Amended(Subjects):
         self.landmark_source = subjects.landmark_source if landmarks is None else "a file"
         self.identity = _hash(subjects.identity, *(array.tobytes() for array in (landmarks, yaw) if array is not None))
 
-    def read(self, indices) -> list[Subject]:
+    def read(self, indices: Sequence[int] | np.ndarray) -> list[Subject]:
         found = self._subjects.read(indices)
         if self._landmarks is None:
             return found
@@ -313,7 +313,7 @@ def _hash(*parts: str | bytes) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_landmark_file(path) -> np.ndarray:
+def read_landmark_file(path: str | Path) -> np.ndarray:
     """True landmarks from a NumPy file of 1-based pixels, as 3DDFA publishes them: (N, 2 or 3, 68).
 
     Returns (N, 68, 2 or 3) float32, 0-based pixels. Raises UserError for anything else.
@@ -327,7 +327,7 @@ def read_landmark_file(path) -> np.ndarray:
     return landmarks - np.float32(1)
 
 
-def read_yaw_file(path) -> np.ndarray:
+def read_yaw_file(path: str | Path) -> np.ndarray:
     """Yaw angles (N,) in degrees from a NumPy file. Raises UserError for anything else."""
     yaw = _read_numbers(path)
     if yaw.ndim != 1:
@@ -335,13 +335,13 @@ def read_yaw_file(path) -> np.ndarray:
     return yaw.astype(np.float64)
 
 
-def require_rows(path, rows: int, images: int) -> None:
+def require_rows(path: str | Path, rows: int, images: int) -> None:
     """Raise UserError unless a file has one row for each image."""
     if rows != images:
         raise UserError(f"{path}: has {rows:,} rows for {images:,} images; it needs one each, in the order of names")
 
 
-def _read_numbers(path) -> np.ndarray:
+def _read_numbers(path: str | Path) -> np.ndarray:
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file")
     try:

@@ -1,6 +1,7 @@
 """The canonical face of a network's own predictions: a network can be handed on without its face model's mean."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -20,7 +21,7 @@ MAX_FACES = 500
 BATCH = 50
 
 
-def with_own_canonical_map(layout: UVLayout, network, dataset: Dataset) -> UVLayout:
+def with_own_canonical_map(layout: UVLayout, network: Any, dataset: Dataset) -> UVLayout:
     """A layout whose canonical map is the mean of a network's predictions on a data set's frontal photos.
 
     Each predicted face is turned by the inverse of its fit's rotation, brought to one size about its centroid, and
@@ -48,7 +49,7 @@ def with_own_canonical_map(layout: UVLayout, network, dataset: Dataset) -> UVLay
     return replace(layout, canonical_map=canonical_map)
 
 
-def _predictions(network, dataset: Dataset, indices: np.ndarray, size: int) -> np.ndarray:
+def _predictions(network: Any, dataset: Dataset, indices: np.ndarray, size: int) -> np.ndarray:
     """Position maps (B, S, S, 3) of reference crops, in crop pixels."""
     from prnet.model.networks import predict_maps
 

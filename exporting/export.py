@@ -3,9 +3,11 @@
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +29,15 @@ CHECKED_CROPS = 16
 """Most images that an exported file is run on."""
 
 
-def export_network(network, layout: UVLayout, path, form: str, *, quantize: str | None = None, crops=None) -> Path:
+def export_network(
+    network: Any,
+    layout: UVLayout,
+    path: str | Path,
+    form: str,
+    *,
+    quantize: str | None = None,
+    crops: np.ndarray | None = None,
+) -> Path:
     """Write a network with the UV layout of its maps: within the `.keras` file, in the SavedModel's folder as
     `assets.extra/uv_layout.npz`, else beside it as `<stem>_layout.npz`. A `.keras` file gets its weights as float16.
 
@@ -66,7 +76,7 @@ def _write_layout(layout: UVLayout, path: Path) -> None:
         np.savez_compressed(temporary, **{field.name: getattr(layout, field.name) for field in fields(layout)})
 
 
-def _check_request(path: Path, form: str, quantize: str | None, crops, backend: str) -> None:
+def _check_request(path: Path, form: str, quantize: str | None, crops: np.ndarray | None, backend: str) -> None:
     for label, value, known in (("format", form, EXPORT_FORMATS), ("quantization", quantize, (None, *QUANTIZATIONS))):
         if value not in known:
             raise UserError(f"unknown {label} {value!r}; choose from {', '.join(filter(None, known))}")
@@ -83,7 +93,7 @@ def _check_request(path: Path, form: str, quantize: str | None, crops, backend: 
         raise UserError(f"{path}: exists; remove it or choose another folder")
 
 
-def _litert_options(quantize: str | None, crops) -> dict:
+def _litert_options(quantize: str | None, crops: np.ndarray | None) -> dict:
     import tensorflow as tf
 
     if quantize is None:
@@ -91,15 +101,16 @@ def _litert_options(quantize: str | None, crops) -> dict:
     options = {"optimizations": [tf.lite.Optimize.DEFAULT]}
     if quantize == "float16":
         return {**options, "target_spec": {"supported_types": [tf.float16]}}
+    measured = () if crops is None else crops[:CALIBRATION_CROPS]
     return {
         **options,
-        "representative_dataset": lambda: ([crop[None]] for crop in crops[:CALIBRATION_CROPS]),
+        "representative_dataset": lambda: ([crop[None]] for crop in measured),
         "target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]},
     }
 
 
 @contextmanager
-def _folder_written_whole(path: Path):
+def _folder_written_whole(path: Path) -> Iterator[Path]:
     """Yield a folder that takes the name `path` once everything in it is written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
@@ -108,7 +119,7 @@ def _folder_written_whole(path: Path):
         os.replace(whole, path)
 
 
-def run_exported(path, form: str, crops: np.ndarray) -> np.ndarray:
+def run_exported(path: str | Path, form: str, crops: np.ndarray) -> np.ndarray:
     """What an exported network returns for crops (B, S, S, 3), in the format's own runtime: (B, S, S, 3)."""
     runners = {"keras": _run_keras, "savedmodel": _run_saved_model, "litert": _run_litert, "onnx": _run_onnx}
     return runners[form](str(path), crops)
@@ -147,7 +158,7 @@ def _run_onnx(path: str, crops: np.ndarray) -> np.ndarray:
     return session.run(None, {session.get_inputs()[0].name: crops})[0]
 
 
-def differences(network, path, form: str, crops: np.ndarray) -> tuple[float, float]:
+def differences(network: Any, path: str | Path, form: str, crops: np.ndarray) -> tuple[float, float]:
     """The largest and the mean difference of an exported network from the network, in crop pixels, on crops."""
     crops = crops[:CHECKED_CROPS]
     apart = np.abs(run_exported(path, form, crops) - network.predict_on_batch(crops))
@@ -155,7 +166,7 @@ def differences(network, path, form: str, crops: np.ndarray) -> tuple[float, flo
     return float(apart.max()) * scale, float(apart.mean()) * scale
 
 
-def read_crops(path, size: int, count: int = CALIBRATION_CROPS) -> np.ndarray:
+def read_crops(path: str | Path | None, size: int, count: int = CALIBRATION_CROPS) -> np.ndarray:
     """Crops of faces (B, size, size, 3) float32 in 0 to 1, at most `count`, evenly spread.
 
     path : a data set of build_dataset.py, by its own boxes; a photo or a folder of them, by the detector; None for the
@@ -170,7 +181,7 @@ def read_crops(path, size: int, count: int = CALIBRATION_CROPS) -> np.ndarray:
     return np.stack(found[:count])
 
 
-def _dataset_crops(path, size: int, count: int) -> np.ndarray:
+def _dataset_crops(path: str | Path, size: int, count: int) -> np.ndarray:
     from prnet.generating.dataset import open_dataset
 
     with open_dataset(path) as dataset:
@@ -193,6 +204,6 @@ def _portrait() -> np.ndarray:
     return astronaut()
 
 
-def _spread(items, count: int) -> list:
+def _spread(items: Sequence, count: int) -> list:
     chosen = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).astype(int))
     return [items[index] for index in chosen]

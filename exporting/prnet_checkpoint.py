@@ -1,6 +1,7 @@
 """The weights that the authors of PRNet published, a TensorFlow 1 checkpoint of a TF-slim graph, as a Keras network."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ OPTIMISER_ENDINGS = ("/Adam", "/Adam_1", "beta1_power", "beta2_power", "global_s
 """Names that end so are the optimiser's state, which no prediction needs."""
 
 
-def import_prnet(checkpoint, uv_data):
+def import_prnet(checkpoint: str | Path, uv_data: str | Path) -> tuple[Any, UVLayout]:
     """The published network and its UV layout, for `prnet.model.saved_network.save_network`.
 
     checkpoint : path without its endings `.index` and `.data-00000-of-00001`. uv_data : PRNet's folder `uv-data`.
@@ -40,7 +41,7 @@ def import_prnet(checkpoint, uv_data):
     return network, read_prnet_layout(uv_data)
 
 
-def read_checkpoint(checkpoint) -> dict[str, np.ndarray]:
+def read_checkpoint(checkpoint: str | Path) -> dict[str, np.ndarray]:
     """The variables of a TensorFlow checkpoint by name, without the optimiser's."""
     import tensorflow as tf
 
@@ -59,7 +60,7 @@ def is_optimiser_state(name: str) -> bool:
     return name.endswith(OPTIMISER_ENDINGS)
 
 
-def variable_names(network) -> dict[str, str]:
+def variable_names(network: Any) -> dict[str, str]:
     """The checkpoint's name of each of the Keras network's variables, by `variable.path`.
 
     TF-slim numbers layers of a kind in the order of their making: `resBlock`, `resBlock_1`, ..., and within a block
@@ -86,7 +87,7 @@ def _numbered(name: str, number: int) -> str:
     return f"{name}_{number}" if number else name
 
 
-def read_prnet_layout(folder) -> UVLayout:
+def read_prnet_layout(folder: str | Path) -> UVLayout:
     """The UV layout of PRNet's folder `uv-data`: landmarks, masks and the mean face of its 43,867 face texels."""
     from scipy.ndimage import distance_transform_edt
 

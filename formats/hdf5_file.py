@@ -1,8 +1,10 @@
 """A file for h5py to write to on a disk that may be full."""
 
 import io
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from prnet.common.errors import UserError
 
@@ -21,14 +23,16 @@ class PatientFile(io.FileIO):
         self._called = name
         self._failure: OSError | None = None
 
-    def write(self, data) -> int:
-        rest = memoryview(data).cast("B")
+    def write(self, data: Any) -> int:
+        content = memoryview(data).cast("B")
         with self._patience():
+            rest = content
             while rest:
                 rest = rest[super().write(rest) :]
-        return len(data)
+        return len(content)
 
     def truncate(self, size: int | None = None) -> int:
+        size = self.tell() if size is None else size
         with self._patience():
             super().truncate(size)
         return size
@@ -43,7 +47,7 @@ class PatientFile(io.FileIO):
         self.complain()
 
     @contextmanager
-    def _patience(self):
+    def _patience(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -51,7 +51,7 @@ def change_looks(
 ) -> np.ndarray:
     """Apply each change of appearance with its probability. crop : (S, S, 3) uint8; it may be written to."""
 
-    def happens(probability):
+    def happens(probability: float) -> bool:
         return probability > 0 and random.random() < probability
 
     if happens(augmentation.occlusion):
@@ -127,7 +127,7 @@ def add_noise(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def compress(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """JPEG artefacts of quality 15 to 60."""
     _, encoded = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(15, 61))])
-    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))
 
 
 def tone_table(random: np.random.Generator, augmentation: Augmentation) -> np.ndarray:

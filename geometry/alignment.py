@@ -7,6 +7,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from prnet.geometry.crop import compose
+from prnet.geometry.transforms import apply_transform
 
 PLANE_SAMPLE, PLANE_STEPS, PLANE_NEIGHBOURS = 500, 20, 12
 """First stage of ICP: source points it works on, the most steps, target points that make a plane."""
@@ -44,11 +45,6 @@ def align_directions(covariance: np.ndarray, *, scale: bool = True) -> np.ndarra
     left, strength, right = np.linalg.svd(covariance)
     signs = np.array([1.0, 1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))])
     return (left * signs) @ right * (strength @ signs if scale else 1.0)
-
-
-def apply_transform(transform: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Move points (..., 3) by a (3, 4) transform."""
-    return points @ transform[:, :3].T + transform[:, 3]
 
 
 @dataclass(frozen=True)
@@ -104,15 +100,15 @@ def iterative_closest_point(source: np.ndarray, target: np.ndarray, *, scale: bo
     return Registration(transform, nearest, distances, converged)
 
 
-def _evenly_spaced(points, count):
+def _evenly_spaced(points: np.ndarray, count: int) -> np.ndarray:
     return points[np.linspace(0, len(points) - 1, min(count, len(points))).astype(int)]
 
 
-def _largest_move(transform, points):
+def _largest_move(transform: np.ndarray, points: np.ndarray) -> float:
     return np.linalg.norm(apply_transform(transform, points) - points, axis=-1).max()
 
 
-def _step_to_planes(points, neighbours, scale):
+def _step_to_planes(points: np.ndarray, neighbours: np.ndarray, scale: bool) -> np.ndarray:
     """The small motion (3, 4) that brings points (N, 3) nearest to the planes through their neighbours (N, K, 3)."""
     around = neighbours - neighbours.mean(axis=1, keepdims=True)
     normals = np.linalg.eigh(np.einsum("nki,nkj->nij", around, around))[1][:, :, 0]

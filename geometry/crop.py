@@ -5,6 +5,7 @@ pixels of the photo to pixels of the crop; z scales with it and keeps its sign.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -34,7 +35,7 @@ def crop_transform(
     margin: float = CROP_MARGIN,
     angle: float = 0.0,
     scale: float = 1.0,
-    shift: tuple[float, float] = (0.0, 0.0),
+    shift: Sequence[float] | np.ndarray = (0.0, 0.0),
     mirror: bool = False,
 ) -> np.ndarray:
     """Photo to crop, as one similarity (or, mirrored, a similarity after a reflection of x).

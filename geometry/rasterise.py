@@ -4,6 +4,7 @@ Every triangle offers the pixels of its bounding box at once; triangles of simil
 so the cost follows the number of candidate pixels and not the number of triangles.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,9 @@ class Raster:
     depth: np.ndarray  # (H, W) float32, larger is nearer, -inf where nothing is seen
 
 
-def rasterise(vertices: np.ndarray, triangles: np.ndarray, height: int, width: int, *, two_sided=False) -> Raster:
+def rasterise(
+    vertices: np.ndarray, triangles: np.ndarray, height: int, width: int, *, two_sided: bool = False
+) -> Raster:
     """Draw a triangle mesh into a z-buffer.
 
     vertices : (V, 3) pixels, x right, y down, z larger nearer. triangles : (T, 3), counter-clockwise as seen from
@@ -45,7 +48,7 @@ def rasterise(vertices: np.ndarray, triangles: np.ndarray, height: int, width: i
 
     kept = np.flatnonzero(drawable)
     columns, rows = right[kept] - left[kept] + 1, bottom[kept] - top[kept] + 1
-    for group in _groups_of_similar_size(kept, columns, rows):
+    for group in _groups_of_similar_size(columns, rows):
         wide, high = int(columns[group].max()), int(rows[group].max())
         chosen = kept[group]
         pixel_x = left[chosen, None] + np.tile(np.arange(wide, dtype=np.int32), high)
@@ -81,8 +84,8 @@ def rasterise(vertices: np.ndarray, triangles: np.ndarray, height: int, width: i
     )
 
 
-def _groups_of_similar_size(triangles, columns, rows):
-    """Positions in `triangles` whose bounding boxes fit one common shape, in pieces of bounded candidate count."""
+def _groups_of_similar_size(columns: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Which of the bounding boxes fit one common shape, in pieces of a bounded number of candidate pixels."""
     shape_class = np.ceil(np.log2(columns)).astype(int) * 32 + np.ceil(np.log2(rows)).astype(int)
     for value in np.unique(shape_class):
         members = np.flatnonzero(shape_class == value)
@@ -99,7 +102,7 @@ def interpolate(raster: Raster, triangles: np.ndarray, values: np.ndarray) -> np
 
 
 def render(
-    vertices: np.ndarray, triangles: np.ndarray, colours: np.ndarray, background: np.ndarray, *, two_sided=False
+    vertices: np.ndarray, triangles: np.ndarray, colours: np.ndarray, background: np.ndarray, *, two_sided: bool = False
 ) -> np.ndarray:
     """A mesh with vertex colours over a background image.
 

@@ -18,7 +18,7 @@ def region_weights(landmark_uv: np.ndarray) -> np.ndarray:
     0 on neck and ears. Margins are in parts of the distance between the outer corners of the eyes.
     """
     points = texel_coordinates(np.asarray(landmark_uv, dtype=np.float64), MAP_SIZE)
-    unit = np.linalg.norm(points[45] - points[36])
+    unit = float(np.linalg.norm(points[45] - points[36]))
 
     left, top, right = 0.05 * unit, 0.05 * unit, MAP_SIZE - 1 - 0.05 * unit
     left_ear, right_ear = points[[1, 15], 1] * 0.7 + points[[0, 16], 1] * 0.3

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from prnet.common.files import written_whole
+from prnet.formats.encoding import encode_png
 from prnet.geometry.mesh import vertex_normals
 from prnet.reconstructing.face import FLIP_Y, Face
 from prnet.reconstructing.texture import uv_texture, vertex_colours
@@ -49,7 +50,7 @@ def write_mesh(mesh: Mesh, path) -> list[Path]:
 def _write_obj(mesh: Mesh, path: Path) -> list[Path]:
     material, texture = path.with_suffix(".mtl"), path.with_name(f"{path.stem}_texture.png")
     with written_whole(texture) as temporary:
-        temporary.write_bytes(png_bytes(mesh.texture))
+        temporary.write_bytes(encode_png(mesh.texture))
     with written_whole(material) as temporary:
         temporary.write_text(
             f"newmtl face\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {texture.name}\n", encoding="utf-8"
@@ -88,13 +89,6 @@ def _write_glb(mesh: Mesh, path: Path) -> list[Path]:
         textured = trimesh.Trimesh(mesh.vertices, mesh.triangles, visual=visual, process=False)
         temporary.write_bytes(textured.export(file_type="glb"))
     return [path]
-
-
-def png_bytes(picture: np.ndarray) -> bytes:
-    """A picture as a PNG file: (H, W, 3) uint8 RGB, or (H, W) uint8 or uint16."""
-    import cv2
-
-    return cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)[1].tobytes()
 
 
 def mat_fields(face: Face, image: np.ndarray) -> dict[str, np.ndarray]:

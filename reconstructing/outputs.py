@@ -11,11 +11,12 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.common.files import written_whole
+from prnet.formats.encoding import encode_png
 from prnet.formats.photos import IMAGE_SUFFIXES, read_image
 from prnet.geometry.crop import Box
 from prnet.reconstructing.drawing import depth_map, draw_overlay, draw_sheet
 from prnet.reconstructing.face import Face
-from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, png_bytes, write_mesh
+from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, write_mesh
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.settings import MESH_FORMATS, OutputSettings
 from prnet.reconstructing.texture import uv_texture, visibility_mask
@@ -87,11 +88,11 @@ def write_face(face: Face, image: np.ndarray, folder: Path, stem: str, settings:
     size = settings.texture_size
     contents = {
         "landmarks": ("_landmarks.txt", landmark_text(face)),
-        "sheet": ("_sheet.png", png_bytes(draw_sheet(face, image))),
-        "depth": ("_depth.png", png_bytes(levels)),
+        "sheet": ("_sheet.png", encode_png(draw_sheet(face, image))),
+        "depth": ("_depth.png", encode_png(levels)),
         "position_map": ("_uv_map.npy", _npy_bytes(face.position_map)),
-        "texture": ("_texture.png", png_bytes(uv_texture(face, image, size))),
-        "visible": ("_texture_visible.png", png_bytes(np.uint8(visibility_mask(face, size)) * 255)),
+        "texture": ("_texture.png", encode_png(uv_texture(face, image, size))),
+        "visible": ("_texture_visible.png", encode_png(np.uint8(visibility_mask(face, size)) * 255)),
     }
     if settings.mat:
         contents["mat"] = (".mat", mat_bytes(face, image))
@@ -119,7 +120,7 @@ def save_face(face: Face, image: np.ndarray, path, *, frontal: bool = False, tex
         ".txt": lambda: landmark_text(face),
         ".json": lambda: json.dumps(face_record(face), indent=1).encode(),
         ".npy": lambda: _npy_bytes(face.position_map),
-        ".png": lambda: png_bytes(draw_sheet(face, image)),
+        ".png": lambda: encode_png(draw_sheet(face, image)),
     }
     if path.suffix not in forms:
         known = ", ".join([f".{form}" for form in MESH_FORMATS] + list(forms))

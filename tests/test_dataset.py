@@ -14,46 +14,9 @@ from prnet.common.errors import UserError
 from prnet.formats.image_files import decode_image
 from prnet.generating import dataset_writer as writer_module
 from prnet.generating.dataset import DATA_MODES, open_dataset
-from prnet.generating.dataset_writer import Sample, dataset_writer
+from prnet.generating.dataset_writer import dataset_writer
 from tests.helpers.small_faces import small_photo
-
-COUNT = 7
-
-
-def make_samples(data_mode: int, count: int = COUNT) -> list[Sample]:
-    storage, samples = DATA_MODES[data_mode], []
-    for number in range(count):
-        random = np.random.default_rng(number)
-        side = 256 if storage.image else 40 + number
-        image = random.random((256, 256, 3)) if storage.image else small_photo(number, side)
-        if storage.image == "uint8":
-            image = image * 255
-        samples.append(
-            Sample(
-                name=f"face_ü_{number}",
-                folder="AFW" if number % 2 else "HELEN_Flip",
-                yaw=10.0 * number,
-                box=(20.0, 21.0, 10.0 + number),
-                image_height=side,
-                image_width=side,
-                landmarks=random.random((68, 3)).astype(np.float32) if number % 3 == 1 else None,
-                image=image.astype(storage.image) if storage.image else image,
-                label=(random.random((256, 256, 3)) * 200).astype(storage.label)
-                if storage.label
-                else random.random(300).astype(np.float32),
-                pose=random.random(7),
-            )
-        )
-    return samples
-
-
-def write_samples(path, data_mode: int, samples: list[Sample], piece: int = 3):
-    with dataset_writer(path, data_mode=data_mode, model_identity="model", layout_identity="layout") as writer:
-        for start in range(0, len(samples), piece):
-            writer.append(samples[start : start + piece])
-        assert writer.names == [sample.name for sample in samples]
-        writer.finish(np.arange(len(samples)) // 2, np.arange(len(samples)) < 2)
-    return path
+from tests.helpers.stored_samples import COUNT, make_samples, write_samples
 
 
 @pytest.fixture
@@ -179,7 +142,7 @@ def test_a_failure_while_writing_leaves_the_older_file_and_nothing_else(written)
 FULL_DISK = """
 import resource, sys
 from prnet.commands.running import run_script
-from tests.test_dataset import make_samples, write_samples
+from tests.helpers.stored_samples import make_samples, write_samples
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 run_script(lambda: write_samples(sys.argv[1], 5, make_samples(5, 80), 10) and None)
 """

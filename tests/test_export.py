@@ -146,7 +146,7 @@ def test_the_script_exports_and_checks(network, layout, tmp_path, capsys):
 def test_the_script_converts_the_published_checkpoint(shared_data, tmp_path, capsys):
     from prnet.exporting.prnet_checkpoint import variable_names
     from prnet.model.networks import build_network
-    from tests.test_prnet_checkpoint import write_checkpoint
+    from tests.helpers.checkpoints import write_checkpoint
 
     prnet = build_network("prnet", 256, head="sigmoid")
     names = variable_names(prnet)

@@ -29,9 +29,9 @@ from prnet.geometry.uv_layout import face_mask
 from prnet.model import networks
 from tests.helpers.faults import assert_all_whole, full_disk, read_only, run, unprivileged
 from tests.helpers.lives import Lives
+from tests.helpers.micro_runs import MICRO, rows_of, weights_of
 from tests.helpers.small_faces import make_small_model, small_files, write_folder, write_zip
 from tests.helpers.tiny_data import write_tiny_data
-from tests.test_training import MICRO, rows_of, weights_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="faults are injected as POSIX has them")
 COUNT = 12

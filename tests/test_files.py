@@ -22,7 +22,7 @@ from prnet.formats.vertex_file import VertexFile
 from prnet.geometry.position_map import layout_of_model
 from tests.helpers.faults import full_disk, read_only, unprivileged
 from tests.helpers.small_faces import make_small_model
-from tests.test_dataset import make_samples, write_samples
+from tests.helpers.stored_samples import make_samples, write_samples
 
 
 def save_results(path):
@@ -114,12 +114,12 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, kind, moments):
 def test_a_full_disk_is_one_line_where_vertices_are_kept(tmp_path):
     path = tmp_path / "a.npy"
     with full_disk(5000), pytest.raises(UserError, match=r"a\.npy: cannot be written: File too large"):
-        VertexFile(path, (99, 10, 3), going_on=False)
-    with VertexFile(path, (9, 10, 3), going_on=False) as file, full_disk(600):
+        VertexFile(path, (99, 10, 3), resume=False)
+    with VertexFile(path, (9, 10, 3), resume=False) as file, full_disk(600):
         file.write(0, np.ones((10, 3)))
         with pytest.raises(UserError, match=r"a\.npy: cannot be written: File too large"):
             file.write(8, np.ones((10, 3)))
-    with VertexFile(path, (9, 10, 3), going_on=True) as file:
+    with VertexFile(path, (9, 10, 3), resume=True) as file:
         file.write(8, np.nan)
     vertices = np.load(path)
     assert (vertices[0] == 1).all()

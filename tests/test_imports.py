@@ -1,6 +1,7 @@
 """The structure that docs/architecture.md promises: imports run one way, and importing a module does nothing."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,14 @@ def test_imports_run_one_way(path):
 def test_every_module_has_one_name(path):
     """`prnet.geometry.crop` and `geometry.crop` would be two modules with two of every class."""
     assert not {name.split(".")[0] for name in imported_names(path)} & (set(MAY_IMPORT) - {"prnet"})
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: path.stem)
+def test_no_test_imports_a_test(path):
+    """What tests share lies in `tests/helpers/`, and is imported as `from tests.helpers.NAME import ...`."""
+    source = path.read_text(encoding="utf-8")
+    assert not re.search(r"^\s*(?:from|import) +(?:tests\.test_|tests import|test_|helpers)", source, re.MULTILINE)
+    assert "helpers" not in {name.split(".")[0] for name in imported_names(path)}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -11,6 +11,7 @@ from prnet.exporting.prnet_checkpoint import (
     read_prnet_layout,
     variable_names,
 )
+from tests.helpers.checkpoints import write_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +43,6 @@ def random_weights(network):
             value = rng.normal(0, 0.1, shape) + (0 if name.endswith(("beta", "moving_mean")) else 1)
         values[name] = np.abs(value).astype("f4") if name.endswith("moving_variance") else value.astype("f4")
     return values
-
-
-def write_checkpoint(path, values):
-    import tensorflow as tf
-
-    names = list(values)
-    tf.raw_ops.SaveV2(
-        prefix=str(path), tensor_names=names, shape_and_slices=[""] * len(names), tensors=[values[n] for n in names]
-    )
 
 
 def test_every_published_variable_is_used_or_belongs_to_the_optimiser(network, published):

@@ -1,4 +1,3 @@
-import csv
 import json
 import os
 import shutil
@@ -25,26 +24,12 @@ from prnet.model.monitoring import WatchedSequence
 from prnet.model.saved_network import load_network, save_network
 from prnet.model.tensorboard_log import TensorBoardLog
 from prnet.model.training import learning_rate_schedule, train
+from tests.helpers.micro_runs import MICRO, rows_of, weights_of
 from tests.helpers.perfect_network import save_mean_face_network
 from tests.helpers.tiny_data import write_tiny_data
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ("best.keras", "last.keras", "checkpoint.npz", "config.json", "training.csv", "training.png", "samples.png")
-
-MICRO = """
-import keras
-from prnet.model import networks
-
-def build_micro(image_size, head, synchronised):
-    inputs = keras.Input((image_size, image_size, 3))
-    x = keras.layers.Conv2D(4, 3, 8, use_bias=False, kernel_regularizer=keras.regularizers.L2(1e-4))(inputs)
-    x = keras.layers.ReLU()(keras.layers.BatchNormalization(synchronized=synchronised)(x))
-    x = keras.layers.Conv2DTranspose(3, 8, 8)(x)
-    outputs = keras.layers.Activation(head, dtype="float32")(x)
-    return keras.Model(inputs, outputs, name="lprnet")
-
-networks.BUILDERS["lprnet"] = build_micro
-"""
 
 
 @pytest.fixture(scope="session")
@@ -77,15 +62,6 @@ def command(data: Path, output: Path, *flags) -> list[str]:
     base = ["--recipe", "lprnet", "--lossfunct", "wtmse", "--batchsize", 2, "--epochs", 3, "--workers", 2]
     places = ["--hdf5dir", data, "--facemodel", data / "face_model.hdf5", "--outputdir", output]
     return [str(value) for value in (*base, *places, *flags)]
-
-
-def rows_of(output: Path) -> list[dict]:
-    with open(output / "training.csv", newline="") as file:
-        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-
-
-def weights_of(output: Path) -> list[np.ndarray]:
-    return load_network(output / "last.keras")[0].get_weights()
 
 
 def test_the_light_network_trains_from_the_command_line(tiny, tmp_path, capsys):

@@ -6,21 +6,23 @@ A picture depends on the seed and its number alone, not on how many are made or 
 import io
 import multiprocessing
 import zipfile
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from functools import cache, lru_cache, partial
 from itertools import chain
 from pathlib import Path
 
-import cv2
 import numpy as np
 from scipy.io import savemat
 
 from prnet.common.files import written_whole
 from prnet.configure.config import YAW_BIN_EDGES
+from prnet.formats.encoding import encode_jpeg, encode_png
 from prnet.formats.face_model_file import save_face_model
+from prnet.formats.image_files import decode_image
 from prnet.generating.samples.faces import View, contact_sheet, draw_view, render_view
 from prnet.generating.samples.model import SampleHead, make_sample_head
-from prnet.generating.samples.people import draw_person
+from prnet.generating.samples.people import Person, draw_person
 from prnet.geometry.pose import fitted_landmarks
 
 TRAINING_NAME, TEST_NAME, MODEL_NAME = "300W-LP.zip", "AFLW2000-3D.zip", "face_model.hdf5"
@@ -43,8 +45,13 @@ _AFLW_LANDMARKS = (17, 19, 21, 22, 24, 26, 36, -1, 39, 42, -1, 45, 1, 31, 30, 35
 
 
 def make_sample_data(
-    folder: str | Path, train: int, val: int, seed=0, workers=1, progress=lambda made, *_: made
-) -> list:
+    folder: str | Path,
+    train: int,
+    val: int,
+    seed: int = 0,
+    workers: int = 1,
+    progress: Callable[[Iterable, str, int], Iterable] = lambda made, *_: made,
+) -> list[Path]:
     """Write the face model, `train` training pictures (half of them mirrored) and `val` test pictures.
 
     progress : wraps each iterator of pictures, called as progress(iterator, archive name, total). Returns the
@@ -56,9 +63,9 @@ def make_sample_data(
         (TEST_NAME, held_out_files, val, val, _test_extras()),
     )
     save_face_model(_head().model, folder / MODEL_NAME)
-    with _in_order(workers) as in_order:
+    with _ordered_map(workers) as ordered_map:
         for name, files_of, pictures, count, extras in archives:
-            made = in_order(partial(files_of, seed, count), range(pictures))
+            made = ordered_map(partial(files_of, seed, count), range(pictures))
             with written_whole(folder / name) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
                 for files in chain(progress(made, name, pictures), [extras]):
                     for entry, content in files:
@@ -114,17 +121,17 @@ def landmark_pixels(view: View, head: SampleHead) -> np.ndarray:
 
 
 @cache
-def _head():
+def _head() -> SampleHead:
     return make_sample_head()
 
 
 @lru_cache(maxsize=4)
-def _person(seed, stream, number):
+def _person(seed: int, stream: int, number: int) -> Person:
     return draw_person(_head(), np.random.default_rng([seed, stream, number]))
 
 
 @contextmanager
-def _in_order(workers):
+def _ordered_map(workers: int):
     """A `map` that keeps the order, in this process or over several."""
     if workers <= 1:
         yield map
@@ -133,7 +140,7 @@ def _in_order(workers):
         yield partial(pool.imap, chunksize=VIEWS_PER_PERSON)
 
 
-def _training_pair(stem, picture, view):
+def _training_pair(stem: str, picture: np.ndarray, view: View) -> list[tuple[str, bytes]]:
     landmarks = landmark_pixels(view, _head())[:, :2] + 1
     fields = {"pt2d": landmarks.T} | _fit_fields(view)
     folder, _, name = stem.rpartition("/")
@@ -145,7 +152,7 @@ def _training_pair(stem, picture, view):
     ]
 
 
-def _fit_fields(view):
+def _fit_fields(view: View) -> dict[str, np.ndarray]:
     """The fields of a real fit; light and colour are those of 300W-LP's renderer and mean nothing here."""
     identity_count = _head().model.shape_basis.shape[2]
     return {
@@ -159,14 +166,14 @@ def _fit_fields(view):
     }
 
 
-def _training_extras():
+def _training_extras() -> list[tuple[str, bytes]]:
     return [
         ("300W_LP/Code/Readme.txt", _NOTICE),
         ("300W_LP/Code/Model_Example.mat", _mat({"mu": np.zeros((3, 1)), "w": np.eye(3)})),
     ]
 
 
-def _test_extras():
+def _test_extras() -> list[tuple[str, bytes]]:
     return [
         ("AFLW2000/Code/Readme.txt", _NOTICE),
         ("AFLW2000/Code/Model_Example.mat", _mat({"mu": np.zeros((3, 1)), "w": np.eye(3)})),
@@ -176,18 +183,18 @@ def _test_extras():
 _NOTICE = b"Synthetic faces in the layout of 300W-LP and AFLW2000-3D. No person is shown.\n"
 
 
-def _jpeg(picture):
-    return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+def _jpeg(picture: np.ndarray) -> bytes:
+    return encode_jpeg(picture, JPEG_QUALITY)
 
 
-def _mat(fields):
+def _mat(fields: dict[str, np.ndarray]) -> bytes:
     """A MATLAB 5 file without the date that its header would carry."""
     buffer = io.BytesIO()
     savemat(buffer, fields)
     return b"MATLAB 5.0 MAT-file, sample face".ljust(116) + buffer.getvalue()[116:]
 
 
-def _add(archive, name, content):
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     entry = zipfile.ZipInfo(name, date_time=_EPOCH)
     entry.external_attr = 0o644 << 16
     archive.writestr(entry, content)
@@ -197,8 +204,7 @@ def archive_pictures(path: str | Path, count: int) -> list[np.ndarray]:
     """The first `count` pictures (H, W, 3) uint8 RGB of an archive that are not mirror images, in order of name."""
     with zipfile.ZipFile(path) as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg") and "_Flip/" not in name)
-        encoded = [archive.read(name) for name in names[:count]]
-    return [cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for content in encoded]
+        return [decode_image(archive.read(name), f"{path}/{name}") for name in names[:count]]
 
 
 def write_contact_sheet(folder: str | Path, path: str | Path, columns: int = 8, rows: int = 4) -> Path:
@@ -206,5 +212,5 @@ def write_contact_sheet(folder: str | Path, path: str | Path, columns: int = 8, 
     pictures = archive_pictures(Path(folder) / TEST_NAME, columns * rows)
     pictures = pictures or archive_pictures(Path(folder) / TRAINING_NAME, columns * rows)
     with written_whole(path) as partial_path:
-        cv2.imwrite(str(partial_path), contact_sheet(pictures, columns)[..., ::-1])
+        partial_path.write_bytes(encode_png(contact_sheet(pictures, columns)))
     return Path(path)

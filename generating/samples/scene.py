@@ -23,7 +23,7 @@ class Part:
     vertices: np.ndarray  # (V, 3) mm
     triangles: np.ndarray  # (T, 3), counter-clockwise from outside
     colours: np.ndarray  # (V, 3) sRGB 0 to 1
-    gloss: float  # or (V,)
+    gloss: float | np.ndarray  # one, or (V,)
     detail: int
     detail_place: np.ndarray  # (V, 2) where in the fine texture, in its pixels
     on_body: bool = False  # moves with the body rather than with the head
@@ -44,7 +44,7 @@ class Hair:
     seed: int = 0
 
 
-def grid_triangles(rows: int, columns: int, closed: bool) -> np.ndarray:
+def patch_triangles(rows: int, columns: int, closed: bool) -> np.ndarray:
     """Triangles of a grid of vertices in row-major order; `closed` joins the last column to the first. Rows run down
     and columns to the right for a surface seen from outside."""
     row, column = np.mgrid[: rows - 1, : columns if closed else columns - 1]
@@ -133,7 +133,7 @@ def hair_part(hair: Hair) -> Part:
     place = np.column_stack([azimuth, polar]) * stretch
     return Part(
         vertices=vertices,
-        triangles=grid_triangles(rows, columns, closed=True),
+        triangles=patch_triangles(rows, columns, closed=True),
         colours=np.clip(np.array(hair.colour) * shade[:, None], 0, 1),
         gloss=0.10 * (1 - hair.curl),
         detail=DETAILS.index("hair" if hair.thickness > 0.5 else "skin"),
@@ -148,7 +148,7 @@ def skull_part(tone) -> Part:
     inward = 1.5 + 10 * ramp(np.abs(azimuth), 1.55, 1.2) * ramp(polar, 0.75, 0.95)
     return Part(
         vertices=SKULL_CENTRE + direction * (SKULL_RADII - inward[:, None]),
-        triangles=grid_triangles(26, 44, closed=True),
+        triangles=patch_triangles(26, 44, closed=True),
         colours=np.tile(np.asarray(tone, dtype=float), (len(azimuth), 1)),
         gloss=0.12,
         detail=DETAILS.index("skin"),
@@ -178,7 +178,7 @@ def ear_part(side: int, tone) -> Part:
     tone = np.asarray(tone, dtype=float)
     shade = 1 - 0.5 * hollow - 0.16 * np.exp(-np.square((radius - 0.72) / 0.07)) * ramp(back, -0.2, 0.4)
     colours = tone * (1.0, 0.92, 0.91) * shade[:, None]
-    triangles = grid_triangles(rows, columns, closed=True)
+    triangles = patch_triangles(rows, columns, closed=True)
     front = triangles[:, ::-1] if side > 0 else triangles
     behind = vertices - (side * 1.5, 0, 0)
     return Part(
@@ -211,7 +211,7 @@ def neck_part(tone) -> Part:
     vertices = np.stack([wide * np.sin(azimuth), height, centre + deep * np.cos(azimuth)], axis=-1).reshape(-1, 3)
     return Part(
         vertices=vertices,
-        triangles=grid_triangles(len(sides), 28, closed=False),
+        triangles=patch_triangles(len(sides), 28, closed=False),
         colours=np.tile(np.asarray(tone, dtype=float), (len(vertices), 1)),
         gloss=0.08,
         detail=DETAILS.index("skin"),
@@ -261,7 +261,7 @@ def _garment(colour, detail, collar, neckline):
     vertices[:, 1] = y - 26 * front * ramp(y, -166, -190) * ramp(y, -410, -230)
     return Part(
         vertices=vertices,
-        triangles=grid_triangles(len(rows), columns, closed=True),
+        triangles=patch_triangles(len(rows), columns, closed=True),
         colours=np.tile(np.asarray(colour, dtype=float), (len(vertices), 1)),
         gloss=0.03,
         detail=DETAILS.index(detail),
@@ -292,13 +292,13 @@ def _sheet(half_width, heights, depth, bend, colour, teeth):
     """A curved upright sheet behind the lips, with dark joints between teeth."""
     columns, rows = 41, 4
     x = np.linspace(-half_width, half_width, columns)
-    y = np.linspace(*heights, rows)
+    y = np.linspace(heights[0], heights[1], rows)
     grid_y, grid_x = np.meshgrid(y, x, indexing="ij")
     z = depth - np.square(grid_x) / bend - np.square(grid_y - y.mean()) / 60
     vertices = np.stack([grid_x, grid_y + slit(0.0), z], axis=-1).reshape(-1, 3)
     joint = 0.9 + 0.1 * np.abs(np.sin(np.pi * teeth * grid_x / (4 * half_width))) ** 0.5
     shade = joint * (1 - 0.55 * np.square(grid_x / half_width))
-    return vertices, grid_triangles(rows, columns, closed=False), shade.reshape(-1, 1) * np.array(colour)
+    return vertices, patch_triangles(rows, columns, closed=False), shade.reshape(-1, 1) * np.array(colour)
 
 
 def glasses_part(colour, half_width: float, half_height: float, roundness: float, wire: float) -> Part:
@@ -342,4 +342,4 @@ def _wire(path, radius):
     angle = np.linspace(0, 2 * np.pi, 6, endpoint=False)
     ring = np.cos(angle)[:, None] * first[:, None] + np.sin(angle)[:, None] * second[:, None]
     vertices = (path[:, None] + radius * ring).reshape(-1, 3)
-    return vertices, grid_triangles(len(path), 6, closed=True)[:, ::-1]
+    return vertices, patch_triangles(len(path), 6, closed=True)[:, ::-1]

@@ -27,7 +27,7 @@ from prnet.formats.pairs import find_pairs
 from prnet.generating.dataset import open_dataset
 from prnet.geometry.position_map import layout_of_model
 from tests.helpers.small_faces import fit_fields, make_small_model, mat_bytes, small_files, small_photo, write_zip
-from tests.test_dataset import make_samples, write_samples
+from tests.helpers.stored_samples import make_samples, write_samples
 
 SECONDS, MEMORY = 2.0, 1 << 30
 WORDS = [0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x10000000, 0x00000100, 0x0000FFFF]

@@ -1,0 +1,43 @@
+"""Training runs that take a second: a network of one convolution in the light network's place, and what a run left."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+MICRO = """
+from tests.helpers.micro_runs import use_micro_network
+use_micro_network()
+"""
+"""Code that begins a process whose light network is the micro network."""
+
+
+def use_micro_network() -> None:
+    """Build the micro network wherever this process asks for the light one."""
+    from prnet.model import networks
+
+    networks.BUILDERS["lprnet"] = _build_micro
+
+
+def _build_micro(image_size: int, head: str, synchronised: bool):
+    import keras
+
+    inputs = keras.Input((image_size, image_size, 3))
+    x = keras.layers.Conv2D(4, 3, 8, use_bias=False, kernel_regularizer=keras.regularizers.L2(1e-4))(inputs)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization(synchronized=synchronised)(x))
+    x = keras.layers.Conv2DTranspose(3, 8, 8)(x)
+    outputs = keras.layers.Activation(head, dtype="float32")(x)
+    return keras.Model(inputs, outputs, name="lprnet")
+
+
+def rows_of(output: Path) -> list[dict]:
+    """The rows of a run's training.csv."""
+    with open(output / "training.csv", newline="") as file:
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def weights_of(output: Path) -> list[np.ndarray]:
+    """The weights that a run ended with."""
+    from prnet.model.saved_network import load_network
+
+    return load_network(output / "last.keras")[0].get_weights()
