@@ -1,4 +1,8 @@
-"""Rigid and similarity alignment of point sets: Procrustes by known correspondences, and iterative closest points."""
+"""Rigid and similarity alignment of point sets: Procrustes by known correspondences, and iterative closest points.
+
+Convention: points are rows of (N, 3) arrays, in any unit and any right- or left-handed axes that both sets share; a
+transform (3, 4) acts on columns and takes the source to the target.
+"""
 
 from dataclasses import dataclass
 

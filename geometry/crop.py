@@ -1,7 +1,9 @@
 """The square crop around a face, as one similarity transform, and the resampling that carries it out.
 
-The same functions serve training, evaluation, reconstruction and serving. A transform is a (2, 3) array that takes
-pixels of the photo to pixels of the crop; z scales with it and keeps its sign.
+The same functions serve training, evaluation, reconstruction and serving.
+
+Convention: pixels, x right, y down, 0-based, integer at a pixel's centre. A transform is a (2, 3) array that acts on
+columns and takes pixels of the photo to pixels of the crop; z scales with it and keeps its sign.
 """
 
 import math

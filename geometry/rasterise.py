@@ -2,6 +2,10 @@
 
 Every triangle offers the pixels of its bounding box at once; triangles of similar size are worked through together,
 so the cost follows the number of candidate pixels and not the number of triangles.
+
+Convention: pixels, x right, y down, 0-based, integer at a pixel's centre; z larger is nearer. Triangles are
+counter-clockwise as seen from outside. A point p of a triangle (a, b, c) is a + second (b - a) + third (c - a): its
+barycentric weights are (1 - second - third, second, third), each a signed area over the triangle's.
 """
 
 from collections.abc import Iterator
@@ -60,6 +64,7 @@ def rasterise(
         inverse = (1.0 / area[chosen])[:, None]
         second = (from_x * y2 - from_y * x2) * inverse
         third = (from_y * x1 - from_x * y1) * inverse
+        # A pixel on an edge that two triangles share belongs to both, despite rounding: no seam is left open.
         tolerance = -1e-5
         inside = (second >= tolerance) & (third >= tolerance) & (second + third <= 1 - tolerance)
         inside &= (pixel_x <= right[chosen, None]) & (pixel_y <= bottom[chosen, None])
@@ -70,6 +75,7 @@ def rasterise(
         pixel = pixel_y[of_triangle, candidate] * width + pixel_x[of_triangle, candidate]
         near = z[chosen, 0] + second * (z[chosen, 1] - z[chosen, 0]) + third * (z[chosen, 2] - z[chosen, 0])
 
+        # First the nearest depth of each pixel, then who has it: of equal depths the last one written.
         np.maximum.at(depth, pixel, near)
         wins = near == depth[pixel]
         owner[pixel[wins]] = chosen[wins]

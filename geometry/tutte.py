@@ -1,4 +1,11 @@
-"""A texture map for a face mesh that has none: the mesh flattened onto the unit square without a fold."""
+"""A texture map for a face mesh that has none: the mesh flattened onto the unit square without a fold.
+
+Convention: space has x to the image's right and y up; u runs to the right and v up, 0 to 1; triangles and boundary
+loops are counter-clockwise as seen from outside.
+
+Each inner vertex lies in the weighted mean of its neighbours, u_i = sum_j w_ij u_j / sum_j w_ij, the outer boundary on
+the square: one sparse linear system. With positive weights and a convex boundary no triangle can fold (Tutte 1963).
+"""
 
 import numpy as np
 from scipy import sparse
@@ -51,6 +58,8 @@ def _mean_value_weights(vertices: np.ndarray, triangles: np.ndarray) -> sparse.c
         sine = np.linalg.norm(np.cross(to_after, to_before), axis=1)
         if not sine.min() > 0:
             raise ValueError("the mesh has triangles without an area")
+        # An edge has a triangle on each side. This corner's angle is half of what both its edges get: duplicates of a
+        # place in a sparse array add up, which sums the tangents of the two angles beside an edge.
         half_tangent = np.tan(np.arctan2(sine, (to_after * to_before).sum(axis=1)) / 2)
         rows += [here, here]
         columns += [after, before]
@@ -61,6 +70,7 @@ def _mean_value_weights(vertices: np.ndarray, triangles: np.ndarray) -> sparse.c
 
 def _check_disk(weights: sparse.csr_array, triangles: np.ndarray) -> None:
     """Raise a `ValueError` unless the mesh is connected, without loose vertices, and of Euler characteristic 1."""
+    # Vertices - edges + triangles is 2 for a closed surface, 1 less for each boundary: 1 is a disk, its holes closed.
     pieces = connected_components(weights, directed=False, return_labels=False)
     edges = np.unique(
         np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])), axis=0
@@ -80,6 +90,7 @@ def _square_by_arc_length(loop: np.ndarray) -> np.ndarray:
     start = np.concatenate([[0.0], np.cumsum(length)])
     around = start[-1]
 
+    # Where the boundary crosses the mid-plane, x halfway between its extremes, by linear interpolation along the edge.
     side, side_following = (points[:, 0] - (loop[:, 0].min() + loop[:, 0].max()) / 2 for points in (loop, following))
     crossing = np.flatnonzero((side >= 0) != (side_following >= 0))
     share = side[crossing] / (side[crossing] - side_following[crossing])
@@ -87,6 +98,8 @@ def _square_by_arc_length(loop: np.ndarray) -> np.ndarray:
     at = start[crossing] + share * length[crossing]
     top, bottom = at[height.argmax()], at[height.argmin()]
 
+    # Arc length from the top, counter-clockwise: down the left half of the face, then up the right. It is mapped to the
+    # way along the square's edge, 4 long, of which each half takes 2, whatever the halves' lengths.
     down = (bottom - top) % around
     travelled = np.interp((start[:-1] - top) % around, [0, down, around], [0, 2, 4])
     corners = [0, 0.5, 1.5, 2.5, 3.5, 4]

@@ -2,6 +2,9 @@
 
 Face and rings of a `Relief` turn; what the z-buffer shows of them looks up its colours in the photo. The rest of the
 photo stays flat: it is stretched between the head's outline and the frame, so nothing of it is uncovered.
+
+Convention: frame pixels, x right, y down, z in pixels and larger to the camera; angles in radians. A lookup is the
+place (x, y) in the photo's frame where a pixel of the view finds its colour: a view is drawn backwards, by one remap.
 """
 
 import cv2
@@ -51,6 +54,7 @@ def view_pose(transform: np.ndarray, angles: np.ndarray, side: int) -> np.ndarra
 def render_view(relief: Relief, transform: np.ndarray) -> np.ndarray:
     """The photo's head turned to another transform (3, 4), in its frame. Returns (S, S, 3) uint8."""
     side = relief.picture.shape[0]
+    # From the photo's frame straight to the view's: back to model units by the photo's transform, on by the view's.
     linear = transform[:, :3] @ np.linalg.inv(relief.transform[:, :3])
     turn = np.column_stack([linear, transform[:, 3] - linear @ relief.transform[:, 3]])
     points = move(turn, relief.points)
@@ -80,11 +84,14 @@ def _background_lookups(shown: np.ndarray, on_rings: np.ndarray, lookups: np.nda
     centre = np.argwhere(shown & ~on_rings).mean(axis=0)[::-1]
     row, column = np.nonzero(shown)
     bearing, radius = polar(column, row, centre)
+    # The head's outline in the view, a radius a ray: sorted by radius, each ray keeps what is written to it last.
     order = np.argsort(radius)
     ray = nearest_ray(bearing[order])
     outline, outermost = np.zeros(ANCHOR_ANGLES), np.zeros(ANCHOR_ANGLES, dtype=int)
     outline[ray], outermost[ray] = radius[order], order
     row, column = row[outermost], column[outermost]
+    # Turned in depth, a ring's pixels come from other bearings of the photo: the ray behind them has to start there, or
+    # hair and background part. This swing, at most half a turn to either side, fades out towards the frame's edge.
     swing = polar(*lookups[row, column].T, relief.centre)[0] - np.arange(ANCHOR_ANGLES)
     swing = (swing + ANCHOR_ANGLES / 2) % ANCHOR_ANGLES - ANCHOR_ANGLES / 2
     swing = gaussian_filter1d(np.where(on_rings[row, column], swing, 0.0), 2.0, mode="wrap")
@@ -96,8 +103,10 @@ def _background_lookups(shown: np.ndarray, on_rings: np.ndarray, lookups: np.nda
     room = np.maximum(_reach(centre, bearing, last) - here, 1.0)
     along = np.clip((radius - here) / room, 0.0, 1.0)
     bearing = (bearing + (1 - along) * _circular(swing, bearing)) % ANCHOR_ANGLES
+    # Here and in the photo alike, `along` runs from 0 at the outline to 1 at the frame's edge.
     there, end = _circular(relief.outline, bearing), _reach(relief.centre, bearing, last)
     least = np.maximum(CHEST_START / ANCHOR_RADII[-1] * there, end - room)
+    # Below the face the rings end in the chest and leave little of a ray: it starts further in, but not in the face.
     there = np.minimum(there, np.where(directions(bearing)[:, 1] > 0, least, end))
     return (relief.centre + (there + along * (end - there))[:, None] * directions(bearing)).astype(np.float32)
 

@@ -4,7 +4,9 @@ The face is the fitted model on its UV grid. The rings continue its depth over h
 2016, section 4, "3D image meshing", where anchors around the face's contour do so). What the photo does not show of the
 face takes its colours from the nearest surface that the photo shows.
 
-All pixels here are those of the frame, a square around the landmarks, 2.2 times as wide as their box.
+Convention: all pixels are those of the frame, a square around the landmarks, 2.2 times as wide as their box; x right, y
+down, z in pixels and larger to the camera. A bearing is an angle about the face's middle, from the right clockwise,
+counted in anchors (96 to the turn): rounded, it is an index into a ring.
 """
 
 from dataclasses import dataclass, replace
@@ -168,6 +170,7 @@ def _face_lookups(face: np.ndarray, grid: FaceGrid, depth: np.ndarray) -> tuple[
     points the photo does not show."""
     last = depth.shape[0] - 1
     column, row = np.clip(np.rint(face[:, :2]), 0, last).astype(int).T
+    # Seen: no surface lies before it (2 % of the side allow for slopes in the z-buffer), and it faces the camera.
     in_front = face[:, 2] >= depth[row, column] - 0.02 * last
     facing = -vertex_normals(face, grid.triangles)[:, 2] > LEAST_FACING
     inside = (face[:, :2] >= 0).all(axis=1) & (face[:, :2] <= last).all(axis=1)
@@ -176,6 +179,7 @@ def _face_lookups(face: np.ndarray, grid: FaceGrid, depth: np.ndarray) -> tuple[
     lookups = face[:, :2].reshape(side, side, 2)
     nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
     lookups = lookups[tuple(nearest)]
+    # The nearest seen texel alone would leave stripes; what is hidden is smoothed, what is seen stays exact.
     for _ in range(8):
         lookups[hidden] = cv2.blur(lookups, (5, 5))[hidden]
     return lookups.reshape(-1, 2), hidden.ravel()
@@ -196,6 +200,7 @@ def _rings(face, depth, shown, centre):
 
     direction = directions(np.arange(ANCHOR_ANGLES))
     column, row = np.rint(centre + inner[:, None] * direction).astype(int).T
+    # The wall's front edge lies on the face's surface, its back edge at the rearmost point of the face's rim.
     front = np.where(shown[row, column], depth[row, column], face[:, 2].mean())
     bearing, distance = polar(*face[:, :2].T, centre)
     at_rim = distance > RIM_WIDTH * outline[nearest_ray(bearing)]
@@ -207,6 +212,7 @@ def _rings(face, depth, shown, centre):
     recession = np.interp(direction[:, 1], *ANCHOR_RECESSION)
     behind = np.concatenate([[front - 0.03 * size, back], back - ANCHOR_DROPS[:, None] * recession * size])
     points = np.concatenate([centre + radii[..., None] * direction, behind[..., None]], axis=-1).astype(np.float32)
+    # Rings are rows of a lattice that closes on itself: a quad between neighbours is two triangles, facing outwards.
     index = np.arange(behind.size, dtype=np.int32).reshape(behind.shape)
     inner, outer = index[:-1], index[1:]
     inner_next, outer_next = np.roll(inner, -1, axis=1), np.roll(outer, -1, axis=1)
