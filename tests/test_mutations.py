@@ -79,7 +79,7 @@ MUTATIONS = [
     ("geometry/alignment.py", "np.sign(np.linalg.det(left) * np.linalg.det(right))", "1.0"),
     ("geometry/alignment.py", "return np.column_stack([linear, target_mean - linear @ source_mean])", "return np.column_stack([linear, target_mean + linear @ source_mean])"),
     ("geometry/alignment.py", "strength @ signs if scale else 1.0", "strength.sum() if scale else 1.0"),
-    ("geometry/alignment.py", "points @ transform[:, :3].T", "points @ transform[:, :3]"),
+    ("geometry/transforms.py", "points @ transform[:, :3].T", "points @ transform[:, :3]"),
     # NME: mean, wrong boxes, dimensions, z origin, alignment
     ("evaluating/nme.py", "distances(residuals).mean(axis=-1)", "np.median(distances(residuals), axis=-1)"),
     ("evaluating/nme.py", "np.sqrt(np.prod(_box_sides(points), axis=-1))", "_box_sides(points).mean(axis=-1)"),
@@ -141,6 +141,7 @@ GEOMETRY = [
 ]
 TESTS = {
     "geometry/alignment.py": ["alignment", "nme"],
+    "geometry/transforms.py": ["alignment", "nme"],
     "evaluating": ["nme", "protocols", "evaluate_model"],
     "reconstructing": ["reconstruct_face", "mesh_files", "video"],
 }
