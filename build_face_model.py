@@ -1,7 +1,7 @@
 """Turn Basel Face Model files, or the sample model, into a face_model.hdf5."""
 
 from prnet.commands.build_face_model import main
-from prnet.commands.running import run_script
+from prnet.commands.terminal import run_script
 
 if __name__ == "__main__":
     run_script(main)

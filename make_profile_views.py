@@ -1,7 +1,7 @@
 """Turn photos with fits into views rotated in depth, in 300W-LP's format."""
 
 from prnet.commands.make_profile_views import main
-from prnet.commands.running import run_script
+from prnet.commands.terminal import run_script
 
 if __name__ == "__main__":
     run_script(main)

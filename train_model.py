@@ -1,6 +1,6 @@
 """Train a network on train.hdf5: best.keras and last.keras, log and curves; the same command goes on after a stop."""
 
-from prnet.commands.running import run_script
+from prnet.commands.terminal import run_script
 from prnet.commands.train_model import main
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.figures import markdown_table, measure
-from prnet.commands.running import run_script
+from prnet.commands.terminal import run_script
 from prnet.common.files import written_whole
 
 BENCHMARKS = ["start_up", "sequence", "builder", "evaluation", "reconstruction", "profiling", "serving", "train_step"]

@@ -7,7 +7,7 @@ import argparse
 
 import numpy as np
 
-from prnet.commands.running import run_script
+from prnet.commands.terminal import run_script
 from prnet.common.errors import UserError
 
 

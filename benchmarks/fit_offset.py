@@ -10,7 +10,7 @@ import argparse
 
 import numpy as np
 
-from prnet.commands.running import run_script
+from prnet.commands.terminal import run_script
 
 
 def main(argv=None) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.model_card import YAW_BINS
-from prnet.commands.running import run_script
+from prnet.commands.terminal import run_script
 from prnet.configure.config import NO_AUGMENTATION, TARGET_SCALE, Augmentation, Run, Training
 from prnet.configure.recipes import photos
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from prnet.commands.running import run_script
+from prnet.commands.terminal import run_script
 from prnet.formats.encoding import encode_png
 from prnet.reconstructing.settings import MODEL_PATH
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import Figure, markdown_table, seconds
-from prnet.commands.running import run_script
+from prnet.commands.terminal import run_script
 from prnet.configure.config import NETWORKS, PRECISIONS, Run, Training
 
 CASES = {

@@ -1,5 +1,5 @@
 """Errors that a person can mend. Programs show them in one line, without a traceback
-(`prnet.commands.running.run_script`).
+(`prnet.commands.terminal.run_script`).
 """
 
 
@@ -7,7 +7,7 @@ class UserError(Exception):
     """Bad input or a bad request: the message is one line that names the file, what is wrong and what to do.
 
     A setting is named as Python calls it, in back quotes: "lower `batch_size`". Programs put its flag in that place
-    (`prnet.commands.running.FLAGS`), so that no library code knows a flag.
+    (`prnet.commands.terminal.FLAGS`), so that no library code knows a flag.
     """
 
 

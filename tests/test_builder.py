@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from prnet.commands import build_dataset as script
-from prnet.commands.running import run_script
+from prnet.commands.terminal import run_script
 from prnet.common.errors import UserError
 from prnet.configure.config import MAP_SIZE
 from prnet.formats.face_model_file import save_face_model

@@ -141,7 +141,7 @@ def test_a_failure_while_writing_leaves_the_older_file_and_nothing_else(written)
 
 FULL_DISK = """
 import resource, sys
-from prnet.commands.running import run_script
+from prnet.commands.terminal import run_script
 from tests.helpers.stored_samples import make_samples, write_samples
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 run_script(lambda: write_samples(sys.argv[1], 5, make_samples(5, 80), 10) and None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prnet.commands.running import FLAGS, in_flags, run_script
+from prnet.commands.terminal import FLAGS, in_flags, run_script
 from prnet.common.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]

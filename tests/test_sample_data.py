@@ -10,7 +10,7 @@ import pytest
 from scipy.io import loadmat
 
 from prnet.commands import make_sample_data as script
-from prnet.commands.running import run_script
+from prnet.commands.terminal import run_script
 from prnet.common.errors import UserError
 from prnet.formats.face_model_file import load_face_model
 from prnet.formats.fit_files import read_fit

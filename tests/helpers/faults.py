@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prnet.commands.running import run_script
+from prnet.commands.terminal import run_script
 from prnet.generating.dataset import open_dataset
 
 

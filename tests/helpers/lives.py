@@ -63,7 +63,7 @@ class Lives:
 
 
 def main(code: str) -> None:
-    from prnet.commands.running import run_script
+    from prnet.commands.terminal import run_script
 
     defined = {}
     exec(code, defined)

@@ -1,4 +1,4 @@
-"""How a program runs: its exit status, its errors in one line and in its own flags, its log on the terminal."""
+"""What a program shows on the terminal: its errors in one line and in its own flags, its log, its exit status."""
 
 import logging
 import os
