@@ -1,4 +1,4 @@
-"""Train a network on train.hdf5: best.keras and last.keras, log and curves; the same command goes on after a stop."""
+"""Train a network on train.hdf5: best.keras and last.keras, log and curves; the same command resumes it."""
 
 from prnet.commands.terminal import run_script
 from prnet.commands.train_model import main

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.figures import markdown_table, measure
 from prnet.commands.terminal import run_script
-from prnet.common.files import written_whole
+from prnet.common.files import atomic_write
 
 BENCHMARKS = ["start_up", "sequence", "builder", "evaluation", "reconstruction", "profiling", "serving", "train_step"]
 
@@ -35,9 +35,9 @@ def main(argv=None) -> int:
     table = f"{date.today()}, {platform.machine()}, Python {platform.python_version()}\n\n{markdown_table(figures)}"
     print(table)
     folder = Path(options.output)
-    with written_whole(folder / "bench.md") as path:
+    with atomic_write(folder / "bench.md") as path:
         path.write_text(table + "\n", encoding="utf-8")
-    with written_whole(folder / "bench.json") as path:
+    with atomic_write(folder / "bench.json") as path:
         path.write_text(json.dumps([asdict(figure) for figure in figures], indent=1), encoding="utf-8")
     return int(any(figure.missed for figure in figures))
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from benchmarks.figures import Figure
+from prnet.geometry.transforms import apply_transform
 
 IMAGES = 2000
 CORES = 2
@@ -104,9 +105,7 @@ def _dataset(model, layout, count: int):
     landmarks = np.empty((count, 68, 3), np.float32)
     for row, (coefficient, pose) in enumerate(zip(coefficients, poses, strict=True)):
         transform = fit_to_pixels(pose, SIDE)
-        landmarks[row] = (
-            face_vertices(model, coefficient, model.landmark_vertices) @ transform[:, :3].T + transform[:, 3]
-        )
+        landmarks[row] = apply_transform(transform, face_vertices(model, coefficient, model.landmark_vertices))
     boxes = [landmark_box(points) for points in landmarks]
     photo = random.integers(0, 255, (SIDE, SIDE, 3)).astype(np.uint8)
     return SimpleNamespace(

@@ -1,6 +1,6 @@
 """What each change of looks, and views rotated in depth, are worth: validation errors with and without.
 
-A network learns the photos with no change of looks. Then it goes on for some epochs: as before (twice, by other seeds,
+A network learns the photos with no change of looks. Then it trains on for a while: as before (twice, by other seeds,
 to show chance), with each change of the recipe `photos` alone, and with all. Each is then tried on the held-out photos
 as they are, and with the change applied to all of them. Another network learns views for as many steps, rounded up to
 whole epochs.
@@ -32,7 +32,7 @@ def main(argv=None) -> None:
     parser.add_argument("--photos", required=True, help="folder with train.hdf5: photos with fits, data mode 5")
     parser.add_argument("--views", help="folder with train.hdf5: their views by make_profile_views.py")
     parser.add_argument("--facemodel", required=True, help="face model of the fits")
-    parser.add_argument("--outputdir", required=True, help="folder for the runs; a stopped measurement goes on in it")
+    parser.add_argument("--outputdir", required=True, help="folder for the runs; a stopped measurement resumes in it")
     parser.add_argument("--epochs", type=int, default=8, help="epochs before the changes; %(default)s")
     parser.add_argument("--further", type=int, default=2, help="epochs with a change; %(default)s")
     options = parser.parse_args(argv)

@@ -10,7 +10,7 @@ from prnet.common.errors import UserError
 
 
 @contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with the same suffix; on success it takes the place of `path`.
 
     On any error the temporary file is removed and an older file at `path` stays as it was; where it cannot be written,

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def held_alone(path: str | Path, refusal: str) -> Iterator[bool]:
+def exclusive_lock(path: str | Path, refusal: str) -> Iterator[bool]:
     """Hold the lock file `path`, made for it (with its folder) and removed afterwards.
 
     Raises UserError: `refusal` where another run holds it, and one that names the folder where that cannot be written.

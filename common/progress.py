@@ -23,7 +23,7 @@ def server_address(choice: str, own_server: str) -> str | None:
 
 
 class Poster:
-    """Posts records to one server; after the first failure it says so once and goes on trying."""
+    """Posts records to one server; after the first failure it says so once and keeps trying."""
 
     def __init__(self, address: str | None):
         self.address = address
@@ -41,5 +41,7 @@ class Poster:
                 pass
         except (OSError, HTTPException, ValueError) as error:
             if not self.warned:
-                print(f"warning: {self.address} does not take the log ({error}); going on without", file=sys.stderr)
+                print(
+                    f"warning: {self.address} does not take the log ({error}); continuing without it", file=sys.stderr
+                )
             self.warned = True

@@ -112,7 +112,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Run:
-    """How a training run is carried out: none of it is part of what the run means, so a run may go on with another."""
+    """How a training run is carried out: none of it is part of what the run means, so a run may resume with another."""
 
     workers: int = 2  # threads that prepare batches
     devices: int = 1

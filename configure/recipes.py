@@ -92,7 +92,7 @@ def photos() -> Training:
     Command: python train_model.py --recipe photos --hdf5dir DIR
     Source: this project; the third of the shipped weights' four runs (docs/model_card.md).
     Hardware, time: two processor cores, 106 minutes for 16 epochs of 14,608 rotated views (38 images a second).
-    Expect: 3.1 % validation NME on the views if it goes on from weights of 3.6 % (`--model`), 2.9 % after 17 more
+    Expect: 3.1 % validation NME on the views if it starts from weights of 3.6 % (`--model`), 2.9 % after 17 more
     epochs from 7e-4; from fresh ones, with another loss and less rotation, 15 epochs reached 4.0 %.
     """
     return replace(lprnet(), loss="wtmae", epochs=16, drop_every=1, drop_factor=0.78, augmentation=HARD_LOOKS)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.common.files import written_whole
+from prnet.common.files import atomic_write
 from prnet.configure.config import MAP_SIZE
 from prnet.evaluating.methods import Method, file_hash, write_predictions
 from prnet.evaluating.protocols import Protocol
@@ -103,7 +103,7 @@ def _takes_up_vertices(results: Results, predictions_path: str | Path, vertices_
     if not Path(predictions_path).is_file() or file_hash(predictions_path) != results.vertices:
         return False
     with (
-        written_whole(vertices_path) as temporary,
+        atomic_write(vertices_path) as temporary,
         zipfile.ZipFile(predictions_path) as archive,
         archive.open("vertices.npy") as stored,
         open(temporary, "wb") as file,

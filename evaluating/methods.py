@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from prnet.common.errors import InputLost, UserError
-from prnet.common.files import written_whole
+from prnet.common.files import atomic_write
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
 from prnet.evaluating.scoring import Failure, Prediction
 from prnet.evaluating.subjects import Subject, Subjects
@@ -235,7 +235,7 @@ def write_predictions(
     path: str | Path, names: list[str], landmarks: np.ndarray, vertices_file: str | Path | None = None
 ) -> None:
     """Write what `PredictionFile` reads. vertices_file : a .npy file (N, V, 3), copied without being held in memory."""
-    with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for entry, array in (("names.npy", np.array(names, dtype=np.str_)), ("landmarks.npy", landmarks)):
             with archive.open(entry, "w") as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)

@@ -59,12 +59,12 @@ def _depth_origin(points: np.ndarray, origin: str) -> np.ndarray:
 
 
 ALIGNMENTS = ("icp", "rigid", "similarity")
-"""How a reconstruction is laid over the truth: iterative closest points, or known correspondences without and with
-scale."""
+"""How a reconstruction is laid over the ground truth: iterative closest points, or known correspondences without and
+with scale."""
 
 
 def aligned_residuals(predicted: np.ndarray, truth: np.ndarray, alignment: str) -> np.ndarray:
-    """What is left between a reconstruction and the truth after alignment, vectors (N, 3) in pixels.
+    """What is left between a reconstruction and the ground truth after alignment, vectors (N, 3) in pixels.
 
     predicted, truth : (N, 3) vertices, row i the same point of the face. 'rigid' and 'similarity' are Procrustes by
     those correspondences (`geometry.alignment.align`); 'icp' is rigid (`iterative_closest_point`) and measures from

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from prnet.common.files import written_whole
+from prnet.common.files import atomic_write
 from prnet.configure.config import MAP_SIZE
 from prnet.evaluating.methods import Method, NetworkMethod
 from prnet.evaluating.protocols import FAILURE_LIMIT, cumulative_curve, summarise
@@ -54,7 +54,7 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
 
 
 def _save(figure: Any, path: str | Path) -> None:
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
 

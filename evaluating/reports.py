@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from prnet.common.files import written_whole
+from prnet.common.files import atomic_write
 from prnet.evaluating import pictures
 from prnet.evaluating.csv_tables import csv_of_images, csv_report
 from prnet.evaluating.methods import Method, NetworkMethod
@@ -53,5 +53,5 @@ def write_report(
 
 
 def _write(path: Path, text: str) -> None:
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.common.files import written_whole
+from prnet.common.files import atomic_write
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
 from prnet.evaluating.protocols import Protocol
 from prnet.evaluating.scoring import Column, Failure, Score, Truth, columns_of, sparse_normaliser
@@ -112,7 +112,7 @@ class Results:
         origin = {**asdict(self.origin), "version": FORMAT_VERSION, "key": self.origin.key}
         origin |= {"problems": self.problems, "vertices": self.vertices}
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        with written_whole(path) as temporary, open(temporary, "wb") as file:
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, names=np.array(self.names, dtype=np.str_), origin=json.dumps(origin), **arrays)
 
 
@@ -181,7 +181,7 @@ def require_comparable(all_results: list[Results]) -> None:
             )
         if other.subjects_identity != first.subjects_identity:
             raise UserError(
-                f"{other.method} was measured on other images or another truth than {first.method}; evaluate it again"
+                f"{other.method} was measured on other images or ground truth than {first.method}; evaluate it again"
             )
     for results in all_results:
         if not results.done.all():

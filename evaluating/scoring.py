@@ -21,7 +21,7 @@ from prnet.evaluating.types import EvaluationType, Kind
 
 @dataclass(frozen=True)
 class Truth:
-    """What is true of one photo, in its pixels. The mesh is None where only landmarks are known."""
+    """The ground truth of one photo, in its pixels. The mesh is None where only landmarks are known."""
 
     landmarks: np.ndarray  # (68, 2 or 3)
     mesh: np.ndarray | None = None  # (65536, 3) all texels of the position map, least z 0

@@ -1,4 +1,4 @@
-"""Photos with what is true of them, read a few at a time: from a data set file, from pairs in a folder or archive, or,
+"""Photos with their ground truth, read a few at a time: from a data set file, from pairs in a folder or archive, or,
 without photos, from a file of landmarks.
 """
 
@@ -22,6 +22,7 @@ from prnet.geometry.crop import Box, landmark_box
 from prnet.geometry.face_model import FaceModel, face_vertices
 from prnet.geometry.pose import fit_to_pixels, one_based_to_pixels
 from prnet.geometry.position_map import map_basis, position_maps
+from prnet.geometry.transforms import apply_transform
 from prnet.geometry.uv_layout import UVLayout, resample_map, sample_landmarks
 
 READERS = 2
@@ -30,7 +31,7 @@ READERS = 2
 
 @dataclass(frozen=True)
 class Subject:
-    """One photo and its truth. Where the photo cannot be read, `problem` says why and the rest is None."""
+    """One photo and its ground truth. Where the photo cannot be read, `problem` says why and the rest is None."""
 
     name: str
     photo: np.ndarray | None = None  # (H, W, 3) RGB uint8, or float32 in 0 to 1
@@ -40,11 +41,11 @@ class Subject:
 
 
 class Subjects(ABC):
-    """N photos with their truth.
+    """N photos with their ground truth.
 
-    names : list of str. yaw : (N,) degrees. identity : hash of photos and truth. landmark_source : where the true
-    landmarks come from, for the table. landmark_dimensions : 2 or 3. has_mesh, has_photos : bool. left_out : one line
-    for each photo that has no truth to be measured by.
+    names : list of str. yaw : (N,) degrees. identity : hash of photos and ground truth. landmark_source : where
+    true landmarks come from, for tables. landmark_dimensions : 2 or 3. has_mesh, has_photos : bool. left_out : one line
+    for each photo without ground truth to be measured by.
     """
 
     names: list[str]
@@ -128,7 +129,7 @@ class DatasetSubjects(Subjects):
 class PairSubjects(Subjects):
     """The pairs of a `prnet.formats.pairs.PairSource`, read in place. Parameters as of `DatasetSubjects`.
 
-    A pair whose fit cannot be read has no truth and is left out; one whose photo cannot be read is a failure.
+    A pair whose fit cannot be read has no ground truth and is left out; one whose photo cannot be read is a failure.
     """
 
     def __init__(self, source: PairSource, model: FaceModel | None, layout: UVLayout | None, size: int = MAP_SIZE):
@@ -252,7 +253,7 @@ class _MapMaker:
         found = []
         for position_map, coefficient, transform in zip(maps, coefficients, transforms, strict=True):
             vertices = face_vertices(self._model, coefficient, self._model.landmark_vertices)
-            projected = (vertices @ transform[:, :3].T + transform[:, 3]).astype(np.float32)
+            projected = apply_transform(transform, vertices).astype(np.float32)
             found.append(_MapTruth(position_map, projected, self._layout, self._size))
         return found
 
@@ -274,7 +275,7 @@ class _MapTruth:
 
 
 def _truth(given: np.ndarray | None, of_map: _MapTruth | None) -> Truth:
-    """A truth whose landmarks are `given`, else the model's; one of the two there is."""
+    """A ground truth whose landmarks are `given`, else the model's; one of the two there is."""
     if of_map is None:
         assert given is not None
         return Truth(given)
@@ -283,7 +284,7 @@ def _truth(given: np.ndarray | None, of_map: _MapTruth | None) -> Truth:
 
 
 def _with_landmarks(truth: Truth, landmarks: np.ndarray) -> Truth:
-    """The truth with other landmarks (68, 2 or 3).
+    """The ground truth with other landmarks (68, 2 or 3).
 
     A position map's depth begins at its farthest texel and that of landmarks anywhere: theirs is moved so that its
     mean is that of the map's own landmarks.

@@ -33,7 +33,7 @@ def markdown_report(all_results: list[Results], left_out: tuple[str, ...] = ()) 
     for results in all_results:
         lines += _problems(results)
     if left_out:
-        lines += ["## Left out, for want of a truth", "", *(f"- {line}" for line in left_out), ""]
+        lines += ["## Left out, without ground truth", "", *(f"- {line}" for line in left_out), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

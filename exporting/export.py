@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.common.files import written_whole
+from prnet.common.files import atomic_write
 from prnet.configure.config import TARGET_SCALE
 from prnet.formats.photos import IMAGE_SUFFIXES, read_image
 from prnet.geometry.uv_layout import UVLayout
@@ -56,11 +56,11 @@ def export_network(
         save_network(network, layout, path, half=True)
         return path
     if form == "savedmodel":
-        with _folder_written_whole(path) as temporary:
+        with _atomic_folder(path) as temporary:
             network.export(temporary, format="tf_saved_model", verbose=False)
             _write_layout(layout, temporary / "assets.extra" / "uv_layout.npz")
         return path
-    with written_whole(path) as temporary, warnings.catch_warnings():
+    with atomic_write(path) as temporary, warnings.catch_warnings():
         # Keras' patch of tf2onnx asks NumPy for a name that NumPy warns of.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         batch = None if form == "onnx" else 1
@@ -72,7 +72,7 @@ def export_network(
 
 
 def _write_layout(layout: UVLayout, path: Path) -> None:
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         np.savez_compressed(temporary, **{field.name: getattr(layout, field.name) for field in fields(layout)})
 
 
@@ -110,7 +110,7 @@ def _litert_options(quantize: str | None, crops: np.ndarray | None) -> dict:
 
 
 @contextmanager
-def _folder_written_whole(path: Path) -> Iterator[Path]:
+def _atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a folder that takes the name `path` once everything in it is written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:

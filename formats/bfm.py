@@ -18,7 +18,7 @@ from prnet.formats.face_model_file import check_face_model
 from prnet.formats.mat_files import read_mat_arrays
 from prnet.geometry.face_model import FaceModel
 from prnet.geometry.mesh import vertex_normals
-from prnet.geometry.regions import region_weights
+from prnet.geometry.regions import derive_region_weights
 from prnet.geometry.tutte import tutte_embedding
 from prnet.geometry.uv_layout import texel_coordinates
 
@@ -124,7 +124,7 @@ def _with_uv(model: FaceModel, path, uv_path, uv_data) -> FaceModel:
             raise UserError(f"{path}: cannot be flattened, {error}; give its UV coordinates with --uv") from error
     landmark_uv = uv[model.landmark_vertices]
     try:
-        weights = region_weights(landmark_uv) if uv_data is None else read_region_weights(uv_data, landmark_uv)
+        weights = derive_region_weights(landmark_uv) if uv_data is None else read_region_weights(uv_data, landmark_uv)
     except QhullError:
         raise UserError(f"{path}: its landmarks lie on top of each other; give a model with 68 of them") from None
     return check_face_model(replace(model, uv=uv, region_weights=weights), path)
@@ -144,7 +144,7 @@ def read_region_weights(folder, landmark_uv: np.ndarray) -> np.ndarray:
         raise UserError(f"{folder}: neither {face_path.name} nor {weight_path.name} in it; give PRNet's folder uv-data")
     if landmark_path.is_file():
         _check_landmark_texels(landmark_path, landmark_uv)
-    derived = region_weights(landmark_uv)
+    derived = derive_region_weights(landmark_uv)
     face = _read_mask(face_path) > 127 if face_path.is_file() else derived > 0
     features = _feature_texels(_read_mask(weight_path)) if weight_path.is_file() else derived == FEATURE_WEIGHT
     return np.where(face, np.where(features, FEATURE_WEIGHT, FACE_WEIGHT), 0).astype(np.float32)

@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.common.files import written_whole
+from prnet.common.files import atomic_write
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
 from prnet.formats.hdf5_attributes import as_text, write_texts
-from prnet.formats.hdf5_file import PatientFile
+from prnet.formats.hdf5_file import DeferredErrorFile
 from prnet.geometry.face_model import FaceModel
 
 FORMAT = "face model"
@@ -68,8 +68,8 @@ def save_face_model(model: FaceModel, path) -> None:
     """Write a face model to an HDF5 file; an older file at `path` is replaced once the new one is whole."""
     check_face_model(model, path)
     with (
-        written_whole(path) as temporary,
-        PatientFile(temporary, path) as raw,
+        atomic_write(path) as temporary,
+        DeferredErrorFile(temporary, path) as raw,
         h5py.File(raw, "w", libver=("v110", "v110")) as file,
     ):
         file.attrs["format_version"] = FORMAT_VERSION

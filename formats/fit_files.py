@@ -15,7 +15,7 @@ MAX_FIT_BYTES = 1 << 18
 """Larger files are not fits (real ones have 2 to 9 kB); the limit bounds what a hostile one can claim."""
 
 _FIELDS = ("Shape_Para", "Exp_Para", "Pose_Para")
-_LARGEST = 1e30
+_MAX_MAGNITUDE = 1e30
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,6 @@ def _read_fields(content: bytes, name: str) -> dict[str, np.ndarray]:
         if field in arrays:
             with np.errstate(invalid="ignore"):
                 fields[field] = arrays[field].astype(np.float64)
-                if not (np.abs(fields[field]) < _LARGEST).all():
+                if not (np.abs(fields[field]) < _MAX_MAGNITUDE).all():
                     raise UserError(f"{name}: {field} holds NaN, infinite or absurdly large numbers")
     return fields

@@ -9,13 +9,13 @@ from typing import Any
 from prnet.common.errors import UserError
 
 
-class PatientFile(io.FileIO):
+class DeferredErrorFile(io.FileIO):
     """A new file that keeps failed writes to itself until it is asked: HDF5 crashes the process when told of one.
 
-    Use it between `written_whole` and h5py; leaving the block raises UserError, which calls the file `name`, if a
+    Use it between `atomic_write` and h5py; leaving the block raises UserError, which calls the file `name`, if a
     write failed:
 
-        with written_whole(path) as temporary, PatientFile(temporary, path) as raw, h5py.File(raw, "w") as file:
+        with atomic_write(path) as temporary, DeferredErrorFile(temporary, path) as raw, h5py.File(raw, "w") as file:
     """
 
     def __init__(self, path: Path, name: str | Path):
@@ -25,7 +25,7 @@ class PatientFile(io.FileIO):
 
     def write(self, data: Any) -> int:
         content = memoryview(data).cast("B")
-        with self._patience():
+        with self._deferring_errors():
             rest = content
             while rest:
                 rest = rest[super().write(rest) :]
@@ -33,7 +33,7 @@ class PatientFile(io.FileIO):
 
     def truncate(self, size: int | None = None) -> int:
         size = self.tell() if size is None else size
-        with self._patience():
+        with self._deferring_errors():
             super().truncate(size)
         return size
 
@@ -47,7 +47,7 @@ class PatientFile(io.FileIO):
         self.complain()
 
     @contextmanager
-    def _patience(self) -> Iterator[None]:
+    def _deferring_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from prnet.common.errors import UserError
 
-MOST_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000
 """Photos with more are refused: 100 megapixels take 0.3 GB decoded."""
 
 IMAGE_SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp"))
@@ -27,14 +27,14 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     """A photo from the bytes of its file, (H, W, 3) uint8 RGB, turned upright as its EXIF orientation says.
 
     Grey becomes RGB, 16 bits become 8, transparent parts are laid on white; of an animation the first frame is taken.
-    name : what errors call it. Raises `UserError` for anything that is no whole image, or larger than `MOST_PIXELS`.
+    name : what errors call it. Raises `UserError` for anything that is no whole image, or larger than `MAX_PIXELS`.
     """
-    too_large = f"{name}: larger than {MOST_PIXELS // 1_000_000} megapixels; reduce it first"
+    too_large = f"{name}: larger than {MAX_PIXELS // 1_000_000} megapixels; reduce it first"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data))
-        if image.width * image.height > MOST_PIXELS:
+        if image.width * image.height > MAX_PIXELS:
             raise UserError(too_large)
         ImageOps.exif_transpose(image, in_place=True)
         return _rgb(image)

@@ -13,7 +13,7 @@ import numpy as np
 
 from prnet.common.errors import InputLost, UserError
 from prnet.common.files import remove_left_behind
-from prnet.common.locks import held_alone
+from prnet.common.locks import exclusive_lock
 from prnet.configure.config import CROP_MARGIN, MAP_SIZE, VALIDATION_SHARE
 from prnet.formats.fit_files import read_fit, require_model
 from prnet.formats.image_files import check_image, decode_image
@@ -113,7 +113,9 @@ def build_dataset(
             looked_in = " and ".join(str(source.path) for source in opened)
             raise UserError(f"{looked_in}: no .jpg with a .mat of the same name beside it")
         lock = output.with_name(f".{output.name}.lock")
-        if stack.enter_context(held_alone(lock, f"{output}: is being built by another run; wait until it has ended")):
+        if stack.enter_context(
+            exclusive_lock(lock, f"{output}: is being built by another run; wait until it has ended")
+        ):
             remove_left_behind(output)  # by builds that were killed
         _require_free(output, overwrite)
         make = SampleMaker(model, data_mode)

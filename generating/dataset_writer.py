@@ -10,10 +10,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from prnet.common.files import written_whole
+from prnet.common.files import atomic_write
 from prnet.configure.config import LANDMARK_COUNT
 from prnet.formats.hdf5_attributes import write_texts
-from prnet.formats.hdf5_file import PatientFile
+from prnet.formats.hdf5_file import DeferredErrorFile
 from prnet.generating.dataset import DATA_MODES, FORMAT, FORMAT_VERSION, row_checksums
 
 CHUNK_BYTES = 1 << 16
@@ -48,8 +48,8 @@ def dataset_writer(path: str | Path, *, data_mode: int, model_identity: str, lay
     Raises UserError where the file cannot be written; whatever was at `path` before is then still there.
     """
     with (
-        written_whole(path) as temporary,
-        PatientFile(temporary, path) as raw,
+        atomic_write(path) as temporary,
+        DeferredErrorFile(temporary, path) as raw,
         h5py.File(raw, "w", libver=("v110", "v110")) as file,
     ):
         file.attrs.update(format_version=FORMAT_VERSION, data_mode=data_mode)
@@ -63,7 +63,7 @@ class DatasetWriter:
     names, folders : of the samples written so far.
     """
 
-    def __init__(self, file: h5py.File, raw: PatientFile, data_mode: int):
+    def __init__(self, file: h5py.File, raw: DeferredErrorFile, data_mode: int):
         self.names: list[str] = []
         self.folders: list[str] = []
         self._file = file

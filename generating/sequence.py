@@ -22,7 +22,7 @@ class FaceSequence(keras.utils.PyDataset):
     workers : threads that prepare batches ahead of the network.
 
     Emits images (B, S, S, 3) float32 in 0 to 1 and targets (B, S, S, 3) float32: position maps / (S x 1.1).
-    `epoch` counts on by itself after each pass; set it to go on from a checkpoint.
+    `epoch` counts on by itself after each pass; set it to resume from a checkpoint.
     """
 
     def __init__(

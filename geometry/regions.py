@@ -10,7 +10,7 @@ from prnet.geometry.uv_layout import texel_coordinates
 _JAW, _BROWS, _NOSE, _EYES, _LIPS = slice(2, 15), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 60)
 
 
-def region_weights(landmark_uv: np.ndarray) -> np.ndarray:
+def derive_region_weights(landmark_uv: np.ndarray) -> np.ndarray:
     """The loss weights of the UV grid's regions, in the likeness of PRNet's own masks (PRNet, section 3.2).
 
     landmark_uv : (68, 2) in 0 to 1, u to the image's right, v up, iBUG order. Returns (256, 256) float32: 3 on the

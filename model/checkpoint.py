@@ -1,4 +1,4 @@
-"""All that a training run needs to go on: weights, optimizer and log in one file that appears whole."""
+"""All that a training run needs to resume: weights, optimizer and log in one file that appears whole."""
 
 import json
 from pathlib import Path
@@ -8,13 +8,13 @@ import numpy as np
 from keras import ops
 
 from prnet.common.errors import UserError
-from prnet.common.files import written_whole
+from prnet.common.files import atomic_write
 
 
 def save_checkpoint(path, network: keras.Model, state: dict) -> None:
     """Write the weights of a compiled network and of its optimizer, and a JSON-able state beside them."""
     arrays = {key: ops.convert_to_numpy(variable) for key, variable in _variables(network).items()}
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         np.savez(temporary, state=json.dumps(state), **arrays)
 
 

@@ -5,7 +5,8 @@ import csv
 import cv2
 import numpy as np
 
-from prnet.common.files import written_whole
+from prnet.common.files import atomic_write
+from prnet.formats.encoding import encode_png
 from prnet.geometry.uv_layout import UVLayout, sample_landmarks
 
 TRUE_COLOUR, PREDICTED_COLOUR = (0, 200, 0), (230, 0, 0)
@@ -15,7 +16,7 @@ TRUE_COLOUR, PREDICTED_COLOUR = (0, 200, 0), (230, 0, 0)
 def write_log(path, rows: list[dict]) -> None:
     """One line an epoch; a column that only some epochs have is empty in the others."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    with written_whole(path) as temporary, open(temporary, "w", newline="") as file:
+    with atomic_write(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
@@ -46,7 +47,7 @@ def draw_curves(path, rows: list[dict], loss: str) -> None:
         axes.grid(alpha=0.3, which="both")
         if len(columns) > 1:
             axes.legend()
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=100)
 
 
@@ -76,9 +77,8 @@ def draw_samples(images: np.ndarray, true_maps: np.ndarray, maps: np.ndarray, la
 
 def write_picture(path, picture: np.ndarray) -> None:
     """An RGB uint8 picture as a PNG file."""
-    encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-    with written_whole(path) as temporary:
-        temporary.write_bytes(encoded)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(encode_png(picture))
 
 
 def _picture(values: np.ndarray) -> np.ndarray:

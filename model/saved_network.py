@@ -15,20 +15,20 @@ import keras
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.common.files import written_whole
+from prnet.common.files import atomic_write
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
 from prnet.geometry.uv_layout import UVLayout
 
 LAYOUT_ENTRY = "uv_layout.npz"
 WEIGHTS_ENTRY = "model.weights.h5"
 
-MOST_BYTES = 1 << 29
+MAX_BYTES = 1 << 29
 """An archive that unpacks to more is refused; our largest network has 54 MB."""
 
 
 def save_network(network: keras.Model, layout: UVLayout, path, *, half: bool = False) -> None:
     """Write a network and its layout. half : store the weights as float16, half the size; they open as float32."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         network.save(temporary)
         if half:
             _halve_weights(temporary)
@@ -72,7 +72,7 @@ def _read_layout(archive: zipfile.ZipFile) -> UVLayout:
 
 
 def _require_modest(archive: zipfile.ZipFile) -> None:
-    if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:
+    if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
         raise ValueError("unpacks to more than any network")
 
 

@@ -3,8 +3,9 @@
 import sys
 import time
 
-import cv2
 import numpy as np
+
+from prnet.formats.encoding import encode_png
 
 
 class TensorBoardLog:
@@ -27,10 +28,9 @@ class TensorBoardLog:
             return
         values = [self._summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
         for name, picture in pictures.items():
-            _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
             height, width, channels = picture.shape
             image = self._summary.Image(
-                height=height, width=width, colorspace=channels, encoded_image_string=encoded.tobytes()
+                height=height, width=width, colorspace=channels, encoded_image_string=encode_png(picture)
             )
             values.append(self._summary.Value(tag=name, image=image))
         self._writer.add_event(self._event(wall_time=time.time(), step=step, summary=self._summary(value=values)))

@@ -15,8 +15,8 @@ import numpy as np
 from keras import ops
 
 from prnet.common.errors import UserError
-from prnet.common.files import remove_left_behind, written_whole
-from prnet.common.locks import held_alone
+from prnet.common.files import atomic_write, remove_left_behind
+from prnet.common.locks import exclusive_lock
 from prnet.common.progress import Poster
 from prnet.configure.config import TARGET_SCALE, Run, Training
 from prnet.generating.dataset import Dataset
@@ -49,9 +49,9 @@ def train(
     start_epoch: int = 0,
     overwrite: bool = False,
 ) -> list[dict]:
-    """Train a network, or go on with a run that stopped, and return the log: one dictionary an epoch.
+    """Train a network, or resume a run that stopped, and return the log: one dictionary an epoch.
 
-    The folder gets best.keras (least NME on the validation samples) and last.keras, checkpoint.npz to go on from,
+    The folder gets best.keras (least NME on the validation samples) and last.keras, checkpoint.npz to resume from,
     config.json, training.csv, training.png, samples.png and TensorBoard's event files. test_set : reported each epoch,
     selects nothing. start_from : a `.keras` file whose weights to begin with, counted as `start_epoch` finished
     epochs. overwrite : begin again in a folder that holds another run.
@@ -78,24 +78,24 @@ def train(
             _begin_with(saved, start_from, layout)
         record = _record(training, run, dataset, face_model, start_from, start_epoch)
         refusal = f"{folder}: another run trains in it; wait until it has ended, or choose another --outputdir"
-        if held.enter_context(held_alone(folder / ".training.lock", refusal)):
+        if held.enter_context(exclusive_lock(folder / ".training.lock", refusal)):
             remove_left_behind(*(folder / name for name in FILES))
-        going_on = _claim(folder, record, overwrite)
+        resuming = _claim(folder, record, overwrite)
         for part, values in record.items():
             print(f"{part}: {', '.join(f'{_words(name)} {value}' for name, value in values.items())}")
 
         network = compiled_network(training, run, layout, steps_per_epoch, scope)
         state = {"epoch": start_epoch, "best": None, "rows": []}
-        if going_on:
+        if resuming:
             state = restore_checkpoint(folder / CHECKPOINT, network)
-            print(f"going on after epoch {state['epoch']}")
+            print(f"resuming after epoch {state['epoch']}")
         elif start_from is not None:
             network.set_weights(saved.get_weights())
             network.optimizer.iterations.assign(start_epoch * steps_per_epoch)
 
         monitor = StepMonitor(sequence, epochs)
         keeper = _Keeper(folder, saved, layout, state, monitor, training.loss, shown[0], test, Poster(run.server))
-        if going_on:
+        if resuming:
             saved.set_weights(network.get_weights())
             keeper.draw()  # a run may have been killed between its checkpoint and these
         if state["epoch"] >= epochs:
@@ -213,7 +213,7 @@ def _record(training: Training, run: Run, dataset: Dataset, face_model: FaceMode
 
 
 def _claim(folder: Path, record: dict, overwrite: bool) -> bool:
-    """Write config.json; whether the folder holds a checkpoint of this very run to go on from.
+    """Write config.json; whether the folder holds a checkpoint of this very run to resume from.
 
     A folder that holds another run is refused, naming the differences, unless `overwrite`, which clears it.
     """
@@ -239,7 +239,7 @@ def _claim(folder: Path, record: dict, overwrite: bool) -> bool:
             raise UserError(
                 f"{folder}: holds a run with {', '.join(changes)}; choose another --outputdir, or --overwrite"
             )
-    with written_whole(config) as temporary:
+    with atomic_write(config) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n")
     return checkpoint.exists()
 

@@ -18,7 +18,7 @@ CENTRE_SHIFT = (0.013, 0.168)
 SIDE_FACTOR = 0.92
 """the side of the landmarks' box over that of the detector's: medians over 312 faces (docs/detector_crop.md)."""
 
-LEAST_CONFIDENCE = 0.9
+MIN_CONFIDENCE = 0.9
 """Detections below are dropped."""
 
 SEARCH_SIDES = (160, 1024)
@@ -74,6 +74,6 @@ def find_faces(image: np.ndarray) -> list[Detection]:
         Detection(x * step_x, y * step_y, wide * step_x, high * step_y, float(face["confidence"]))
         for face in _mtcnn().detect_faces(image)
         for x, y, wide, high in [face["box"]]
-        if face["confidence"] >= LEAST_CONFIDENCE and wide > 0 and high > 0
+        if face["confidence"] >= MIN_CONFIDENCE and wide > 0 and high > 0
     ]
     return sorted(found, key=lambda face: face.width * face.height, reverse=True)

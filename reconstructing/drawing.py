@@ -6,6 +6,7 @@ import numpy as np
 from prnet.geometry.crop import Box, compose, crop_image, crop_transform, lift_transform
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.rasterise import rasterise, render
+from prnet.geometry.transforms import apply_transform
 from prnet.geometry.uv_layout import face_mask
 from prnet.reconstructing.face import FLIP_Y, Face
 from prnet.reconstructing.texture import uv_texture, vertex_colours, visibility_mask
@@ -25,7 +26,7 @@ PANEL = 320
 SHEET_MARGIN = 1.8
 """Side of the region that the sheet shows over the mean side of the landmarks' box."""
 
-MOST_RENDERED = 1024
+MAX_RENDERED = 1024
 """A depth map is rendered at no more pixels a side and enlarged from there."""
 
 SKIN = np.array([235.0, 225.0, 215.0])
@@ -75,7 +76,7 @@ def draw_pose(picture: np.ndarray, matrix: np.ndarray, canonical: np.ndarray) ->
     picture = picture.copy()
     low, high = canonical.min(axis=0), canonical.max(axis=0)
     corners = np.array([[x, y, z] for z in (low[2], high[2]) for x, y in _rectangle(low, high)])
-    points = _fixed((corners @ matrix[:, :3].T + matrix[:, 3])[:, :2])
+    points = _fixed(apply_transform(matrix, corners)[:, :2])
     thickness = max(round(np.ptp(points) / (1 << SHIFT) / 160), 1)
     cv2.polylines(picture, [points[:4]], True, LINE, thickness, cv2.LINE_AA, SHIFT)
     for corner in range(4):
@@ -84,7 +85,7 @@ def draw_pose(picture: np.ndarray, matrix: np.ndarray, canonical: np.ndarray) ->
     origin = np.array([0.0, 0.0, high[2]])
     for axis, colour in enumerate((RED, GREEN, BLUE)):
         tip = origin + 0.45 * (high - low)[:2].mean() * np.eye(3)[axis]
-        ends = _fixed((np.stack([origin, tip]) @ matrix[:, :3].T + matrix[:, 3])[:, :2])
+        ends = _fixed(apply_transform(matrix, np.stack([origin, tip]))[:, :2])
         cv2.arrowedLine(picture, *ends.tolist(), colour, thickness + 1, cv2.LINE_AA, SHIFT, 0.15)
     return picture
 
@@ -104,7 +105,7 @@ def depth_map(face: Face, height: int, width: int) -> np.ndarray:
     across, down = high - low
     if min(across, down) == 0:
         return result
-    step = max(across, down) / min(max(across, down), MOST_RENDERED)
+    step = max(across, down) / min(max(across, down), MAX_RENDERED)
     columns, rows = round(across / step), round(down / step)
     place = face.vertices - np.float32([*low, 0])
     place[:, :2] = (place[:, :2] + 0.5) / (across / columns, down / rows) - 0.5
@@ -129,8 +130,8 @@ def draw_sheet(face: Face, image: np.ndarray) -> np.ndarray:
     view = crop_transform(Box(found.centre, max(found.side, 1e-3)), PANEL, margin=SHEET_MARGIN)
     photo = crop_image(image, view, PANEL)
     lifted = lift_transform(view)
-    vertices = np.float32(face.vertices @ lifted[:, :3].T + lifted[:, 3])
-    landmarks = face.landmarks @ lifted[:, :3].T + lifted[:, 3]
+    vertices = np.float32(apply_transform(lifted, face.vertices))
+    landmarks = apply_transform(lifted, face.landmarks)
     pose = face.pose
     texture = uv_texture(face, image, PANEL)
     texture[~visibility_mask(face, PANEL)] //= 3

@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 
 from prnet.configure.config import MAP_SIZE
-from prnet.geometry.alignment import align_directions, apply_transform
+from prnet.geometry.alignment import align_directions
 from prnet.geometry.crop import Box, crop_image, crop_transform, invert_transform, landmark_box, lift_transform
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.pose import pixels_to_fit
+from prnet.geometry.transforms import apply_transform
 from prnet.geometry.uv_layout import (
     UVLayout,
     face_mask,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prnet.common.files import written_whole
+from prnet.common.files import atomic_write
 from prnet.formats.encoding import encode_png
 from prnet.geometry.mesh import vertex_normals
 from prnet.reconstructing.face import FLIP_Y, Face
@@ -49,14 +49,14 @@ def write_mesh(mesh: Mesh, path) -> list[Path]:
 
 def _write_obj(mesh: Mesh, path: Path) -> list[Path]:
     material, texture = path.with_suffix(".mtl"), path.with_name(f"{path.stem}_texture.png")
-    with written_whole(texture) as temporary:
+    with atomic_write(texture) as temporary:
         temporary.write_bytes(encode_png(mesh.texture))
-    with written_whole(material) as temporary:
+    with atomic_write(material) as temporary:
         temporary.write_text(
             f"newmtl face\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {texture.name}\n", encoding="utf-8"
         )
     corners = np.repeat(mesh.triangles + 1, 2, axis=1)
-    with written_whole(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(f"mtllib {material.name}\nusemtl face\n")
         file.write(_lines("v %.6g %.6g %.6g\n", mesh.vertices))
         file.write(_lines("vt %.6g %.6g\n", mesh.uv))
@@ -71,7 +71,7 @@ def _lines(pattern: str, rows: np.ndarray) -> str:
 def _write_ply(mesh: Mesh, path: Path) -> list[Path]:
     import trimesh
 
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         coloured = trimesh.Trimesh(mesh.vertices, mesh.triangles, vertex_colors=mesh.colours, process=False)
         temporary.write_bytes(coloured.export(file_type="ply"))
     return [path]
@@ -85,7 +85,7 @@ def _write_glb(mesh: Mesh, path: Path) -> list[Path]:
         baseColorTexture=Image.fromarray(mesh.texture), metallicFactor=0.0, roughnessFactor=1.0
     )
     visual = trimesh.visual.TextureVisuals(uv=mesh.uv, material=material)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         textured = trimesh.Trimesh(mesh.vertices, mesh.triangles, visual=visual, process=False)
         temporary.write_bytes(textured.export(file_type="glb"))
     return [path]

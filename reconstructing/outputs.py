@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.common.files import written_whole
+from prnet.common.files import atomic_write
 from prnet.formats.encoding import encode_png
 from prnet.formats.photos import IMAGE_SUFFIXES, read_image
 from prnet.geometry.crop import Box
@@ -56,7 +56,7 @@ def reconstruct_inputs(
     """Reconstruct every photo and video and write what the settings ask for. Returns how many inputs failed.
 
     boxes : of the faces, where they are known. report : called with a line for each input, complain : with one for
-    each that fails; the others go on.
+    each that fails; the others continue.
     """
     failures = 0
     for path, stem in zip(inputs, output_stems(inputs), strict=True):
@@ -153,7 +153,7 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
         raise UserError(f"{path}: boxes, landmarks and fits are for photos; a video's faces are detected and tracked")
     numbers, frames, landmarks, angles = [], [], [], []
     read = 0
-    with open_video(path) as video, written_whole(folder / f"{stem}_{settings.overlay}.mp4") as temporary:
+    with open_video(path) as video, atomic_write(folder / f"{stem}_{settings.overlay}.mp4") as temporary:
         track = FaceTracker(reconstructor, smooth=settings.smooth, rate=video.rate)
         with VideoFile(temporary, video.rate) as result:
             for read, frame in enumerate(video.frames, start=1):
@@ -205,5 +205,5 @@ def _npy_bytes(array: np.ndarray) -> bytes:
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)

@@ -22,11 +22,11 @@ CHECK_EVERY = 25
 SAME_FACE = 0.5
 """Two boxes hold the same face if their centres are closer than this share of the larger side."""
 
-MOST_SHIFT, MOST_GROWTH = 0.4, 1.4
+MAX_SHIFT, MAX_GROWTH = 0.4, 1.4
 """A track is lost where from one frame to the next its box moves by more than this share of its side, grows or shrinks
 by more than this factor; or"""
 
-MOST_MISFIT = 0.35
+MAX_MISFIT = 0.35
 """where the mesh differs from the posed mean face by more than this share of its size (`Face.misfit`; of
 well-fitted faces 0.02 to 0.1); or where its box's centre leaves the frame."""
 
@@ -101,7 +101,7 @@ def is_lost(face: Face, height: int, width: int) -> bool:
     shift = np.abs(after.centre - before.centre).max() / before.side
     growth = max(after.side / before.side, before.side / after.side)
     outside = (after.centre < 0).any() or (after.centre >= (width, height)).any()
-    return bool(shift > MOST_SHIFT or growth > MOST_GROWTH or outside or face.misfit > MOST_MISFIT)
+    return bool(shift > MAX_SHIFT or growth > MAX_GROWTH or outside or face.misfit > MAX_MISFIT)
 
 
 def _same_face(one: Box, other: Box) -> bool:

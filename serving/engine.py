@@ -21,7 +21,7 @@ from prnet.serving.uploads import read_photo
 PHOTO_THREADS = 2
 """Photos that are decoded at once: bounds the memory that they take."""
 
-LEAST_SIDE = 4.0
+MIN_SIDE = 4.0
 """Of a face's box, in pixels of the photo."""
 
 
@@ -92,7 +92,7 @@ def check_box(box: Box, photo: np.ndarray, name: str) -> None:
     height, width = photo.shape[:2]
     extent = np.array([width, height])
     near = np.isfinite([*box.centre, box.side]).all() and (np.abs(box.centre - extent / 2) <= extent).all()
-    if not (near and LEAST_SIDE <= box.side <= 4 * extent.max()):
+    if not (near and MIN_SIDE <= box.side <= 4 * extent.max()):
         raise Problem(422, f"{name}: a face's box is too small, or not in the photo of {width} x {height} pixels")
 
 

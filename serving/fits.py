@@ -5,11 +5,11 @@ from functools import cached_property
 import numpy as np
 
 from prnet.formats.fit_files import Fit, read_fit, require_model
-from prnet.geometry.alignment import apply_transform
 from prnet.geometry.crop import Box, crop_transform, landmark_box
 from prnet.geometry.face_model import FaceModel, face_vertices
 from prnet.geometry.pose import fit_to_pixels
 from prnet.geometry.position_map import texel_mixture
+from prnet.geometry.transforms import apply_transform
 from prnet.reconstructing.face import Face, FaceGrid, place_face
 from prnet.serving.problems import Problem
 

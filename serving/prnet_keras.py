@@ -32,7 +32,7 @@ from prnet.serving.uploads import decode_base64, read_mat, read_photo
 TRANSPOSED = ("vertices", "colors", "full_triangles", "vertex_normals")
 """What "dotnet" turns round."""
 
-MOST_VERTICES = 100_000
+MAX_VERTICES = 100_000
 """Of a mesh that is evaluated."""
 
 REFUSALS = {status: {"model": ProblemBody} for status in (400, 413, 415, 422, 429, 501, 503)}
@@ -217,8 +217,8 @@ def _read_mesh(data: bytes, name: str, fits: FitMeshes, limits) -> EvaluatedMesh
         texels = np.flatnonzero(face.grid.mask)
         return EvaluatedMesh(points, texels, points[texels[face.grid.landmark_vertices]])
     vertices = np.asarray(arrays["vertices"], dtype=np.float64)
-    if vertices.ndim != 2 or 3 not in vertices.shape or not LANDMARK_COUNT <= max(vertices.shape) <= MOST_VERTICES:
-        raise Problem(422, f"{name}: vertices must be N x 3 with N from {LANDMARK_COUNT} to {MOST_VERTICES}")
+    if vertices.ndim != 2 or 3 not in vertices.shape or not LANDMARK_COUNT <= max(vertices.shape) <= MAX_VERTICES:
+        raise Problem(422, f"{name}: vertices must be N x 3 with N from {LANDMARK_COUNT} to {MAX_VERTICES}")
     vertices = vertices if vertices.shape[1] == 3 else vertices.T
     indices = np.asarray(arrays.get("kptIdxs", ()), dtype=np.float64).ravel()
     if len(indices) != LANDMARK_COUNT or (indices % 1).any() or indices.min() < 0 or indices.max() >= len(vertices):

@@ -1,4 +1,4 @@
-"""Files from strangers: checked by their headers before anything is decoded, so that no small one costs much."""
+"""Untrusted files: checked by their headers before anything is decoded, so that no small one costs much."""
 
 import base64
 import binascii

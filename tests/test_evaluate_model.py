@@ -210,7 +210,7 @@ def test_a_network_is_shown_the_crop_in_0_to_1(parts, white):
     np.testing.assert_allclose(seen[0], 1, atol=1e-6)
 
 
-def test_a_stopped_evaluation_goes_on_where_it_was(parts, tmp_path, monkeypatch):
+def test_a_stopped_evaluation_resumes_where_it_was(parts, tmp_path, monkeypatch):
     whole = run_evaluation(parts, Perfect(*parts), tmp_path / "whole")
     monkeypatch.setattr(evaluation, "SAVE_EVERY", 0)
     method = Perfect(*parts)

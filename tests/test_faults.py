@@ -1,5 +1,5 @@
 """Faults while building, training and evaluating: nothing finished is lost, nothing half-written is believed, and the
-next start goes on or says in one line what to do. `docs/reliability.md` counts them.
+next start resumes or says in one line what to do. `docs/reliability.md` counts them.
 """
 
 import os
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from prnet.commands import build_dataset, evaluate_model, train_model
-from prnet.common.locks import held_alone
+from prnet.common.locks import exclusive_lock
 from prnet.evaluating import evaluation, pictures
 from prnet.evaluating.methods import PredictionFile
 from prnet.evaluating.results import load_results
@@ -28,7 +28,7 @@ from prnet.geometry.position_map import layout_of_model
 from prnet.geometry.uv_layout import face_mask
 from prnet.model import networks
 from tests.helpers.faults import assert_all_whole, full_disk, read_only, run, unprivileged
-from tests.helpers.lives import Lives
+from tests.helpers.forked_runs import ForkedRuns
 from tests.helpers.micro_runs import MICRO, rows_of, weights_of
 from tests.helpers.small_faces import make_small_model, small_files, write_folder, write_zip
 from tests.helpers.tiny_data import write_tiny_data
@@ -138,7 +138,7 @@ def test_a_second_run_in_one_place_is_one_line_and_does_no_harm(capsys, tmp_path
     output = tmp_path / "out"
     with ExitStack() as held:
         for name in (".train.hdf5.lock", ".training.lock", ".evaluation.lock"):
-            held.enter_context(held_alone(output / name, ""))
+            held.enter_context(exclusive_lock(output / name, ""))
         status, errors = run(capsys, *stage(output))
         assert (status, len(errors)) == (2, 1)
         assert errors[0].startswith(f"error: {output}")
@@ -369,26 +369,26 @@ main = train_model.main
 """
 
 
-def kill_often(lives: Lives, kills: int, folders, command, check, finished) -> int:
+def kill_often(runs: ForkedRuns, kills: int, folders, command, check, finished) -> int:
     """Start a run in the first of `folders` again and again, each killed at a random moment, until it ends by itself;
     then in the next one. Returns how many were killed. check(folder) follows every kill, finished(folder) every end.
     """
-    assert lives.live(["--help"]) == 0  # all is loaded
+    assert runs.run(["--help"]) == 0  # all is loaded
     begun, output = time.monotonic(), next(folders)
-    assert lives.live(command(output)) == 0, lives.last_words()
+    assert runs.run(command(output)) == 0, runs.printed()
     length, killed = time.monotonic() - begun, 0
     finished(output)
     random, output = np.random.default_rng(0), next(folders)
     while killed < kills:
-        status = lives.live(command(output), random.uniform(0, length))
-        assert status in (0, -9), lives.last_words()
+        status = runs.run(command(output), random.uniform(0, length))
+        assert status in (0, -9), runs.printed()
         if status == 0:
             finished(output)
             output = next(folders)
         else:
             killed += 1
             check(output)
-    assert lives.live(command(output)) == 0, lives.last_words()
+    assert runs.run(command(output)) == 0, runs.printed()
     finished(output)
     return killed
 
@@ -418,8 +418,8 @@ def test_a_build_killed_at_30_random_moments_leaves_the_older_file_or_the_new_on
         assert_all_whole(output)
         assert killed or [path.name for path in output.iterdir()] == ["train.hdf5"]
 
-    with Lives(BUILDING, tmp_path / "log") as lives:
-        assert kill_often(lives, 30, prepared(), command, check, finished) == 30
+    with ForkedRuns(BUILDING, tmp_path / "log") as runs:
+        assert kill_often(runs, 30, prepared(), command, check, finished) == 30
 
 
 @pytest.mark.parametrize(("kills", "drawn"), [(3, False), pytest.param(30, True, marks=pytest.mark.large)])
@@ -448,9 +448,9 @@ def test_an_evaluation_killed_at_random_moments_ends_with_the_same_tables(tmp_pa
         assert_all_whole(output)
 
     code = EVALUATION if drawn else EVALUATION + WITHOUT_PICTURES
-    with Lives(code, tmp_path / "log") as lives:
+    with ForkedRuns(code, tmp_path / "log") as runs:
         folders = (tmp_path / str(number) for number in range(1000))
-        assert kill_often(lives, kills, folders, command, check, finished) == kills
+        assert kill_often(runs, kills, folders, command, check, finished) == kills
 
 
 @pytest.mark.large
@@ -470,9 +470,9 @@ def test_a_training_killed_at_30_random_moments_ends_with_the_same_weights(tmp_p
     def finished(output):
         assert_ends_as(output, first)
 
-    with Lives(TRAINING, tmp_path / "log") as lives:
+    with ForkedRuns(TRAINING, tmp_path / "log") as runs:
         folders = (tmp_path / str(number) for number in range(1000))
-        assert kill_often(lives, 30, folders, command, check, finished) == 30
+        assert kill_often(runs, 30, folders, command, check, finished) == 30
 
 
 @pytest.mark.large
@@ -484,7 +484,7 @@ def test_of_two_runs_started_together_one_works_and_the_other_says_why_not(tmp_p
         TRAINING: training(stored, output, 8),
         EVALUATION: evaluating(stored, output),
     }[code]
-    with Lives(code, log[0]) as one, Lives(code, log[1]) as other:
+    with ForkedRuns(code, log[0]) as one, ForkedRuns(code, log[1]) as other:
         assert one.live(["--help"]) == other.live(["--help"]) == 0  # both have loaded
         for _ in range(3):
             one.start(command[1])

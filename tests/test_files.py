@@ -11,8 +11,8 @@ import pytest
 
 from prnet.common import locks
 from prnet.common.errors import UserError
-from prnet.common.files import remove_left_behind, written_whole
-from prnet.common.locks import held_alone
+from prnet.common.files import atomic_write, remove_left_behind
+from prnet.common.locks import exclusive_lock
 from prnet.configure.config import TARGET_SCALE
 from prnet.evaluating.methods import write_predictions
 from prnet.evaluating.protocols import PROTOCOLS
@@ -136,12 +136,12 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
 
 
 def test_an_error_of_another_file_keeps_its_name(tmp_path):
-    with pytest.raises(FileNotFoundError, match="absent"), written_whole(tmp_path / "a.txt"):
+    with pytest.raises(FileNotFoundError, match="absent"), atomic_write(tmp_path / "a.txt"):
         (tmp_path / "absent").read_bytes()
     (tmp_path / "folder").mkdir()
     with (
         pytest.raises(UserError, match="folder: cannot be written: Is a directory"),
-        written_whole(tmp_path / "folder") as temporary,
+        atomic_write(tmp_path / "folder") as temporary,
     ):
         temporary.write_text("a")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
@@ -149,21 +149,21 @@ def test_an_error_of_another_file_keeps_its_name(tmp_path):
 
 def test_a_place_is_held_once(tmp_path):
     path = tmp_path / "folder" / ".lock"
-    with held_alone(path, "taken") as certain:
+    with exclusive_lock(path, "taken") as certain:
         assert certain
         for _ in range(2):
-            with pytest.raises(UserError, match="taken"), held_alone(path, "taken"):
+            with pytest.raises(UserError, match="taken"), exclusive_lock(path, "taken"):
                 pass
         assert path.exists()
     assert list(path.parent.iterdir()) == []
-    with held_alone(path, "taken"):
+    with exclusive_lock(path, "taken"):
         pass
 
 
 HOLD = """
 import sys, time
-from prnet.common.locks import held_alone
-with held_alone(sys.argv[1], "taken"):
+from prnet.common.locks import exclusive_lock
+with exclusive_lock(sys.argv[1], "taken"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -179,11 +179,11 @@ def test_a_lock_dies_with_its_process(tmp_path):
     )
     with holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match="taken"), held_alone(path, "taken"):
+        with pytest.raises(UserError, match="taken"), exclusive_lock(path, "taken"):
             pass
         holder.kill()
     assert path.exists()
-    with held_alone(path, "taken"):
+    with exclusive_lock(path, "taken"):
         pass
     assert not path.exists()
 
@@ -197,7 +197,7 @@ def test_a_lock_that_its_holder_has_just_removed_is_taken_anew(tmp_path, monkeyp
         lock(file)
 
     monkeypatch.setattr(locks, "_lock", lock_after_removal)
-    with held_alone(path, "taken"), pytest.raises(UserError, match="taken"), held_alone(path, "taken"):
+    with exclusive_lock(path, "taken"), pytest.raises(UserError, match="taken"), exclusive_lock(path, "taken"):
         pass
 
 
@@ -206,7 +206,7 @@ def test_a_file_system_without_locks_is_named_and_used(tmp_path, monkeypatch, ca
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     monkeypatch.setattr(locks, "_lock", refuse)
-    with held_alone(tmp_path / ".lock", "taken") as certain:
+    with exclusive_lock(tmp_path / ".lock", "taken") as certain:
         assert not certain
     (warning,) = caplog.messages
     assert warning.startswith(f"{tmp_path / '.lock'}: Function not implemented; ")
@@ -214,7 +214,7 @@ def test_a_file_system_without_locks_is_named_and_used(tmp_path, monkeypatch, ca
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     def hold(folder):
-        with held_alone(folder / ".lock", "taken"):
+        with exclusive_lock(folder / ".lock", "taken"):
             pass
 
     (tmp_path / "file").touch()

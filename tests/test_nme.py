@@ -12,7 +12,7 @@ from prnet.evaluating.nme import (
     root_box_area,
 )
 from prnet.evaluating.protocols import summarise
-from prnet.geometry.alignment import apply_transform
+from prnet.geometry.transforms import apply_transform
 from tests.helpers.surfaces import face_surface, transform_of
 
 

@@ -12,7 +12,7 @@ from prnet.common.errors import UserError
 from prnet.formats.face_model_file import save_face_model
 from prnet.generating.builder import build_dataset
 from prnet.generating.dataset import open_dataset
-from prnet.generating.views.plan import MOST_PITCH_CHANGE, MOST_TURN_BACK, MOST_VIEWS, ViewSettings, plan_views
+from prnet.generating.views.plan import MAX_PITCH_CHANGE, MAX_TURN_BACK, MAX_VIEWS, ViewSettings, plan_views
 from prnet.generating.views.profiling import render_view, view_pose, view_transform
 from prnet.generating.views.relief import FRAME_MARGIN, make_face_grid, make_relief
 from prnet.geometry.crop import landmark_box
@@ -196,7 +196,7 @@ def test_the_plan_evens_out_the_yaw_histogram():
     pitch, yaw = random.normal(-5, 10, 800), random.normal(0, 15, 800)
     plan = plan_views(pitch, yaw, ViewSettings())
     rotated = np.concatenate(plan)
-    assert max(map(len, plan)) + 1 <= MOST_VIEWS
+    assert max(map(len, plan)) + 1 <= MAX_VIEWS
     counts = np.histogram(np.append(yaw, rotated[:, 1]), np.arange(-90, 91, 10))[0]
     assert counts.max() - counts.min() <= 1
     assert np.abs(rotated[:, 0]).max() <= 40
@@ -211,11 +211,11 @@ def test_views_turn_away_from_the_front_and_keep_to_the_limits():
     for own_pitch, own_yaw, views in zip(pitch, yaw, plan, strict=True):
         assert (np.abs(views) <= [50, 60]).all()
         back = own_yaw - views[:, 1] if own_yaw > 0 else views[:, 1] - own_yaw
-        if abs(own_yaw) > MOST_TURN_BACK:
-            assert (back <= MOST_TURN_BACK + 1e-9).all()
+        if abs(own_yaw) > MAX_TURN_BACK:
+            assert (back <= MAX_TURN_BACK + 1e-9).all()
         elif own_yaw:
             assert back.max() > 60
-        assert (np.abs(views[:, 0] - own_pitch) <= MOST_PITCH_CHANGE + 1e-9).all()
+        assert (np.abs(views[:, 0] - own_pitch) <= MAX_PITCH_CHANGE + 1e-9).all()
     assert not np.array_equal(
         plan[0], plan_views(pitch, yaw, ViewSettings(max_yaw=60, max_pitch=50, views=25, seed=1))[0]
     )
@@ -277,7 +277,7 @@ def test_the_tool_makes_a_set_that_the_builder_reads(tmp_path, sample_model, cap
     assert fit["Tex_Para"].shape == (5, 1)
     assert fit["Color_Para"].dtype == np.float32
     assert fit["roi"].shape == (1, 4)
-    assert np.degrees(fit["Pose_Para"][0, 1]) > np.degrees(0.5) - MOST_TURN_BACK
+    assert np.degrees(fit["Pose_Para"][0, 1]) > np.degrees(0.5) - MAX_TURN_BACK
 
     build_dataset([folder], tmp_path / "train.hdf5", sample_model, validation_share=0.34, progress=False)
     with open_dataset(tmp_path / "train.hdf5") as dataset:

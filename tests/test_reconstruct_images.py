@@ -93,7 +93,7 @@ def test_a_large_photo_is_refused_by_its_header():
 
 
 def test_the_limit_itself_is_read(monkeypatch):
-    monkeypatch.setattr(images, "MOST_PIXELS", 35)
+    monkeypatch.setattr(images, "MAX_PIXELS", 35)
     assert decode_image(encoded(np.zeros((5, 7), np.uint8)), "x").shape == (5, 7, 3)
     with pytest.raises(UserError, match="larger than"):
         decode_image(encoded(np.zeros((6, 6), np.uint8)), "x")

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from prnet.geometry.regions import region_weights
+from prnet.geometry.regions import derive_region_weights
 from prnet.geometry.uv_layout import texel_coordinates
 
 
@@ -25,14 +25,14 @@ def test_face_and_features_are_those_of_prnets_masks(shared_data, prnet_landmark
         cv2.imread(str(shared_data / "uv" / name), cv2.IMREAD_GRAYSCALE)
         for name in ("uv_face_mask.png", "uv_weight_mask.png", "uv_kpt_mask.png")
     )
-    weights = region_weights(prnet_landmarks)
+    weights = derive_region_weights(prnet_landmarks)
     assert overlap(weights > 0, face > 0) > 0.97
     elsewhere = landmarks == 0
     assert overlap((weights == 4) & elsewhere, (features >= 56) & elsewhere) > 0.85
 
 
 def test_weights_are_those_of_the_paper(prnet_landmarks):
-    weights = region_weights(prnet_landmarks)
+    weights = derive_region_weights(prnet_landmarks)
     assert weights.shape == (256, 256)
     assert weights.dtype == np.float32
     assert set(np.unique(weights)) == {0, 3, 4}
@@ -42,7 +42,7 @@ def test_weights_are_those_of_the_paper(prnet_landmarks):
 def test_every_landmark_is_on_the_face_and_the_neck_is_not(fixture, request):
     model = request.getfixturevalue(fixture)
     landmark_uv = model.uv[model.landmark_vertices]
-    weights = region_weights(landmark_uv)
+    weights = derive_region_weights(landmark_uv)
     column, row = np.rint(texel_coordinates(landmark_uv, 256)).astype(int).T
     assert np.all(weights[row, column] > 0)
     assert np.all(weights[row[17:], column[17:]] == 4)
@@ -56,5 +56,5 @@ def test_symmetric_landmarks_give_symmetric_regions(prnet_landmarks):
     order = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47:45:-1, 39:35:-1, 41:39:-1]
     order = np.r_[order, 54:47:-1, 59:54:-1, 64:59:-1, 67:64:-1]
     symmetric = (prnet_landmarks + prnet_landmarks[order] * (-1, 1) + (1, 0)) / 2
-    weights = region_weights(symmetric)
+    weights = derive_region_weights(symmetric)
     np.testing.assert_array_equal(weights, weights[:, ::-1])

@@ -151,7 +151,7 @@ def test_nothing_in_a_model_file_is_executed(layout, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("entry", ["model.weights.h5", "uv_layout.npz", "within uv_layout.npz"])
 def test_a_small_file_that_unpacks_to_much_is_refused_at_once(network, layout, tmp_path, monkeypatch, entry):
-    monkeypatch.setattr("prnet.model.saved_network.MOST_BYTES", 100 << 20)
+    monkeypatch.setattr("prnet.model.saved_network.MAX_BYTES", 100 << 20)
     path, zeros = tmp_path / "network.keras", bytes(101 << 20)
     save_network(network, layout, path)
     if entry.startswith("within"):
@@ -171,8 +171,8 @@ def test_a_small_file_that_unpacks_to_much_is_refused_at_once(network, layout, t
 
 
 def test_damaged_networks_are_read_or_refused(layout, tmp_path):
-    """The quick part of `test_strangers`' networks, in this process, which has Keras loaded."""
-    from tests.helpers.strangers import damage, examine, network_sources
+    """The networks of `test_damaged_files`, the quick part, in this process, which has Keras loaded."""
+    from tests.helpers.damaged_files import damage, examine, network_sources
 
     sources = network_sources(tmp_path)
     for number in range(60):

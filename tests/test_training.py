@@ -143,7 +143,7 @@ def test_more_epochs_go_on_and_as_many_do_nothing(micro, tiny, finished, tmp_pat
     output = tmp_path / "run"
     shutil.copytree(finished, output)
     train_model.main(command(tiny, output, "--epochs", 2, "--workers", 1, "--jit", "off"))
-    assert "going on after epoch 1" in capsys.readouterr().out
+    assert "resuming after epoch 1" in capsys.readouterr().out
     before = (output / "checkpoint.npz").stat().st_mtime_ns
     train_model.main(command(tiny, output, "--epochs", 2))
     assert "already trained for 2 epochs" in capsys.readouterr().out

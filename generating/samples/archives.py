@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
-from prnet.common.files import written_whole
+from prnet.common.files import atomic_write
 from prnet.configure.config import YAW_BIN_EDGES
 from prnet.formats.encoding import encode_jpeg, encode_png
 from prnet.formats.face_model_file import save_face_model
@@ -66,7 +66,7 @@ def make_sample_data(
     with _ordered_map(workers) as ordered_map:
         for name, files_of, pictures, count, extras in archives:
             made = ordered_map(partial(files_of, seed, count), range(pictures))
-            with written_whole(folder / name) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            with atomic_write(folder / name) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
                 for files in chain(progress(made, name, pictures), [extras]):
                     for entry, content in files:
                         _add(archive, entry, content)
@@ -211,6 +211,6 @@ def write_contact_sheet(folder: str | Path, path: str | Path, columns: int = 8, 
     """A PNG of the first test pictures, or of training pictures where there are none, in a grid."""
     pictures = archive_pictures(Path(folder) / TEST_NAME, columns * rows)
     pictures = pictures or archive_pictures(Path(folder) / TRAINING_NAME, columns * rows)
-    with written_whole(path) as partial_path:
+    with atomic_write(path) as partial_path:
         partial_path.write_bytes(encode_png(contact_sheet(pictures, columns)))
     return Path(path)

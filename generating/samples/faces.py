@@ -20,6 +20,7 @@ from prnet.geometry.face_model import face_vertices
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.pose import fit_to_pixels, rotation_from_angles
 from prnet.geometry.rasterise import Raster, interpolate, rasterise
+from prnet.geometry.transforms import apply_transform
 
 SUPERSAMPLING = 2.0
 """Rendered pixels per pixel of the picture, along each side, at most."""
@@ -124,7 +125,7 @@ def _assemble(head, person, view):
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
     transforms = [with_body if part.on_body else with_head for part in parts]
     return (
-        np.concatenate([part.vertices @ to[:, :3].T + to[:, 3] for part, to in zip(parts, transforms, strict=True)]),
+        np.concatenate([apply_transform(to, part.vertices) for part, to in zip(parts, transforms, strict=True)]),
         np.concatenate([part.triangles + start for part, start in zip(parts, starts, strict=False)]),
         np.concatenate([part.colours for part in parts]) ** 2.2,
         np.concatenate([np.broadcast_to(part.gloss, len(part.vertices)) for part in parts]),

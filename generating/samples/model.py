@@ -18,7 +18,7 @@ from prnet.generating.samples.mesh import (
 )
 from prnet.generating.samples.skin import average_skin
 from prnet.geometry.face_model import FaceModel
-from prnet.geometry.regions import region_weights
+from prnet.geometry.regions import derive_region_weights
 from prnet.geometry.tutte import tutte_embedding
 
 UNITS_PER_MM = 1000.0
@@ -74,7 +74,7 @@ def make_sample_head() -> SampleHead:
         landmark_vertices=landmarks,
         uv=uv,
         mean_texture=average_skin(whole, inside_mouth).astype(np.float32),
-        region_weights=region_weights(uv[landmarks]),
+        region_weights=derive_region_weights(uv[landmarks]),
         source="procedural sample face; no scan of a person",
         licence="MIT, as this project",
     )

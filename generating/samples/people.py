@@ -62,7 +62,7 @@ _MASCULINE = {
 }
 """Mean coefficients of men, in standard deviations; women have the opposite."""
 
-_LARGEST = 2.2
+_MAX_MAGNITUDE = 2.2
 """Standard deviations that no identity coefficient exceeds."""
 
 
@@ -81,7 +81,7 @@ def draw_person(head: SampleHead, generator: np.random.Generator) -> Person:
     """An invented person."""
     masculine = generator.random() < 0.5
     typical = np.array([_MASCULINE.get(name, 0.0) for name in IDENTITY_NAMES]) * (1 if masculine else -1)
-    identity = np.clip(0.9 * generator.standard_normal(len(typical)) + typical, -_LARGEST, _LARGEST)
+    identity = np.clip(0.9 * generator.standard_normal(len(typical)) + typical, -_MAX_MAGNITUDE, _MAX_MAGNITUDE)
     paleness, tone = _draw_tone(generator)
     hair = _draw_hair(generator, masculine, paleness)
     return Person(

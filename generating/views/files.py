@@ -15,6 +15,7 @@ import numpy as np
 from scipy.io import savemat
 
 from prnet.common.errors import UserError
+from prnet.formats.encoding import encode_jpeg
 from prnet.formats.fit_files import Fit, read_fit, require_model
 from prnet.formats.image_files import check_image, decode_image
 from prnet.formats.mat_files import read_mat_arrays
@@ -25,6 +26,7 @@ from prnet.generating.views.relief import FaceGrid, Relief, make_relief, move
 from prnet.geometry.crop import landmark_box
 from prnet.geometry.face_model import FaceModel, face_vertices
 from prnet.geometry.pose import fit_to_pixels
+from prnet.geometry.transforms import apply_transform
 
 JPEG_QUALITY = 95
 
@@ -66,7 +68,7 @@ def make_view_set(
     """
     from tqdm import tqdm
 
-    with find_pairs(source) as photos, _folder_made_whole(Path(output)) as folder:
+    with find_pairs(source) as photos, _atomic_folder(Path(output)) as folder:
         pairs, fits, left_out = [], [], list(photos.left_out)
         for pair in photos:
             try:
@@ -112,7 +114,7 @@ def moved_fit(fit: Fit, landmarks: FaceModel, shift: tuple[float, float]) -> Fit
 
 
 @contextmanager
-def _folder_made_whole(output: Path):
+def _atomic_folder(output: Path):
     """Yield a folder beside `output` that takes its name on success and is removed on any error."""
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise UserError(f"{output}: is there already; give a new folder, or remove this one first")
@@ -174,7 +176,7 @@ def _write_view(path: Path, number: int, picture: np.ndarray, fields: dict, reli
     """One view and its fit. `roi` is the part of the photo, in its 1-based pixels, that the frame covers; `pt2d` and
     `pt3d_68` are the model's landmarks in 1-based pixels of the view."""
     side = len(picture)
-    landmarks = (relief.landmarks @ transform[:, :3].T + transform[:, 3]).T + [[1.0], [1.0], [0.0]]
+    landmarks = apply_transform(transform, relief.landmarks).T + [[1.0], [1.0], [0.0]]
     fields = fields | {
         "Pose_Para": view_pose(transform, angles, side)[None].astype(np.float32),
         "pt2d": landmarks[:2],
@@ -182,11 +184,8 @@ def _write_view(path: Path, number: int, picture: np.ndarray, fields: dict, reli
     }
     if "pt3d_68" in fields:
         fields["pt3d_68"] = landmarks.astype(np.float32)
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[
-        1
-    ]
     path.with_name(f"{path.name}-v{number:02d}.mat").write_bytes(_mat_bytes(fields))
-    path.with_name(f"{path.name}-v{number:02d}.jpg").write_bytes(encoded.tobytes())
+    path.with_name(f"{path.name}-v{number:02d}.jpg").write_bytes(encode_jpeg(picture, JPEG_QUALITY))
 
 
 def _mat_bytes(fields: dict) -> bytes:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MOST_VIEWS = 12
+MAX_VIEWS = 12
 """Views of one photo, with the unrotated one, that the default plan does not exceed."""
 
-MOST_TURN_BACK = 15.0
+MAX_TURN_BACK = 15.0
 """How far a view may turn towards the front or past it: what lies on the far side was not seen. A photo within this
 yaw turns to both sides."""
 
-MOST_PITCH_CHANGE = 45.0
+MAX_PITCH_CHANGE = 45.0
 """Likewise in pitch, both ways."""
 
 
@@ -41,8 +41,8 @@ def plan_views(pitch: np.ndarray, yaw: np.ndarray, settings: ViewSettings) -> li
     random = np.random.default_rng([settings.seed, len(yaw)])
     bins = max(int(np.ceil(2 * settings.max_yaw / settings.yaw_step - 1e-9)), 1)
     edges = np.minimum(-settings.max_yaw + settings.yaw_step * np.arange(bins + 1), settings.max_yaw)
-    low = np.where(yaw > MOST_TURN_BACK, yaw - MOST_TURN_BACK, -settings.max_yaw)
-    high = np.where(yaw < -MOST_TURN_BACK, yaw + MOST_TURN_BACK, settings.max_yaw)
+    low = np.where(yaw > MAX_TURN_BACK, yaw - MAX_TURN_BACK, -settings.max_yaw)
+    high = np.where(yaw < -MAX_TURN_BACK, yaw + MAX_TURN_BACK, settings.max_yaw)
     lows, highs = np.maximum(edges[:-1], low[:, None]), np.minimum(edges[1:], high[:, None])
     reachable = highs - lows > 1e-6
 
@@ -54,7 +54,7 @@ def plan_views(pitch: np.ndarray, yaw: np.ndarray, settings: ViewSettings) -> li
         used[photo, own] += 1
     level = counts.max(initial=0) if settings.views is None else np.inf
     plan = [[] for _ in yaw]
-    for _ in range((settings.views or MOST_VIEWS) - 1):
+    for _ in range((settings.views or MAX_VIEWS) - 1):
         for photo in random.permutation(np.flatnonzero(reachable.any(axis=1))):
             choices = np.flatnonzero(reachable[photo] & (counts < level))
             if not len(choices):
@@ -67,8 +67,8 @@ def plan_views(pitch: np.ndarray, yaw: np.ndarray, settings: ViewSettings) -> li
             if len(plan[photo]) % 2 == photo % 2:
                 view_pitch += np.clip(
                     random.uniform(-settings.max_pitch, settings.max_pitch) - view_pitch,
-                    -MOST_PITCH_CHANGE,
-                    MOST_PITCH_CHANGE,
+                    -MAX_PITCH_CHANGE,
+                    MAX_PITCH_CHANGE,
                 )
             view_yaw = random.uniform(lows[photo, chosen], highs[photo, chosen])
             plan[photo].append((np.clip(view_pitch, -settings.max_pitch, settings.max_pitch), view_yaw))

@@ -21,6 +21,7 @@ from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.pose import fit_to_pixels
 from prnet.geometry.position_map import MapBasis, map_basis, shape_maps
 from prnet.geometry.rasterise import rasterise
+from prnet.geometry.transforms import apply_transform
 from prnet.geometry.uv_layout import grid_triangles
 
 GRID_SIDE = 128
@@ -44,7 +45,7 @@ ANCHOR_RECESSION = ((-1.0, -0.7, 0.0, 0.8), (0.55, 0.8, 1.0, 0.3))
 """Share of that drop by direction (its sine, from straight up, -1, to straight down, 1): the skull is highest halfway
 back, and neck and chest do not recede."""
 
-LEAST_FACING = 0.3
+MIN_FACING = 0.3
 """Cosine between normal and line of sight below which the photo's colours are not trusted."""
 
 
@@ -141,7 +142,7 @@ def make_relief(photo: np.ndarray, coefficients: np.ndarray, pose: np.ndarray, g
 
 def move(transform: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Points (N, 3), in their own type, by a (3, 4) transform."""
-    return points @ transform[:, :3].T.astype(points.dtype) + transform[:, 3].astype(points.dtype)
+    return apply_transform(transform.astype(points.dtype), points)
 
 
 def _framed(photo: np.ndarray, box: Box, frame: np.ndarray, side: int) -> np.ndarray:
@@ -172,7 +173,7 @@ def _face_lookups(face: np.ndarray, grid: FaceGrid, depth: np.ndarray) -> tuple[
     column, row = np.clip(np.rint(face[:, :2]), 0, last).astype(int).T
     # Seen: no surface lies before it (2 % of the side allow for slopes in the z-buffer), and it faces the camera.
     in_front = face[:, 2] >= depth[row, column] - 0.02 * last
-    facing = -vertex_normals(face, grid.triangles)[:, 2] > LEAST_FACING
+    facing = -vertex_normals(face, grid.triangles)[:, 2] > MIN_FACING
     inside = (face[:, :2] >= 0).all(axis=1) & (face[:, :2] <= last).all(axis=1)
     side = grid.basis.size
     hidden = ~(in_front & facing & inside).reshape(side, side)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prnet.common.errors import UserError
 from prnet.common.files import remove_left_behind
-from prnet.common.locks import held_alone
+from prnet.common.locks import exclusive_lock
 from prnet.common.progress import Poster, server_address
 from prnet.configure.config import FACE_MODEL_PATH, SERVER_HOST, SERVER_PORT
 
@@ -169,7 +169,7 @@ def measure(arguments: argparse.Namespace, server: str | None) -> int:
     with ExitStack() as files:
         for place, (lock, written) in held.items():
             refusal = f"{place}: another evaluation writes to it; wait until it has ended, or choose another place"
-            if files.enter_context(held_alone(lock, refusal)):
+            if files.enter_context(exclusive_lock(lock, refusal)):
                 remove_left_behind(*written)
         method, network_layout = open_method(arguments, files)
         subjects, layout = open_subjects(arguments, files, method, network_layout)

@@ -1,4 +1,4 @@
-"""Train a network on train.hdf5: best.keras and last.keras, log and curves; the same command goes on after a stop."""
+"""Train a network on train.hdf5: best.keras and last.keras, log and curves; the same command resumes it."""
 
 import argparse
 import dataclasses
@@ -112,7 +112,7 @@ def main(argv=None) -> None:
     if arguments.start_epoch < 0:
         raise UserError(f"--start_epoch {arguments.start_epoch}: must be 0 or more")
     if arguments.start_epoch and not arguments.model:
-        raise UserError("--start_epoch counts the epochs of --model; give that too (a stopped run goes on by itself)")
+        raise UserError("--start_epoch counts the epochs of --model; give that too (a stopped run resumes by itself)")
 
     from prnet.formats.face_model_file import load_face_model
     from prnet.generating.dataset import open_dataset

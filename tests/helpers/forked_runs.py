@@ -1,8 +1,8 @@
 """A process that has loaded what a script needs and forks a run of it on demand: runs that are cheap to kill.
 
-`python -m tests.helpers.lives CODE` executes CODE, which defines `main(argv)`, and runs it for each line of standard
-input, a
-JSON list of arguments, in a process of its own. It answers with that one's number and, in the end, its exit status.
+`python -m tests.helpers.forked_runs CODE` executes CODE, which defines `main(argv)`, and runs it for each line of
+standard input, a JSON list of arguments, in a process of its own. It answers with that one's number and, in the end,
+its exit status.
 """
 
 import json
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 
-class Lives:
+class ForkedRuns:
     """Runs of `main`, which `code` defines, one after the other. Use it as a context manager.
 
     Standard output and error of the runs go to `log`, a path.
@@ -24,7 +24,7 @@ class Lives:
         self._log = log
         with log.open("wb") as errors:
             self._server = subprocess.Popen(
-                [sys.executable, "-m", "tests.helpers.lives", code],
+                [sys.executable, "-m", "tests.helpers.forked_runs", code],
                 cwd=Path(__file__).parents[2],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -32,7 +32,7 @@ class Lives:
                 text=True,
             )
 
-    def __enter__(self) -> "Lives":
+    def __enter__(self) -> "ForkedRuns":
         return self
 
     def __exit__(self, *_) -> None:
@@ -46,7 +46,7 @@ class Lives:
         self._server.stdin.flush()
         return int(self._server.stdout.readline())
 
-    def live(self, arguments: list, seconds: float | None = None) -> int:
+    def run(self, arguments: list, seconds: float | None = None) -> int:
         """Exit status of a run; one that still runs after `seconds` is killed, and the status is -9."""
         number = self.start(arguments)
         if not select.select([self._server.stdout], [], [], seconds)[0]:
@@ -57,7 +57,7 @@ class Lives:
         """Exit status of the run that was begun, once it has ended."""
         return int(self._server.stdout.readline())
 
-    def last_words(self) -> str:
+    def printed(self) -> str:
         """What all runs printed."""
         return self._log.read_text(errors="replace")
 

@@ -20,7 +20,7 @@ LIGHT = ["fits", "photos", "archives", "datasets", "face models", "predictions",
 )
 def test_damaged_files_are_read_or_refused(seed, count, kinds):
     result = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.strangers", str(seed), str(count), *kinds],
+        [sys.executable, "-m", "tests.helpers.damaged_files", str(seed), str(count), *kinds],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""Damaged files of every kind that is read, a seeded stream: `python -m tests.helpers.strangers SEED COUNT KIND ...`.
+"""A seeded stream of damaged files of every kind: `python -m tests.helpers.damaged_files SEED COUNT KIND ...`.
 
 Run in a process of its own, with 1 GB of memory above what it starts with, so that a crash or a claim of memory
 shows. Each file must be read or refused by a `UserError` of one line that names it, within 2 seconds.
