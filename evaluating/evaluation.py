@@ -64,28 +64,8 @@ def evaluate(
         vertices = VertexFile(vertices_path, (len(subjects), len(face), 3), resume=results is not None)
     results = results or Results(origin, subjects.names, subjects.yaw)
     results.vertices = KEPT if vertices else None
-    saved = time.monotonic()
     with vertices or nullcontext():
-        try:
-            for batch, found, outcomes in _batches(subjects, method, results, face, batch_size):
-                for index, subject, outcome in zip(batch, found, outcomes, strict=True):
-                    if subject.truth is not None:
-                        results.set_truth(index, subject.truth, subject.box)
-                    if isinstance(outcome, Failure):
-                        if vertices is not None:
-                            vertices.write(index, np.nan)
-                        results.set_failure(index, outcome)
-                    else:
-                        prediction, measured = outcome
-                        if vertices is not None and prediction.vertices is not None:
-                            vertices.write(index, prediction.vertices)
-                        results.set_score(index, measured, prediction.landmarks, face)
-                progress(results)
-                if time.monotonic() - saved > SAVE_EVERY:
-                    results.save(path)
-                    saved = time.monotonic()
-        finally:
-            results.save(path)
+        _fill(results, vertices, _batches(subjects, method, results, face, batch_size), face, path, progress)
     if predictions_path:
         landmarks = results.landmarks[..., : method.landmark_dimensions]
         write_predictions(predictions_path, results.names, landmarks, vertices.path if vertices else None)
@@ -94,6 +74,54 @@ def evaluate(
             results.save(path)
             vertices.path.unlink()
     return results
+
+
+Outcome = tuple[Prediction, Score] | Failure
+"""What becomes of one image."""
+
+
+def _fill(
+    results: Results,
+    vertices: VertexFile | None,
+    batches: Iterable[tuple[np.ndarray, list[Subject], list[Outcome]]],
+    face: np.ndarray | None,
+    path: str | Path,
+    progress: Callable[[Results], None],
+) -> None:
+    """Note the outcomes of all batches, saved now and then, and whatever ends them."""
+    saved = time.monotonic()
+    try:
+        for batch, found, outcomes in batches:
+            for index, subject, outcome in zip(batch, found, outcomes, strict=True):
+                _note(results, vertices, face, index, subject, outcome)
+            progress(results)
+            if time.monotonic() - saved > SAVE_EVERY:
+                results.save(path)
+                saved = time.monotonic()
+    finally:
+        results.save(path)
+
+
+def _note(
+    results: Results,
+    vertices: VertexFile | None,
+    face: np.ndarray | None,
+    index: int,
+    subject: Subject,
+    outcome: Outcome,
+) -> None:
+    """Note one image; its vertices first, since what counts as done has to have them."""
+    if subject.truth is not None:
+        results.set_truth(index, subject.truth, subject.box)
+    if isinstance(outcome, Failure):
+        if vertices is not None:
+            vertices.write(index, np.nan)
+        results.set_failure(index, outcome)
+        return
+    prediction, measured = outcome
+    if vertices is not None and prediction.vertices is not None:
+        vertices.write(index, prediction.vertices)
+    results.set_score(index, measured, prediction.landmarks, face)
 
 
 def _takes_up_vertices(results: Results, predictions_path: str | Path, vertices_path: Path) -> bool:
@@ -114,7 +142,7 @@ def _takes_up_vertices(results: Results, predictions_path: str | Path, vertices_
 
 def _batches(
     subjects: Subjects, method: Method, results: Results, face: np.ndarray | None, batch_size: int
-) -> Iterator[tuple[np.ndarray, list[Subject], list[tuple[Prediction, Score] | Failure]]]:
+) -> Iterator[tuple[np.ndarray, list[Subject], list[Outcome]]]:
     """The subjects not measured yet, with predictions and scores or failures, read ahead while the network works."""
     pending = np.flatnonzero(~results.done)
     batches = [pending[start : start + batch_size] for start in range(0, len(pending), batch_size)]
@@ -128,9 +156,7 @@ def _batches(
             yield batch, found, list(workers.map(partial(_measure, results, face), found, predictions))
 
 
-def _measure(
-    results: Results, face: np.ndarray | None, subject: Subject, prediction: Prediction | Failure
-) -> tuple[Prediction, Score] | Failure:
+def _measure(results: Results, face: np.ndarray | None, subject: Subject, prediction: Prediction | Failure) -> Outcome:
     """The prediction of one image with its errors, or why it has none."""
     if isinstance(prediction, Failure):
         return prediction

@@ -378,7 +378,7 @@ def test_a_folder_is_read_without_a_face_model(tmp_path, monkeypatch):
     width, height = np.moveaxis(np.ptp(landmarks[..., :2], axis=1), -1, 0)
     expected = np.mean(100 / np.sqrt(width * height))
     assert means(tmp_path / "out")["other", "sparse 2D"] == pytest.approx(expected, abs=1e-3)
-    with pytest.raises(UserError, match="give `face_model`"):
+    with pytest.raises(UserError, match=r"^`types` 2 3 4 5 \(dense 2D, .*needs the true mesh; give `face_model`"):
         evaluate_model.main(command)
     with pytest.raises(UserError, match="`protocol` prnet-keras.*`face_model`"):
         evaluate_model.main([*command, "--evalidxs", "0", "--protocol", "prnet-keras"])
