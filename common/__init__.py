@@ -1,1 +1,1 @@
-"""What any package may import: errors for people, files that appear whole or not at all, locks."""
+"""What any package may import: errors for people, atomic writes, locks."""
