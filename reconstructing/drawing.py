@@ -86,7 +86,8 @@ def draw_pose(picture: np.ndarray, matrix: np.ndarray, canonical: np.ndarray) ->
     for axis, colour in enumerate((RED, GREEN, BLUE)):
         tip = origin + 0.45 * (high - low)[:2].mean() * np.eye(3)[axis]
         ends = _fixed(apply_transform(matrix, np.stack([origin, tip]))[:, :2])
-        cv2.arrowedLine(picture, *ends.tolist(), colour, thickness + 1, cv2.LINE_AA, SHIFT, 0.15)
+        start, end = ends.tolist()
+        cv2.arrowedLine(picture, start, end, colour, thickness + 1, cv2.LINE_AA, SHIFT, 0.15)
     return picture
 
 
@@ -107,7 +108,7 @@ def depth_map(face: Face, height: int, width: int) -> np.ndarray:
         return result
     step = max(across, down) / min(max(across, down), MAX_RENDERED)
     columns, rows = round(across / step), round(down / step)
-    place = face.vertices - np.float32([*low, 0])
+    place = face.vertices - np.array([*low, 0], np.float32)
     place[:, :2] = (place[:, :2] + 0.5) / (across / columns, down / rows) - 0.5
     raster = rasterise(place, face.triangles, rows, columns)
     window = np.where(raster.triangle >= 0, raster.depth, np.nan)
@@ -120,7 +121,8 @@ def depth_map(face: Face, height: int, width: int) -> np.ndarray:
 def draw_frontal(face: Face, image: np.ndarray, size: int) -> np.ndarray:
     """The textured mesh turned to the viewer, (size, size, 3) uint8."""
     reach = 1.15 * np.abs(face.grid.canonical[:, :2]).max()
-    place = face.frontal_vertices * np.float32(FLIP_Y * (size / 2 / reach)) + np.float32([size / 2, size / 2, 0])
+    place = face.frontal_vertices * (FLIP_Y * (size / 2 / reach)).astype(np.float32)
+    place += np.array([size / 2, size / 2, 0], np.float32)
     return render(place, face.triangles, vertex_colours(face, image), np.full((size, size, 3), PAPER, dtype=np.uint8))
 
 
@@ -130,7 +132,7 @@ def draw_sheet(face: Face, image: np.ndarray) -> np.ndarray:
     view = crop_transform(Box(found.centre, max(found.side, 1e-3)), PANEL, margin=SHEET_MARGIN)
     photo = crop_image(image, view, PANEL)
     lifted = lift_transform(view)
-    vertices = np.float32(apply_transform(lifted, face.vertices))
+    vertices = apply_transform(lifted, face.vertices).astype(np.float32)
     landmarks = apply_transform(lifted, face.landmarks)
     pose = face.pose
     texture = uv_texture(face, image, PANEL)

@@ -23,11 +23,12 @@ class OneEuroFilter:
 
     def __init__(self, settings: Smoothing = SMOOTHING):
         self._settings = settings
-        self._value = self._speed = None
+        self._value: np.ndarray | None = None
+        self._speed: np.ndarray | None = None
 
     def __call__(self, value: np.ndarray, seconds: float, unit: float = 1.0) -> np.ndarray:
         """The filtered value. seconds : since the call before, above 0. unit : length of one face side."""
-        if self._value is None:
+        if self._value is None or self._speed is None:
             self._value, self._speed = value, np.zeros_like(value)
             return value
         settings = self._settings
