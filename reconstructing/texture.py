@@ -29,8 +29,8 @@ def sample_photo(image: np.ndarray, position_map: np.ndarray) -> np.ndarray:
         part = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
     place = (position_map[..., :2] - low + 0.5) * (np.array(part.shape[1::-1]) / (high - low)) - 0.5
     place = place.astype(np.float32)
-    no_second_map = None  # OpenCV's stubs ask for one
-    return cv2.remap(part, place, no_second_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    # OpenCV's stubs do not know that the second map may be left out.
+    return cv2.remap(part, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
 
 
 def vertex_colours(face: Face, image: np.ndarray) -> np.ndarray:
