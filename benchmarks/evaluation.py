@@ -94,7 +94,7 @@ def _evaluate(model, layout, count: int) -> float:
 def _dataset(model, layout, count: int):
     """A stand-in for a data set in memory whose photos are all the same."""
     from prnet.geometry.crop import landmark_box
-    from prnet.geometry.face_model import face_vertices
+    from prnet.geometry.face_model import face_landmarks
     from prnet.geometry.pose import fit_to_pixels
 
     random = np.random.default_rng(1)
@@ -105,7 +105,7 @@ def _dataset(model, layout, count: int):
     landmarks = np.empty((count, 68, 3), np.float32)
     for row, (coefficient, pose) in enumerate(zip(coefficients, poses, strict=True)):
         transform = fit_to_pixels(pose, SIDE)
-        landmarks[row] = apply_transform(transform, face_vertices(model, coefficient, model.landmark_vertices))
+        landmarks[row] = apply_transform(transform, face_landmarks(model, coefficient))
     boxes = [landmark_box(points) for points in landmarks]
     photo = random.integers(0, 255, (SIDE, SIDE, 3)).astype(np.uint8)
     return SimpleNamespace(

@@ -10,6 +10,7 @@ from prnet.formats.encoding import encode_jpeg
 from prnet.generating.samples.model import make_sample_model
 from prnet.generating.views.profiling import render_view, view_transform
 from prnet.generating.views.relief import FRAME_SIDES, make_face_grid, make_relief
+from prnet.geometry.face_model import at_landmarks
 
 VIEWS = np.radians([(0, yaw) for yaw in range(-80, 81, 20)])
 
@@ -20,7 +21,7 @@ def measure() -> list[Figure]:
     grid = make_face_grid(model)
     coefficients = np.zeros(model.coefficient_count, dtype=np.float32)
     side = FRAME_SIDES[0]
-    pose = np.array([0, 0, 0, side / 2, side / 2, 0, side / 2.2 / np.ptp(model.mean[model.landmark_vertices, 1])])
+    pose = np.array([0, 0, 0, side / 2, side / 2, 0, side / 2.2 / np.ptp(at_landmarks(model, model.mean)[:, 1])])
     photo = np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)

@@ -12,13 +12,14 @@ MAP_SIZE = 256
 IMAGE_SIZES = (128, 256)
 """Sides of the square crops, in pixels, that the networks are built for."""
 
-NETWORKS = {"prnet": 256, "lprnet": 128}
+NETWORKS = {"prnet": 256, "lprnet": 128, "morphnet": 128}
 """The networks, each with the image size that it is meant for."""
 
 HEADS = ("linear", "sigmoid")
 LOSSES = ("mse", "wtmse", "wtrmse", "wtmae")
+SCHEDULES = ("steps", "cosine")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-"""What `--head`, `--lossfunct` and `--precision` choose from."""
+"""What `--head`, `--lossfunct`, `--schedule` and `--precision` choose from."""
 
 TARGET_SCALE = 1.1
 """The network regresses a position map divided by image size x this number, as the published code does."""
@@ -75,6 +76,7 @@ class Augmentation:
     low_resolution: float = 0.0  # probability of a reduction to a half to a sixth and back
     noise: float = 0.0  # probability of sensor noise
     jpeg: float = 0.0  # probability of compression at quality 15 to 60
+    reflection: float = 0.0  # probability that the photo's reflection lies beyond its edges, instead of black
 
 
 NO_AUGMENTATION = Augmentation(
@@ -88,6 +90,17 @@ NO_AUGMENTATION = Augmentation(
     mirror=0.0,
 )
 """The reference crop and nothing else: validation, evaluation and data modes 0 to 3."""
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """Weights of what is added to the loss of a map; 0 leaves a term out. Definitions: `model.losses`."""
+
+    landmarks: float = 0.0  # mean distance of the 68
+    apertures: float = 0.0  # how far eyes and mouth are open
+    edges: float = 0.0  # lengths between neighbouring texels (SADRNet: 1)
+    normals: float = 0.0  # directions of the surface (SADRNet: 0.1)
+    raw: float = 0.5  # the map's own loss on a morphable network's raw map
 
 
 @dataclass(frozen=True)
@@ -105,8 +118,15 @@ class Training:
     drop_factor: float = 0.5
     drop_every: float = 5.0  # in `drop_unit`
     drop_unit: str = "epochs"  # or "steps"
+    schedule: str = "steps"  # or "cosine", from the learning rate to a hundredth of it at the end, without drops
+    warmup: float = 0.0  # epochs in which the learning rate rises from 0
+    clip_norm: float | None = None  # greatest norm of the gradient
+    average: float | None = None  # momentum of the moving average of the weights that is validated and saved
+    balance: float = 0.0  # 0: each sample once an epoch; 1: rare expressions and poses as often as common ones
+    identities: int | None = None  # identity components of a morphable network; None: all that the fits have
     precision: str = "float32"
     seed: int = 0
+    terms: LossTerms = field(default_factory=LossTerms)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 

@@ -5,7 +5,7 @@ A flag on the command line wins over the recipe.
 
 from dataclasses import replace
 
-from prnet.configure.config import CROP_MARGIN, Augmentation, Training
+from prnet.configure.config import CROP_MARGIN, Augmentation, LossTerms, Training
 
 TAME = Augmentation(crop_margin=1.6, rotation=30.0, translation=0.05, scale=(0.9, 1.1), colour=(0.75, 1.25), mirror=0.5)
 """Ours, where BinaryVR says "tamer augmentation" and "a slightly larger crop" and gives no figures."""
@@ -98,4 +98,25 @@ def photos() -> Training:
     return replace(lprnet(), loss="wtmae", epochs=16, drop_every=1, drop_factor=0.78, augmentation=HARD_LOOKS)
 
 
-RECIPES = {recipe.__name__: recipe for recipe in (default, paper, binaryvr, lprnet, photos)}
+def morphnet() -> Training:
+    """The network whose surface is a face, on photos with fits: what `photos` asks, mouths and eyes asked for by name.
+
+    Command: python train_model.py --recipe morphnet --hdf5dir DIR
+    Source: this project.
+    """
+    return replace(
+        photos(),
+        network="morphnet",
+        batch_size=32,
+        learning_rate=1.5e-3,
+        schedule="cosine",
+        warmup=0.3,
+        clip_norm=1.0,
+        epochs=20,
+        balance=0.7,
+        augmentation=replace(HARD_LOOKS, reflection=0.6),
+        terms=LossTerms(landmarks=0.5, apertures=1.0),
+    )
+
+
+RECIPES = {recipe.__name__: recipe for recipe in (default, paper, binaryvr, lprnet, photos, morphnet)}

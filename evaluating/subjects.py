@@ -19,7 +19,7 @@ from prnet.formats.image_files import check_image, decode_image
 from prnet.formats.pairs import PairSource
 from prnet.generating.dataset import Dataset
 from prnet.geometry.crop import Box, landmark_box
-from prnet.geometry.face_model import FaceModel, face_vertices
+from prnet.geometry.face_model import FaceModel, face_landmarks
 from prnet.geometry.pose import fit_to_pixels, one_based_to_pixels
 from prnet.geometry.position_map import map_basis, position_maps
 from prnet.geometry.transforms import apply_transform
@@ -252,7 +252,7 @@ class _MapMaker:
         maps = position_maps(self._basis, coefficients, transforms)
         found = []
         for position_map, coefficient, transform in zip(maps, coefficients, transforms, strict=True):
-            vertices = face_vertices(self._model, coefficient, self._model.landmark_vertices)
+            vertices = face_landmarks(self._model, coefficient)
             projected = apply_transform(transform, vertices).astype(np.float32)
             found.append(_MapTruth(position_map, projected, self._layout, self._size))
         return found

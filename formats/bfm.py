@@ -16,7 +16,7 @@ from prnet.common.errors import UserError
 from prnet.configure.config import FACE_WEIGHT, FEATURE_WEIGHT, LANDMARK_COUNT, LANDMARK_WEIGHT, MAP_SIZE
 from prnet.formats.face_model_file import check_face_model
 from prnet.formats.mat_files import read_mat_arrays
-from prnet.geometry.face_model import FaceModel
+from prnet.geometry.face_model import FaceModel, at_landmarks
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.regions import derive_region_weights
 from prnet.geometry.tutte import tutte_embedding
@@ -97,7 +97,8 @@ def _untextured(*, mean, triangles, landmark_vertices, mean_texture, source, **b
     return FaceModel(
         mean=mean,
         triangles=_facing_outwards(mean, triangles, landmark_vertices),
-        landmark_vertices=landmark_vertices,
+        landmark_vertices=landmark_vertices[:, None],
+        landmark_weights=np.ones((len(landmark_vertices), 1), np.float32),
         mean_texture=np.clip(mean_texture.reshape(-1, 3) / 255, 0, 1),
         uv=np.zeros((len(mean), 2), dtype=np.float32),
         region_weights=np.zeros((MAP_SIZE, MAP_SIZE), dtype=np.float32),
@@ -122,7 +123,7 @@ def _with_uv(model: FaceModel, path, uv_path, uv_data) -> FaceModel:
             uv = tutte_embedding(model.mean, model.triangles).astype(np.float32)
         except ValueError as error:
             raise UserError(f"{path}: cannot be flattened, {error}; give its UV coordinates with --uv") from error
-    landmark_uv = uv[model.landmark_vertices]
+    landmark_uv = at_landmarks(model, uv)
     try:
         weights = derive_region_weights(landmark_uv) if uv_data is None else read_region_weights(uv_data, landmark_uv)
     except QhullError:

@@ -1,7 +1,9 @@
 """`face_model.hdf5`: a `FaceModel` on disk, versioned and readable with plain h5py.
 
 The root's attributes are `format` ("face model"), `format_version`, `source`, `licence` and `identity`; every array of
-`FaceModel` is a data set of the same name, shape and type, with its meaning in the attribute `description`.
+`FaceModel` is a data set of the same name, shape and type, with its meaning in the attribute `description`. The data
+set `expression_names` (E texts) and the group `mediapipe` are there where they are known. Version 1 had neither, and
+its landmarks were vertices: `landmark_vertices` (68,), no `landmark_weights`.
 """
 
 import os
@@ -14,10 +16,12 @@ from prnet.common.files import atomic_write
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
 from prnet.formats.hdf5_attributes import as_text, write_texts
 from prnet.formats.hdf5_file import DeferredErrorFile
-from prnet.geometry.face_model import FaceModel
+from prnet.geometry.face_model import FaceModel, MediaPipePoints
 
 FORMAT = "face model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+MEDIAPIPE_COUNT = 468
 
 _ARRAYS = {
     "mean": (np.float32, ("V", 3), "mean face, model units: x to the image's right, y up, z to the camera"),
@@ -26,42 +30,68 @@ _ARRAYS = {
     "shape_deviation": (np.float32, ("S",), "standard deviations of the identity coefficients"),
     "expression_deviation": (np.float32, ("E",), "standard deviations of the expression coefficients"),
     "triangles": (np.int32, ("T", 3), "vertices, 0-based, counter-clockwise as seen from outside"),
-    "landmark_vertices": (np.int32, (LANDMARK_COUNT,), "vertices of the 68 landmarks, iBUG order, 0-based"),
+    "landmark_vertices": (np.int32, (LANDMARK_COUNT, "M"), "vertices that make the 68 landmarks, iBUG order, 0-based"),
+    "landmark_weights": (np.float32, (LANDMARK_COUNT, "M"), "their shares, which sum to 1 for each landmark"),
     "uv": (np.float32, ("V", 2), "texture coordinates, 0 to 1: u to the image's right, v up"),
     "mean_texture": (np.float32, ("V", 3), "mean colour, RGB, 0 to 1"),
     "region_weights": (np.float32, (MAP_SIZE, MAP_SIZE), "on the UV grid: 0 off the face, 3 face, 4 eyes, nose, mouth"),
 }
 
 
+_MEDIAPIPE_ARRAYS = {
+    "vertices": (np.int32, (MEDIAPIPE_COUNT, 3), "vertices that make the points of MediaPipe's face mesh, 0-based"),
+    "weights": (np.float32, (MEDIAPIPE_COUNT, 3), "their shares, which sum to 1 for each point"),
+    "distance": (np.float32, (MEDIAPIPE_COUNT,), "from MediaPipe's own mesh to that place, model units"),
+}
+
+
 def check_face_model(model: FaceModel, name) -> FaceModel:
     """The model itself, or a `UserError` that begins with `name` and names the array that is wrong.
 
-    Types, shapes that must agree with each other, vertex indices, finite values, coordinates and colours in 0 to 1.
+    Types, shapes that must agree with each other, vertex indices, finite values, coordinates and colours in 0 to 1,
+    shares that sum to 1.
     """
     sizes = {}
     for field, (kind, shape, _) in _ARRAYS.items():
-        array = getattr(model, field)
-        if array.dtype != kind:
-            raise UserError(f"{name}: {field} is {array.dtype} and not {np.dtype(kind)}; make the face model again")
-        if array.ndim == len(shape):
-            for letter, length in zip(shape, array.shape, strict=True):
-                if isinstance(letter, str):
-                    sizes.setdefault(letter, length)
-        expected = tuple(sizes.get(length, length) for length in shape)
-        if array.shape != expected:
-            wanted = " x ".join(map(str, expected))
-            raise UserError(f"{name}: {field} has shape {array.shape} and not {wanted}; make the face model again")
-        if kind is np.float32 and not np.isfinite(array).all():
-            raise UserError(f"{name}: {field} holds NaN or infinity; make the face model again")
-        if kind is np.int32 and (array.size == 0 or array.min() < 0 or array.max() >= sizes["V"]):
-            raise UserError(f"{name}: {field} points outside the {sizes['V']} vertices; make the face model again")
+        _check_array(getattr(model, field), field, kind, shape, sizes, name)
+    shares = {"landmark_weights": model.landmark_weights}
+    if model.mediapipe is not None:
+        for field, (kind, shape, _) in _MEDIAPIPE_ARRAYS.items():
+            _check_array(getattr(model.mediapipe, field), f"mediapipe/{field}", kind, shape, sizes, name)
+        shares["mediapipe/weights"] = model.mediapipe.weights
+    for field, array in shares.items():
+        if np.abs(array.sum(axis=1) - 1).max() > 1e-3:
+            raise UserError(f"{name}: {field} does not sum to 1 for each point; make the face model again")
     for field in ("uv", "mean_texture"):
         array = getattr(model, field)
         if array.min() < 0 or array.max() > 1:
             raise UserError(f"{name}: {field} leaves 0 to 1; make the face model again")
     if not model.region_weights.any() or model.region_weights.min() < 0:
         raise UserError(f"{name}: region_weights holds no face or negative weights; make the face model again")
+    if model.expression_names and len(set(model.expression_names)) != sizes["E"]:
+        raise UserError(
+            f"{name}: has {len(model.expression_names)} expression_names for {sizes['E']} components,"
+            " which must differ; make the face model again"
+        )
     return model
+
+
+def _check_array(array: np.ndarray, field: str, kind, shape: tuple, sizes: dict, name) -> None:
+    """One array's type, shape and values. sizes : what each letter of a shape stands for, as found so far."""
+    if array.dtype != kind:
+        raise UserError(f"{name}: {field} is {array.dtype} and not {np.dtype(kind)}; make the face model again")
+    if array.ndim == len(shape):
+        for letter, length in zip(shape, array.shape, strict=True):
+            if isinstance(letter, str):
+                sizes.setdefault(letter, length)
+    expected = tuple(sizes.get(length, length) for length in shape)
+    if array.shape != expected:
+        wanted = " x ".join(map(str, expected))
+        raise UserError(f"{name}: {field} has shape {array.shape} and not {wanted}; make the face model again")
+    if kind is np.float32 and not np.isfinite(array).all():
+        raise UserError(f"{name}: {field} holds NaN or infinity; make the face model again")
+    if kind is np.int32 and (array.size == 0 or array.min() < 0 or array.max() >= sizes["V"]):
+        raise UserError(f"{name}: {field} points outside the {sizes['V']} vertices; make the face model again")
 
 
 def save_face_model(model: FaceModel, path) -> None:
@@ -74,8 +104,19 @@ def save_face_model(model: FaceModel, path) -> None:
     ):
         file.attrs["format_version"] = FORMAT_VERSION
         write_texts(file, format=FORMAT, source=model.source, licence=model.licence, identity=model.identity)
-        for field, (_, _, description) in _ARRAYS.items():
-            write_texts(file.create_dataset(field, data=getattr(model, field)), description=description)
+        _write_arrays(file, model, _ARRAYS)
+        if model.mediapipe is not None:
+            group = file.create_group("mediapipe")
+            write_texts(group, description="the points of MediaPipe's face mesh on this face")
+            _write_arrays(group, model.mediapipe, _MEDIAPIPE_ARRAYS)
+        if model.expression_names:
+            names = np.array([name.encode() for name in model.expression_names])
+            write_texts(file.create_dataset("expression_names", data=names), description="in ARKit's spelling")
+
+
+def _write_arrays(group: h5py.Group, holder, arrays: dict) -> None:
+    for field, (_, _, description) in arrays.items():
+        write_texts(group.create_dataset(field, data=getattr(holder, field)), description=description)
 
 
 def load_face_model(path) -> FaceModel:
@@ -85,28 +126,41 @@ def load_face_model(path) -> FaceModel:
             if as_text(file.attrs.get("format")) != FORMAT:
                 raise UserError(f"{path}: not a face model; make one with build_face_model.py")
             version = file.attrs.get("format_version")
-            if version != FORMAT_VERSION:
+            if version not in READABLE_VERSIONS:
                 raise UserError(
                     f"{path}: face model of version {version}, this program reads {FORMAT_VERSION};"
                     " make it again with build_face_model.py"
                 )
-            missing = [name for name in _ARRAYS if not isinstance(file.get(name), h5py.Dataset)]
+            fields = [field for field in _ARRAYS if version > 1 or field != "landmark_weights"]
+            fields += [f"mediapipe/{field}" for field in _MEDIAPIPE_ARRAYS if "mediapipe" in file]
+            optional = ["expression_names"] if "expression_names" in file else []
+            missing = [name for name in fields + optional if not isinstance(file.get(name), h5py.Dataset)]
             missing += [name for name in ("source", "licence", "identity") if name not in file.attrs]
             if missing:
                 raise UserError(f"{path}: {', '.join(missing)} missing; make it again with build_face_model.py")
-            if sum(file[field].nbytes for field in _ARRAYS) > os.path.getsize(path):
+            if sum(file[field].nbytes for field in fields + optional) > os.path.getsize(path):
                 raise UserError(f"{path}: declares more than it holds; make it again with build_face_model.py")
             identity = as_text(file.attrs["identity"])
-            model = FaceModel(
-                **{field: file[field][()] for field in _ARRAYS},
-                source=as_text(file.attrs["source"]),
-                licence=as_text(file.attrs["licence"]),
-            )
+            arrays = {field: file[field][()] for field in fields}
+            names = tuple(name.decode() for name in file["expression_names"][()]) if optional else ()
+            texts = {name: as_text(file.attrs[name]) for name in ("source", "licence")}
     except FileNotFoundError:
         raise UserError(f"{path}: no such face model; make one with build_face_model.py") from None
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a readable HDF5 file ({error}); make one with build_face_model.py") from error
+    if version == 1:
+        _give_weights(arrays)
+    points = {field: arrays.pop(f"mediapipe/{field}") for field in _MEDIAPIPE_ARRAYS if f"mediapipe/{field}" in arrays}
+    model = FaceModel(
+        **arrays, **texts, expression_names=names, mediapipe=MediaPipePoints(**points) if points else None
+    )
     check_face_model(model, path)
     if model.identity != identity:
         raise UserError(f"{path}: damaged, its arrays are not those that were written; make it again")
     return model
+
+
+def _give_weights(arrays: dict) -> None:
+    """The landmarks of version 1, which are vertices, as mixtures of one vertex each."""
+    arrays["landmark_vertices"] = np.atleast_1d(arrays["landmark_vertices"])[:, None]
+    arrays["landmark_weights"] = np.ones_like(arrays["landmark_vertices"], dtype=np.float32)

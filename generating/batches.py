@@ -38,7 +38,9 @@ def make_batch(
         random = np.random.default_rng([seed, epoch, index])
         mirror = bool(random.random() < augmentation.mirror)
         transform = draw_crop(random, augmentation, dataset.box(index), size, mirror)
-        crop = change_looks(crop_image(_bytes(dataset.image(index)), transform, size), random, augmentation, texture)
+        reflect = augmentation.reflection > 0 and random.random() < augmentation.reflection
+        crop = crop_image(_bytes(dataset.image(index)), transform, size, reflect=reflect)
+        crop = change_looks(crop, random, augmentation, texture)
         cv2.LUT(crop, tone_table(random, augmentation), dst=image)
         crops.append(lift_transform(transform))
         mirrored.append(mirror)

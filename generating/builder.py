@@ -22,7 +22,7 @@ from prnet.generating.dataset import DATA_MODES
 from prnet.generating.dataset_writer import Sample, dataset_writer
 from prnet.generating.split import split_by_group
 from prnet.geometry.crop import Box, compose, crop_image, crop_transform, landmark_box, lift_transform, transform_points
-from prnet.geometry.face_model import FaceModel
+from prnet.geometry.face_model import FaceModel, at_landmarks
 from prnet.geometry.pose import fit_to_pixels
 from prnet.geometry.position_map import MapBasis, layout_of_model, map_basis, position_maps
 
@@ -201,9 +201,9 @@ class SampleMaker:
         self.model = model
         self.storage = DATA_MODES[data_mode]
         self.basis: MapBasis | None = map_basis(model, MAP_SIZE) if self.storage.label else None
-        bases = np.concatenate([model.shape_basis, model.expression_basis], axis=2)[model.landmark_vertices]
+        bases = at_landmarks(model, np.concatenate([model.shape_basis, model.expression_basis], axis=2))
         self.landmark_basis = np.ascontiguousarray(bases.reshape(-1, model.coefficient_count))
-        self.landmark_mean = model.mean[model.landmark_vertices].ravel()
+        self.landmark_mean = at_landmarks(model, model.mean).ravel()
         kinds = [np.dtype(kind) for kind in (self.storage.image, self.storage.label) if kind]
         self.stored_bytes = sum(3 * MAP_SIZE * MAP_SIZE * kind.itemsize for kind in kinds)
 

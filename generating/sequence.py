@@ -19,6 +19,7 @@ class FaceSequence(keras.utils.PyDataset):
     basis : `geometry.position_map.map_basis(model, image_size)`, shared by all workers and by other sequences; None
         where the data set stores maps (data modes 0 to 4).
     shuffle : a new order each epoch, and an incomplete last batch is left out.
+    weights : with `shuffle`, how often each of the indices is drawn, beside the others; by default once an epoch.
     workers : threads that prepare batches ahead of the network.
 
     Emits images (B, S, S, 3) float32 in 0 to 1 and targets (B, S, S, 3) float32: position maps / (S x 1.1).
@@ -36,6 +37,7 @@ class FaceSequence(keras.utils.PyDataset):
         augmentation: Augmentation = NO_AUGMENTATION,
         seed: int = 0,
         shuffle: bool = False,
+        weights: np.ndarray | None = None,
         workers: int = 1,
     ):
         super().__init__(workers=workers, max_queue_size=max(4, 2 * workers))
@@ -48,6 +50,7 @@ class FaceSequence(keras.utils.PyDataset):
         self.augmentation = augmentation
         self.seed = seed
         self.shuffle = shuffle
+        self.weights = weights
         self.epoch = 0
         self.texture = noise_texture(seed)
 
@@ -74,8 +77,15 @@ class FaceSequence(keras.utils.PyDataset):
         """Places in the data set of the samples of one batch of the present epoch."""
         order = self.indices
         if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
+            random = np.random.default_rng([self.seed, self.epoch])
+            order = random.permutation(order if self.weights is None else self._drawn(random))
         return order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def _drawn(self, random: np.random.Generator) -> np.ndarray:
+        """As many of the indices as there are, each as often as its weight asks, rounded up or down by one chance."""
+        share = np.cumsum(self.weights) / np.sum(self.weights)
+        at = (np.arange(len(self.indices)) + random.random()) / len(self.indices)
+        return self.indices[np.minimum(np.searchsorted(share, at), len(self.indices) - 1)]
 
     def batch_names(self, batch: int) -> list[str]:
         """Names of the samples of one batch of the present epoch."""

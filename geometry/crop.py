@@ -91,8 +91,8 @@ def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
     return result
 
 
-def crop_image(image: np.ndarray, transform: np.ndarray, size: int) -> np.ndarray:
-    """Resample a photo once into its crop: bilinear, black outside the photo.
+def crop_image(image: np.ndarray, transform: np.ndarray, size: int, *, reflect: bool = False) -> np.ndarray:
+    """Resample a photo once into its crop: bilinear; outside the photo black or, with `reflect`, its reflection.
 
     image : (H, W, 3) uint8 or float32. Where the crop holds less than half the photo's resolution, the photo is
     averaged down by a whole factor first, so that nothing aliases. Returns (size, size, 3) of the same type.
@@ -104,4 +104,5 @@ def crop_image(image: np.ndarray, transform: np.ndarray, size: int) -> np.ndarra
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         to_photo = np.column_stack([np.diag(ratio), (ratio - 1) / 2])
         transform = compose(transform, to_photo)
-    return cv2.warpAffine(image, transform, (size, size), flags=cv2.INTER_LINEAR)
+    border = cv2.BORDER_REFLECT_101 if reflect else cv2.BORDER_CONSTANT
+    return cv2.warpAffine(image, transform, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)

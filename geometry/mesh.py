@@ -11,8 +11,11 @@ def boundary_edges(triangles: np.ndarray) -> np.ndarray:
     return edges[~np.isin(forward, backward)]
 
 
-def boundary_loops(triangles: np.ndarray) -> list[np.ndarray]:
-    """Closed boundaries of a mesh, the longest first, each an array of vertices in the direction of its triangles."""
+def boundary_loops(triangles: np.ndarray, vertices: np.ndarray | None = None) -> list[np.ndarray]:
+    """Closed boundaries of a mesh, each an array of vertices in the direction of its triangles.
+
+    The longest comes first: by its length where the vertices (V, 3) are given, else by its number of edges.
+    """
     following = {int(start): int(end) for start, end in boundary_edges(triangles)}
     loops = []
     while following:
@@ -22,7 +25,11 @@ def boundary_loops(triangles: np.ndarray) -> list[np.ndarray]:
             loop.append(vertex)
             vertex = following.pop(vertex)
         loops.append(np.array(loop))
-    return sorted(loops, key=len, reverse=True)
+    return sorted(loops, key=len if vertices is None else lambda loop: _length(vertices[loop]), reverse=True)
+
+
+def _length(points: np.ndarray) -> float:
+    return float(np.linalg.norm(points - np.roll(points, 1, axis=0), axis=1).sum())
 
 
 def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ p = s R v + t with R = Rx(pitch) Ry(yaw) Rz(roll), in 1-based pixels whose y axi
 
 import numpy as np
 
-from prnet.geometry.face_model import FaceModel, face_vertices
+from prnet.geometry.face_model import FaceModel, face_landmarks
 from prnet.geometry.transforms import apply_transform
 
 
@@ -72,7 +72,7 @@ def fit_to_pixels(pose: np.ndarray, image_height: float | np.ndarray) -> np.ndar
 def fitted_landmarks(model: FaceModel, coefficients: np.ndarray, pose: np.ndarray, image_height: float) -> np.ndarray:
     """The 68 landmarks of a fit, (68, 3) in 0-based pixels. coefficients : (K,) identity, then expression."""
     to_pixels = fit_to_pixels(pose, image_height)
-    return apply_transform(to_pixels, face_vertices(model, coefficients, model.landmark_vertices))
+    return apply_transform(to_pixels, face_landmarks(model, coefficients))
 
 
 def pixels_to_fit(transform: np.ndarray, image_height: float) -> np.ndarray:

@@ -13,7 +13,7 @@ from scipy.ndimage import distance_transform_edt
 
 from prnet.configure.config import MAP_SIZE
 from prnet.geometry.crop import compose, crop_transform, landmark_box, lift_transform
-from prnet.geometry.face_model import FaceModel
+from prnet.geometry.face_model import FaceModel, at_landmarks
 from prnet.geometry.mesh import boundary_loops
 from prnet.geometry.rasterise import rasterise
 from prnet.geometry.uv_layout import UVLayout, texel_coordinates
@@ -30,11 +30,12 @@ class MapBasis:
 def texel_mixture(model: FaceModel, size: int) -> sparse.csr_array:
     """How each texel mixes the model's vertices: (size * size, V) float32, rows sum to 1.
 
-    Holes of the mesh (the mouth) are closed by a fan around the mean of their rim. A texel that the mesh does not
-    cover takes the place of the nearest one that it covers, so the set of covered texels is the whole grid.
+    Holes of the mesh (mouth, eyes) are closed by a fan around the mean of their rim, so that texels beside the rim
+    can be interpolated; whether a hole belongs to the face is for the model's `region_weights` to say. A texel that
+    the mesh does not cover takes the place of the nearest one that it covers, so the covered texels are the whole grid.
     """
     count = len(model.mean)
-    holes = boundary_loops(model.triangles)[1:]
+    holes = boundary_loops(model.triangles, model.mean)[1:]
     rim_means = [
         sparse.csr_array((np.full(len(rim), 1 / len(rim)), ([0] * len(rim), rim)), (1, count)) for rim in holes
     ]
@@ -97,20 +98,20 @@ def layout_of_model(model: FaceModel) -> UVLayout:
     """The UV layout that a face model defines, with its mean face as the canonical map."""
     shape_map = (texel_mixture(model, MAP_SIZE) @ model.mean).reshape(MAP_SIZE, MAP_SIZE, 3)
     return UVLayout(
-        landmark_uv=model.uv[model.landmark_vertices],
+        landmark_uv=at_landmarks(model, model.uv),
         region_weights=model.region_weights,
-        canonical_map=frontal_map(shape_map, model.mean[model.landmark_vertices]),
+        canonical_map=frontal_map(shape_map, at_landmarks(model, model.mean)),
     )
 
 
 def frontal_map(shape_map: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """The position map of a face that looks ahead in its reference crop.
 
-    shape_map : (256, 256, 3), landmarks : (68, 3), both in any unit, x right, y up, z to the viewer. Returns
-    (256, 256, 3) float32 crop pixels.
+    shape_map : (S, S, 3), landmarks : (68, 3), both in any unit, x right, y up, z to the viewer. Returns
+    (S, S, 3) float32 pixels of a crop of side S.
     """
     upright = np.diag([1.0, -1.0, 1.0, 1.0])[:3]
-    crop = crop_transform(landmark_box(landmarks @ upright[:, :3].T), MAP_SIZE)
+    crop = crop_transform(landmark_box(landmarks @ upright[:, :3].T), shape_map.shape[0])
     placed = shape_map.astype(np.float32)
     place_map(placed, compose(lift_transform(crop), upright))
     return placed

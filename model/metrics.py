@@ -12,16 +12,17 @@ def landmark_nme(truth, prediction, texels, weights):
     Mean distance over the square root of the area of the box around the true landmarks (AFLW2000-3D's protocol).
     truth, prediction : (B, S, S, 3) in any common unit. texels, weights : (68, 4), `landmark_stencil`'s.
     """
-    true_points, points = (_landmarks(maps, texels, weights) for maps in (truth, prediction))
+    true_points, points = (landmarks_of_maps(maps, texels, weights)[..., :2] for maps in (truth, prediction))
     error = ops.mean(ops.norm(points - true_points, axis=-1), axis=-1)
     width_height = ops.max(true_points, axis=1) - ops.min(true_points, axis=1)
     return 100.0 * error / ops.sqrt(ops.prod(width_height, axis=-1))
 
 
-def _landmarks(maps, texels, weights):
+def landmarks_of_maps(maps, texels, weights):
+    """The 68 landmarks (B, 68, 3) of maps (B, S, S, 3), bilinear. texels, weights : (68, 4), `landmark_stencil`'s."""
     size = maps.shape[1]
-    plane = ops.reshape(maps[..., :2], (-1, size * size, 2))
-    corners = ops.reshape(ops.take(plane, texels.ravel(), axis=1), (-1, *texels.shape, 2))
+    flat = ops.reshape(maps, (-1, size * size, 3))
+    corners = ops.reshape(ops.take(flat, texels.ravel(), axis=1), (-1, *texels.shape, 3))
     return ops.sum(corners * weights[..., None], axis=2)
 
 

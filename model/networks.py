@@ -5,15 +5,25 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.configure.config import HEADS, IMAGE_SIZES, NETWORKS, TARGET_SCALE
+from prnet.model.face_space import FaceSpace
 from prnet.model.lprnet import build_lprnet
+from prnet.model.morphnet import build_morphnet
 from prnet.model.prnet import build_prnet
 
 BUILDERS = {"prnet": build_prnet, "lprnet": build_lprnet}
 
 
-def build_network(name: str, image_size: int, head: str = "linear", *, synchronised: bool = False) -> keras.Model:
+def build_network(
+    name: str,
+    image_size: int,
+    head: str = "linear",
+    *,
+    space: FaceSpace | None = None,
+    synchronised: bool = False,
+) -> keras.Model:
     """A network with fresh weights, (B, S, S, 3) to (B, S, S, 3) float32, in the dtype policy in force.
 
+    space : what the decoder of `morphnet` is made of, on a grid of the image's side; the others take none.
     synchronised : batch statistics over all devices of a distributed run.
     """
     for label, value, known in (
@@ -23,6 +33,10 @@ def build_network(name: str, image_size: int, head: str = "linear", *, synchroni
     ):
         if value not in known:
             raise UserError(f"unknown {label} {value!r}; choose from {', '.join(map(str, known))}")
+    if name == "morphnet":
+        if space is None or space.size != image_size:
+            raise UserError(f"morphnet at {image_size} pixels needs a face space of that size: train it on fits")
+        return build_morphnet(image_size, space, synchronised)
     return BUILDERS[name](image_size, head, synchronised)
 
 

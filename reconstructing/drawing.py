@@ -1,15 +1,18 @@
 """Pictures of faces: landmarks, mesh, depth and pose drawn over a photo, and one sheet that shows all of a face."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
+from scipy.ndimage import binary_fill_holes
 
 from prnet.geometry.crop import Box, compose, crop_image, crop_transform, lift_transform
 from prnet.geometry.mesh import vertex_normals
-from prnet.geometry.rasterise import rasterise, render
+from prnet.geometry.rasterise import Raster, interpolate, rasterise
 from prnet.geometry.transforms import apply_transform
 from prnet.geometry.uv_layout import face_mask
 from prnet.reconstructing.face import FLIP_Y, Face
-from prnet.reconstructing.texture import uv_texture, vertex_colours, visibility_mask
+from prnet.reconstructing.texture import sample_photo, uv_texture, visibility_mask
 
 CONTOURS = tuple(
     (np.arange(first, last + 1), closed)
@@ -25,6 +28,16 @@ PANEL = 320
 
 SHEET_MARGIN = 1.8
 """Side of the region that the sheet shows over the mean side of the landmarks' box."""
+
+TURN = 30
+"""Degrees by which the sheet turns the mesh, so that its surface shows."""
+
+SUPERSAMPLING = 2
+"""Rendered pixels a side for each pixel of a picture without jagged edges."""
+
+EDGE_REACH, EDGE_LEVEL = 6, 0.8
+"""The outer edge of a surface is where its mask, blurred with a third of that many texels, falls to this level: about
+a texel and a half inside."""
 
 MAX_RENDERED = 1024
 """A depth map is rendered at no more pixels a side and enlarged from there."""
@@ -49,15 +62,16 @@ def draw_landmarks(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return picture
 
 
-def draw_mesh(picture: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, opacity: float = 0.7) -> np.ndarray:
-    """The surface (N, 3) in the picture's pixels, lit from the viewer, over the picture. Returns a new picture."""
-    shaded = render(vertices, triangles, _shading(-vertex_normals(vertices, triangles)), picture)
+def draw_mesh(picture: np.ndarray, face: Face, vertices: np.ndarray, opacity: float = 0.7) -> np.ndarray:
+    """The face's surface, its vertices (N, 3) moved to the picture's pixels, lit, over the picture: a new picture."""
+    shaded = _painted(face, vertices, _shading(-vertex_normals(vertices, face.triangles)), picture)
     return cv2.addWeighted(shaded, opacity, picture, 1 - opacity, 0)
 
 
-def draw_depth(picture: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """The depth of the surface as colour, near warm and far cold, over the picture. Returns a new picture."""
-    raster = rasterise(vertices, triangles, *picture.shape[:2])
+def draw_depth(picture: np.ndarray, face: Face, vertices: np.ndarray) -> np.ndarray:
+    """The depth of the surface, vertices as for `draw_mesh`, as colour, near warm, far cold, over the picture: a new
+    picture."""
+    raster = _surface(face, vertices, *picture.shape[:2])
     seen = raster.triangle >= 0
     if not seen.any():
         return picture.copy()
@@ -95,7 +109,7 @@ def draw_overlay(picture: np.ndarray, face: Face, overlay: str) -> np.ndarray:
     """A face over its own photo, as one of `settings.OVERLAYS`. Returns a new picture."""
     if overlay == "landmarks":
         return draw_landmarks(picture, face.landmarks)
-    return {"mesh": draw_mesh, "depth": draw_depth}[overlay](picture, face.vertices, face.triangles)
+    return {"mesh": draw_mesh, "depth": draw_depth}[overlay](picture, face, face.vertices)
 
 
 def depth_map(face: Face, height: int, width: int) -> np.ndarray:
@@ -118,12 +132,48 @@ def depth_map(face: Face, height: int, width: int) -> np.ndarray:
     return result
 
 
+def draw_clay(face: Face, size: int, yaw: float = 0.0) -> np.ndarray:
+    """The untextured mesh, lit from above, facing the viewer and then turned by `yaw` degrees: (size, size, 3) uint8.
+
+    A positive yaw turns the face to the picture's right.
+    """
+    angle = np.deg2rad(yaw)
+    turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    place = _on_paper(face.frontal_vertices @ turn.T, face, SUPERSAMPLING * size)
+    paper = np.full((SUPERSAMPLING * size, SUPERSAMPLING * size, 3), PAPER, dtype=np.uint8)
+    picture = _painted(face, place, _shading(-vertex_normals(place, face.triangles)), paper)
+    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+
+
 def draw_frontal(face: Face, image: np.ndarray, size: int) -> np.ndarray:
-    """The textured mesh turned to the viewer, (size, size, 3) uint8."""
+    """The photo as it would look from the front, (size, size, 3) uint8: each pixel is taken from the photo itself."""
+    side = SUPERSAMPLING * size
+    raster = _surface(face, _on_paper(face.frontal_vertices, face, side), side, side)
+    picture = sample_photo(image, interpolate(raster, face.triangles, face.vertices))
+    picture[raster.triangle < 0] = PAPER
+    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _on_paper(vertices: np.ndarray, face: Face, size: int) -> np.ndarray:
+    """Frontal vertices (y up) in pixels of a square picture that holds the canonical face."""
     reach = 1.15 * np.abs(face.grid.canonical[:, :2]).max()
-    place = face.frontal_vertices * (FLIP_Y * (size / 2 / reach)).astype(np.float32)
-    place += np.array([size / 2, size / 2, 0], np.float32)
-    return render(place, face.triangles, vertex_colours(face, image), np.full((size, size, 3), PAPER, dtype=np.uint8))
+    return (vertices * FLIP_Y * (size / 2 / reach) + [size / 2, size / 2, 0]).astype(np.float32)
+
+
+def _painted(face: Face, vertices: np.ndarray, colours: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """The background with the face's surface in the colours (N, 3) of its vertices: a new picture."""
+    raster = _surface(face, vertices, *background.shape[:2])
+    surface = np.rint(interpolate(raster, face.triangles, colours)).astype(background.dtype)
+    return np.where(raster.triangle[..., None] >= 0, surface, background)
+
+
+def _surface(face: Face, vertices: np.ndarray, height: int, width: int) -> Raster:
+    """What a picture shows of the face's surface: its outer edge, a staircase of texels, is cut along a smooth line."""
+    raster = rasterise(vertices, face.triangles, height, width)
+    filled = np.pad(binary_fill_holes(face.grid.mask), EDGE_REACH).astype(np.float32)
+    inside = cv2.GaussianBlur(filled, (0, 0), EDGE_REACH / 3)[EDGE_REACH:-EDGE_REACH, EDGE_REACH:-EDGE_REACH]
+    beyond = interpolate(raster, face.triangles, inside[face.grid.mask][:, None])[..., 0] < EDGE_LEVEL
+    return replace(raster, triangle=np.where(beyond, -1, raster.triangle))
 
 
 def draw_sheet(face: Face, image: np.ndarray) -> np.ndarray:
@@ -141,8 +191,9 @@ def draw_sheet(face: Face, image: np.ndarray) -> np.ndarray:
     panels = [
         ("photo", photo),
         ("68 landmarks", draw_landmarks(photo, landmarks)),
-        (f"mesh, {len(vertices):,} vertices", draw_mesh(photo, vertices, face.triangles)),
-        ("depth, red is near", draw_depth(photo, vertices, face.triangles)),
+        (f"mesh, {len(vertices):,} vertices", draw_mesh(photo, face, vertices)),
+        ("the mesh from the front", draw_clay(face, PANEL)),
+        ("depth, red is near", draw_depth(photo, face, vertices)),
         (
             f"pitch {round(pose.pitch)}°, yaw {round(pose.yaw)}°, roll {round(pose.roll)}°",
             draw_pose(photo, compose(lifted, pose.matrix), face.grid.canonical),
@@ -150,8 +201,9 @@ def draw_sheet(face: Face, image: np.ndarray) -> np.ndarray:
         ("position map: x red, y green, z blue", _map_picture(face)),
         ("texture, hidden parts dark", texture),
         ("turned to the front", draw_frontal(face, image, PANEL)),
+        (f"turned by {TURN}°", draw_clay(face, PANEL, TURN)),
     ]
-    return _sheet(panels, columns=4)
+    return _sheet(panels, columns=5)
 
 
 def _sheet(panels, columns: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from prnet.formats.fit_files import Fit, read_fit, require_model
 from prnet.geometry.crop import Box, crop_transform, landmark_box
-from prnet.geometry.face_model import FaceModel, face_vertices
+from prnet.geometry.face_model import FaceModel, face_landmarks, face_vertices
 from prnet.geometry.pose import fit_to_pixels
 from prnet.geometry.position_map import texel_mixture
 from prnet.geometry.transforms import apply_transform
@@ -44,13 +44,13 @@ class FitMeshes:
         return place_face(places.reshape(size, size, 3), box, crop_transform(box, size), self._grid)
 
     def _box(self, fit: Fit, name: str, image_height: int) -> Box:
-        return landmark_box(self._vertices(fit, name, image_height, self._require(name).landmark_vertices))
+        return landmark_box(self._vertices(fit, name, image_height, face_landmarks))
 
-    def _vertices(self, fit: Fit, name: str, image_height: int, subset=slice(None)) -> np.ndarray:
+    def _vertices(self, fit: Fit, name: str, image_height: int, points_of=face_vertices) -> np.ndarray:
         model = self._require(name)
         require_model(fit, model, name)
         with np.errstate(over="ignore", invalid="ignore"):
-            shape = face_vertices(model, fit.coefficients, subset)
+            shape = points_of(model, fit.coefficients)
             places = apply_transform(fit_to_pixels(fit.pose, image_height), shape)
         if not (np.abs(places) < FARTHEST).all():
             raise Problem(422, f"{name}: the fit's face lies more than {FARTHEST:g} pixels away")

@@ -132,7 +132,7 @@ def test_face3d_model_is_read_with_its_axes_units_and_indices(arrays, tmp_path):
     np.testing.assert_array_equal(model.expression_basis, arrays["exp_basis"])
     np.testing.assert_array_equal(model.shape_deviation, arrays["shape_deviation"])
     np.testing.assert_array_equal(model.expression_deviation, arrays["exp_deviation"])
-    np.testing.assert_array_equal(model.landmark_vertices, arrays["landmarks"])
+    np.testing.assert_array_equal(model.landmark_vertices[:, 0], arrays["landmarks"])
     np.testing.assert_allclose(model.mean_texture, arrays["texture"] / 255, rtol=1e-6)
     np.testing.assert_array_equal(model.uv, arrays["uv"].astype(np.float32))
     assert (vertex_normals(model.mean, model.triangles)[:, 2] > 0).all()
@@ -156,7 +156,7 @@ def test_stand_in_model_is_the_one_that_is_documented(stand_in_model):
     assert model.triangles.shape == (105840, 3)
     assert model.shape_basis.shape[2] == 199
     assert model.expression_basis.shape[2] == 29
-    left_eye, right_eye, nose, chin = model.mean[model.landmark_vertices[[36, 45, 30, 8]]]
+    left_eye, right_eye, nose, chin = model.mean[model.landmark_vertices[:, 0][[36, 45, 30, 8]]]
     assert left_eye[0] < nose[0] < right_eye[0]
     assert left_eye[1] > nose[1] > chin[1]
     assert nose[2] > left_eye[2]
@@ -301,7 +301,7 @@ def test_a_struct_of_objects_is_refused(tmp_path):
 
 
 def test_prnets_own_masks_take_the_place_of_the_derived_ones(shared_data, stand_in_model):
-    landmark_uv = stand_in_model.uv[stand_in_model.landmark_vertices]
+    landmark_uv = stand_in_model.uv[stand_in_model.landmark_vertices[:, 0]]
     weights = read_region_weights(shared_data / "uv", landmark_uv)
     face = cv2.imread(str(shared_data / "uv" / "uv_face_mask.png"), cv2.IMREAD_GRAYSCALE) > 0
     np.testing.assert_array_equal(weights > 0, face)
@@ -313,7 +313,7 @@ def test_prnets_own_masks_take_the_place_of_the_derived_ones(shared_data, stand_
 
 
 def test_prnets_masks_are_refused_for_other_coordinates(shared_data, stand_in_model):
-    landmark_uv = stand_in_model.uv[stand_in_model.landmark_vertices]
+    landmark_uv = stand_in_model.uv[stand_in_model.landmark_vertices[:, 0]]
     with pytest.raises(UserError, match=r"uv_kpt_ind\.txt: its landmarks lie"):
         read_region_weights(shared_data / "uv", landmark_uv * (1, 0.95))
 

@@ -110,7 +110,7 @@ def test_a_sample_holds_photo_fit_box_yaw_and_landmarks_of_its_files(capsys, dow
             np.testing.assert_allclose(dataset.landmarks[index], fields["pt3d_68"].T - [1, 1, 0], atol=1e-5)
             assert (dataset.image_heights[index], dataset.image_widths[index]) == (PHOTO_SIDE, PHOTO_SIDE)
             transform = fit_to_pixels(dataset.poses[index], PHOTO_SIDE)
-            vertices = face_vertices(model, dataset.coefficients[index], model.landmark_vertices)
+            vertices = face_vertices(model, dataset.coefficients[index], model.landmark_vertices[:, 0])
             box = landmark_box(vertices @ transform[:, :3].T + transform[:, 3])
             np.testing.assert_allclose(dataset.boxes[index], [*box.centre, box.side], rtol=1e-4)
 

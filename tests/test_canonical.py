@@ -18,7 +18,7 @@ SIZE, SIDE = 128, 200
 
 def turned_face(model, angles, off_face=()):
     """A network that sees the mean face turned by some angles, nonsense off the face, and a data set that says so."""
-    landmarks = model.mean[model.landmark_vertices]
+    landmarks = model.mean[model.landmark_vertices[:, 0]]
     pose = np.array([*angles, SIDE / 2, SIDE / 2, 7, 0.6 * SIDE / np.ptp(landmarks[:, 1])])
     to_photo = fit_to_pixels(pose, SIDE)
     box = landmark_box(landmarks @ to_photo[:, :3].T + to_photo[:, 3])

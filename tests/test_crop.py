@@ -152,3 +152,10 @@ def test_a_reduced_photo_does_not_alias():
 def test_the_crop_keeps_the_photos_type(dtype):
     photo = np.ones((300, 20, 3), dtype)
     assert crop_image(photo, crop_transform(Box(np.array([10.0, 150.0]), 200.0), 32), 32).dtype == dtype
+
+
+def test_beyond_the_photo_lies_black_or_its_reflection():
+    image = np.arange(1, 17, dtype=np.uint8).reshape(4, 4, 1).repeat(3, axis=2)
+    transform = np.array([[1.0, 0, 2], [0, 1.0, 0]])  # the photo begins two columns into its crop
+    assert crop_image(image, transform, 6)[0, :, 0].tolist() == [0, 0, 1, 2, 3, 4]
+    assert crop_image(image, transform, 6, reflect=True)[0, :, 0].tolist() == [3, 2, 1, 2, 3, 4]

@@ -4,8 +4,18 @@ import pytest
 from keras import ops
 
 from prnet.common.errors import UserError
+from prnet.configure.config import LossTerms
 from prnet.geometry.uv_layout import UVLayout, sample_landmarks, weight_mask
-from prnet.model.losses import MapLoss, map_loss, weighted_root_mean_squared_error
+from prnet.model.losses import (
+    FaceLoss,
+    MapLoss,
+    aperture_error,
+    edge_length_error,
+    landmark_error,
+    map_loss,
+    normal_error,
+    weighted_root_mean_squared_error,
+)
 from prnet.model.metrics import LandmarkNME
 
 TRUTH = np.zeros((2, 2, 2, 3), dtype=np.float32)
@@ -90,3 +100,51 @@ def test_nme_of_a_shift(layout):
     metric = LandmarkNME(layout, 64)
     metric.update_state(truth, prediction)
     assert float(metric.result()) == pytest.approx(100 * 5 / side, rel=1e-4)
+
+
+def test_landmarks_are_measured_in_the_picture():
+    truth, prediction = np.zeros((2, 68, 3), np.float32), np.zeros((2, 68, 3), np.float32)
+    prediction[0, 5] = (3, 4, 100)
+    np.testing.assert_allclose(ops.convert_to_numpy(landmark_error(truth, prediction)), [5 / 68, 0], atol=1e-5)
+
+
+def test_apertures_do_not_feel_where_the_face_lies():
+    random = np.random.default_rng(0)
+    truth = random.normal(size=(1, 68, 3)).astype(np.float32)
+    moved = truth + np.array([5, -3, 2], np.float32)
+    assert float(aperture_error(truth, moved)[0]) == pytest.approx(0, abs=1e-5)
+    opened = moved.copy()
+    opened[0, 66] += (0, 0.6, -0.2)  # the lower lip's middle: it belongs to one pair of twelve
+    assert float(aperture_error(truth, opened)[0]) == pytest.approx(0.8 / 12, rel=1e-4)
+
+
+def test_a_stretched_surface_has_longer_edges_and_the_same_normals():
+    column, row = np.meshgrid(np.arange(4, dtype=np.float32), np.arange(4, dtype=np.float32))
+    flat = np.stack([column, row, np.zeros_like(row)], axis=-1)[None]
+    mask = np.ones((4, 4), np.float32)
+    mask[3] = 0
+    wide = flat * np.array([3, 1, 1], np.float32)
+    assert float(edge_length_error(flat, wide, mask)[0]) == pytest.approx((2 + 0) / 2)
+    assert float(normal_error(flat, wide, mask)[0]) == pytest.approx(0, abs=1e-5)
+
+
+def test_a_slope_meets_the_normal_at_its_angle():
+    """A surface that climbs 3 where it goes 4 to the right: of edges to the right 3/5 lies along the true normal."""
+    column, row = np.meshgrid(np.arange(4, dtype=np.float32), np.arange(4, dtype=np.float32))
+    flat = np.stack([column, row, np.zeros_like(row)], axis=-1)[None]
+    slope = np.stack([column, row, 0.75 * column], axis=-1)[None]
+    error = float(normal_error(flat, slope, np.ones((4, 4), np.float32))[0])
+    assert error == pytest.approx((3 / 5 + 0) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("term", ["landmarks", "apertures", "edges", "normals"])
+def test_every_term_counts_by_its_weight(layout, term):
+    random = np.random.default_rng(1)
+    truth, prediction = random.random((2, 2, 128, 128, 3), dtype=np.float32)
+    plain = map_loss("wtmae", layout, 128)
+    base, once, twice = (
+        float(FaceLoss(plain, LossTerms(**{term: weight}), layout, 128)(truth, prediction)) for weight in (0, 1, 2)
+    )
+    assert base == pytest.approx(float(plain(truth, prediction)), rel=1e-5)
+    assert once > base
+    assert twice - once == pytest.approx(once - base, rel=1e-3)

@@ -46,7 +46,8 @@ def grid_model(side, hole=None, span=1.0) -> FaceModel:
         shape_deviation=np.ones(3, np.float32),
         expression_deviation=np.ones(2, np.float32),
         triangles=grid_triangles(mask),
-        landmark_vertices=random.permutation(count)[:68].astype(np.int32),
+        landmark_vertices=random.permutation(count)[:68, None].astype(np.int32),
+        landmark_weights=np.ones((68, 1), np.float32),
         uv=(0.5 + span * (np.column_stack([u, v]) - 0.5)).astype(np.float32),
         mean_texture=np.zeros((count, 3), np.float32),
         region_weights=np.full((256, 256), 3, np.float32),
@@ -116,7 +117,7 @@ def test_the_canonical_map_is_a_frontal_upright_face_in_its_reference_crop(sampl
     box = landmark_box(landmarks)
     np.testing.assert_allclose(box.centre, 127.5, atol=0.5)
     assert box.side == pytest.approx(255 / 1.5, abs=1)
-    np.testing.assert_array_equal(layout.landmark_uv, sample_model.uv[sample_model.landmark_vertices])
+    np.testing.assert_array_equal(layout.landmark_uv, sample_model.uv[sample_model.landmark_vertices[:, 0]])
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def real_fits(shared_data, stand_in_model, stand_in_basis) -> list[RealFit]:
     for path in sorted([*(shared_data / "AFLW2000").glob("*.mat"), *(shared_data / "300W_LP").rglob("*.mat")]):
         fit, height = read_fit(path), cv2.imread(str(path.with_suffix(".jpg"))).shape[0]
         to_photo = fit_to_pixels(fit.pose, height)
-        photo_landmarks = pixels_of(stand_in_model, fit.coefficients, to_photo, stand_in_model.landmark_vertices)
+        photo_landmarks = pixels_of(stand_in_model, fit.coefficients, to_photo, stand_in_model.landmark_vertices[:, 0])
         crop = crop_transform(landmark_box(photo_landmarks), 256)
         to_crop = compose(lift_transform(crop), to_photo)
         fits.append(
@@ -244,7 +245,7 @@ def test_maps_of_real_fits_agree_with_the_posed_mesh_drawn_in_uv(real_fits, stan
 def map_in_reference_crop(model, basis, coefficients, pose):
     """The map of a fit to a photo 256 pixels high, and the fit's landmarks, both in the crop."""
     to_photo = fit_to_pixels(pose, 256)
-    landmarks = pixels_of(model, coefficients, to_photo, model.landmark_vertices)
+    landmarks = pixels_of(model, coefficients, to_photo, model.landmark_vertices[:, 0])
     crop = crop_transform(landmark_box(landmarks), 256)
     to_crop = compose(lift_transform(crop), to_photo)
     return position_maps(basis, coefficients[None], to_crop[None])[0], transform_points(crop, landmarks)

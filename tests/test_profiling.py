@@ -45,9 +45,9 @@ def some_fit(model, yaw=0.1, seed=0):
     random = np.random.default_rng(seed)
     deviations = np.concatenate([model.shape_deviation, model.expression_deviation])
     coefficients = (0.3 * random.normal(size=len(deviations)) * deviations).astype(np.float32)
-    scale = 0.35 * SIDE / np.ptp(model.mean[model.landmark_vertices, 0])
+    scale = 0.35 * SIDE / np.ptp(model.mean[model.landmark_vertices[:, 0], 0])
     pose = np.array([0.05, yaw, 0.1, 0.0, 0.0, 0.0, scale])
-    box = landmark_box(project(model, coefficients, pose, SIDE)[model.landmark_vertices])
+    box = landmark_box(project(model, coefficients, pose, SIDE)[model.landmark_vertices[:, 0]])
     pose[3:5] = SIDE / 2 - box.centre[0], box.centre[1] - SIDE / 2
     return coefficients, pose
 
@@ -87,7 +87,7 @@ def test_landmarks_lie_on_the_features_of_a_view(model, grid):
     landmarks that are plainly seen, with their surroundings, in both."""
     coefficients, pose = some_fit(model)
     source = project(model, coefficients, pose, SIDE)
-    landmarks = model.landmark_vertices[17:68:2]
+    landmarks = model.landmark_vertices[:, 0][17:68:2]
     around = np.linalg.norm(source[landmarks, None] - source, axis=-1) < 4
     relief = make_relief(np.zeros((SIDE, SIDE, 3), np.uint8), coefficients, pose, grid)
     side = len(relief.picture)
@@ -136,7 +136,7 @@ def test_the_head_turns_about_the_camera_and_stays_in_the_middle(sample_model, s
     np.testing.assert_allclose(landmark_box(landmarks).centre, (side - 1) / 2)
     zoom = (side - 1) / (
         FRAME_MARGIN
-        * landmark_box(project(sample_model, coefficients, pose, SIDE)[sample_model.landmark_vertices]).side
+        * landmark_box(project(sample_model, coefficients, pose, SIDE)[sample_model.landmark_vertices[:, 0]]).side
     )
     assert new_pose[6] == pytest.approx(pose[6] * zoom)
 
@@ -172,7 +172,7 @@ def test_no_background_on_the_face_and_no_face_on_the_background(sample_model, s
 def test_beyond_the_photo_s_border_the_picture_goes_on(sample_model, sample_grid):
     """A crop as tight as the face fills its frame, unrotated and turned, without a black border."""
     coefficients, pose = some_fit(sample_model)
-    box = landmark_box(project(sample_model, coefficients, pose, SIDE)[sample_model.landmark_vertices])
+    box = landmark_box(project(sample_model, coefficients, pose, SIDE)[sample_model.landmark_vertices[:, 0]])
     left, top = np.rint(box.centre - 0.7 * box.side).astype(int)
     size = round(1.4 * box.side)
     pose[3] -= left
@@ -272,7 +272,9 @@ def test_the_tool_makes_a_set_that_the_builder_reads(tmp_path, sample_model, cap
     fit = loadmat(folder / "300W_LP" / "TEST" / "TEST_1_0-v02.mat")
     picture = cv2.imread(str(folder / "300W_LP" / "TEST" / "TEST_1_0-v02.jpg"))
     coefficients = np.concatenate([fit["Shape_Para"], fit["Exp_Para"]]).ravel()
-    points = project(sample_model, coefficients, fit["Pose_Para"][0], len(picture))[sample_model.landmark_vertices]
+    points = project(sample_model, coefficients, fit["Pose_Para"][0], len(picture))[
+        sample_model.landmark_vertices[:, 0]
+    ]
     np.testing.assert_allclose(fit["pt2d"] - 1, points[:, :2].T, atol=1e-2)
     assert fit["Tex_Para"].shape == (5, 1)
     assert fit["Color_Para"].dtype == np.float32

@@ -63,7 +63,7 @@ def fit_of(sample_model, angles, side=200.0, centre=(150.0, 130.0), height=300):
 def face_of(sample_model, basis, grid, angles, **where):
     """A face as a perfect network would find it, and its true landmarks in the photo."""
     to_pixels = fit_of(sample_model, angles, **where)
-    vertices = sample_model.mean[sample_model.landmark_vertices] @ to_pixels[:, :3].T + to_pixels[:, 3]
+    vertices = sample_model.mean[sample_model.landmark_vertices[:, 0]] @ to_pixels[:, :3].T + to_pixels[:, 3]
     box = landmark_box(vertices)
     to_crop = crop_transform(box, SIZE)
     nothing = np.zeros((1, sample_model.coefficient_count))
@@ -155,7 +155,7 @@ def test_depth_lies_on_the_surface(sample_model, basis, grid):
 def test_pictures_show_the_face_where_it_is(sample_model, basis, grid):
     face, _ = face_of(sample_model, basis, grid, (0, 0, 0), side=120.0)
     photo = np.full((300, 300, 3), 90, np.uint8)
-    for picture in (draw_landmarks(photo, face.landmarks), draw_mesh(photo, face.vertices, face.triangles)):
+    for picture in (draw_landmarks(photo, face.landmarks), draw_mesh(photo, face, face.vertices)):
         changed = (picture != photo).any(axis=2)
         rows, columns = np.nonzero(changed)
         box = landmark_box(face.landmarks)

@@ -41,7 +41,7 @@ def test_weights_are_those_of_the_paper(prnet_landmarks):
 @pytest.mark.parametrize("fixture", ["sample_model", "stand_in_model"])
 def test_every_landmark_is_on_the_face_and_the_neck_is_not(fixture, request):
     model = request.getfixturevalue(fixture)
-    landmark_uv = model.uv[model.landmark_vertices]
+    landmark_uv = model.uv[model.landmark_vertices[:, 0]]
     weights = derive_region_weights(landmark_uv)
     column, row = np.rint(texel_coordinates(landmark_uv, 256)).astype(int).T
     assert np.all(weights[row, column] > 0)

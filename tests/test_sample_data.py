@@ -58,7 +58,7 @@ def millimetres(head, landmark_only=True, **coefficients):
     values = np.zeros(head.model.coefficient_count, dtype=np.float32)
     for name, value in coefficients.items():
         values[len(IDENTITY_NAMES) + EXPRESSION_NAMES.index(name.replace("_", " "))] = value
-    subset = head.model.landmark_vertices if landmark_only else slice(None)
+    subset = head.model.landmark_vertices[:, 0] if landmark_only else slice(None)
     return face_vertices(head.model, values, subset) / UNITS_PER_MM
 
 
@@ -74,8 +74,8 @@ def test_size_and_types(head):
     assert np.isfinite(model.expression_basis).all()
     assert np.all(model.shape_deviation > 0)
     assert np.all(model.expression_deviation > 0)
-    assert np.ptp(model.mean[model.landmark_vertices, 1]) == pytest.approx(138 * UNITS_PER_MM, rel=0.1)
-    assert len(np.unique(model.landmark_vertices)) == 68
+    assert np.ptp(model.mean[model.landmark_vertices[:, 0], 1]) == pytest.approx(138 * UNITS_PER_MM, rel=0.1)
+    assert len(np.unique(model.landmark_vertices[:, 0])) == 68
 
 
 def test_it_is_the_same_every_time(head):
@@ -94,7 +94,7 @@ def test_the_mesh_is_a_disk_with_the_mouth_as_its_only_hole(head):
     assert len(head.model.mean) - len(unique) + len(triangles) == 0  # Euler characteristic of a disk with one hole
     outer, mouth = boundary_loops(triangles)
     assert len(outer) > len(mouth)
-    lips = head.rest[head.model.landmark_vertices[60:68]]
+    lips = head.rest[head.model.landmark_vertices[:, 0][60:68]]
     assert np.all(np.abs(head.rest[mouth][:, :2] - lips[:, :2].mean(axis=0)) < (25, 3))
 
 
@@ -113,7 +113,7 @@ def test_the_face_is_mirror_symmetric(head):
     model, mirror = head.model, head.mirror
     np.testing.assert_array_equal(mirror[mirror], np.arange(len(mirror)))
     np.testing.assert_array_equal(model.mean[mirror], model.mean * np.float32([-1, 1, 1]))
-    np.testing.assert_array_equal(mirror[model.landmark_vertices], model.landmark_vertices[MIRROR_ORDER])
+    np.testing.assert_array_equal(mirror[model.landmark_vertices[:, 0]], model.landmark_vertices[:, 0][MIRROR_ORDER])
     assert {tuple(sorted(triangle)) for triangle in mirror[model.triangles]} == {
         tuple(sorted(triangle)) for triangle in model.triangles
     }
@@ -144,11 +144,11 @@ def test_landmarks_lie_on_their_features(head):
     assert np.all(np.diff(x[54:60]) < 0)
     assert y[51] > y[62] > y[66] > y[57] > y[8]
     assert y[30] > y[33] > y[51]
-    assert head.eyes[head.model.landmark_vertices].sum() == 0
+    assert head.eyes[head.model.landmark_vertices[:, 0]].sum() == 0
 
 
 def test_texture_has_lips_irises_and_brows(head):
-    texture, landmarks = head.model.mean_texture, head.model.landmark_vertices
+    texture, landmarks = head.model.mean_texture, head.model.landmark_vertices[:, 0]
     cheek = texture[np.argmin(np.abs(head.rest[:, :2] - (45, -45)).sum(axis=1))]
     lips = texture[np.argmin(np.linalg.norm(head.rest[:, :2] - (0, -77), axis=1))]
     iris = texture[np.argmin(np.linalg.norm(head.rest[:, :2] - (35, 0.4), axis=1))]
@@ -260,7 +260,7 @@ def test_landmarks_are_rendered_where_the_fit_puts_them(head, monkeypatch):
     unmarked = painted(dark)
     for landmark in (17, 21, 26, 30, 36, 45, 48, 54, 57):
         marked = dark.copy()
-        marked[head.model.landmark_vertices[landmark]] = 1.0
+        marked[head.model.landmark_vertices[:, 0][landmark]] = 1.0
         weight = np.maximum(painted(marked) - unmarked, 0) ** 5
         row, column = np.mgrid[: view.size, : view.size]
         centre = np.array([(weight * column).sum(), (weight * row).sum()]) / weight.sum()
@@ -345,7 +345,7 @@ def test_fit_files_have_the_real_fields(archives, head):
     assert other["pt3d_68"].dtype == np.float32
     coefficients = np.concatenate([other["Shape_Para"].ravel(), other["Exp_Para"].ravel()])
     transform = fit_to_pixels(other["Pose_Para"][0], height)
-    placed = face_vertices(head.model, coefficients, head.model.landmark_vertices) @ transform[:, :3].T
+    placed = face_vertices(head.model, coefficients, head.model.landmark_vertices[:, 0]) @ transform[:, :3].T
     np.testing.assert_allclose(other["pt3d_68"].T - (1, 1, 0), placed + transform[:, 3], atol=1e-3)
 
 

@@ -10,6 +10,7 @@ from prnet.configure.config import NO_AUGMENTATION, TARGET_SCALE, Augmentation
 from prnet.generating.batches import make_batch
 from prnet.generating.builder import build_dataset
 from prnet.generating.dataset import open_dataset
+from prnet.generating.sampling import BINS, MAX_WEIGHT, _rarity, sampling_weights
 from prnet.generating.sequence import FaceSequence
 from prnet.geometry.crop import Box, crop_transform, transform_points
 from prnet.geometry.face_model import face_vertices
@@ -44,7 +45,7 @@ def sequence(dataset, basis, **settings):
 
 def true_landmarks(dataset, model, index):
     """The model's landmarks of one sample in pixels of its photo."""
-    vertices = face_vertices(model, dataset.coefficients[index], model.landmark_vertices)
+    vertices = face_vertices(model, dataset.coefficients[index], model.landmark_vertices[:, 0])
     transform = fit_to_pixels(dataset.poses[index], dataset.image_heights[index])
     return vertices @ transform[:, :3].T + transform[:, 3]
 
@@ -167,3 +168,33 @@ def test_every_data_mode_yields_the_same_pairs_within_its_precision(shared_data,
         if size == 256 and mode < 4:
             np.testing.assert_allclose(images, reference_images, atol=1.01 / 255)
         assert np.abs(images - reference_images).mean() < 0.02
+
+
+def test_rare_faces_are_drawn_more_often(sample_model, dataset):
+    assert (sampling_weights(dataset, sample_model, 0) == 1).all()
+    half, whole = (sampling_weights(dataset, sample_model, balance) for balance in (0.5, 1.0))
+    np.testing.assert_allclose(half, 0.5 + 0.5 * whole)
+    assert 0 < whole.min() < whole.max() <= MAX_WEIGHT
+
+
+def test_the_rarest_of_a_measure_weighs_as_much_as_all_of_its_bin():
+    measure = np.concatenate([np.linspace(0, 0.04, 990), [1.0] * 10])
+    weights = _rarity(measure)
+    assert weights[-1] == pytest.approx(1000 / (BINS * 10))
+    assert weights[0] == pytest.approx(1000 / (BINS * 990))
+
+
+def test_samples_are_drawn_by_weight(dataset, basis):
+    weights = np.ones(len(dataset))
+    weights[3] = 4.0
+    drawn = sequence(dataset, basis, shuffle=True, weights=weights, batch_size=1)
+    counts = np.zeros(len(dataset))
+    for epoch in range(50):
+        drawn.epoch = epoch
+        np.add.at(counts, [drawn.batch_indices(batch)[0] for batch in range(len(drawn))], 1)
+    assert counts.sum() == 50 * len(dataset)
+    assert counts[3] / 50 == pytest.approx(4 * 12 / 15, abs=0.2)
+    assert np.delete(counts, 3).mean() / 50 == pytest.approx(12 / 15, abs=0.1)
+    drawn.epoch = 7
+    again = [drawn.batch_indices(batch)[0] for batch in range(len(drawn))]
+    assert again == [drawn.batch_indices(batch)[0] for batch in range(len(drawn))]

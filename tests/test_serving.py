@@ -227,7 +227,7 @@ def test_a_fit_places_the_face_and_extract_predict_and_evaluate_agree(client, ph
 
     pose = loadmat(io.BytesIO(fit))["Pose_Para"][0]
     to_pixels = fit_to_pixels(pose, HEIGHT)
-    shape = face_vertices(sample_model, np.zeros(sample_model.coefficient_count), sample_model.landmark_vertices)
+    shape = face_vertices(sample_model, np.zeros(sample_model.coefficient_count), sample_model.landmark_vertices[:, 0])
     landmarks = shape @ to_pixels[:, :3].T + to_pixels[:, 3]
     box = landmark_box(landmarks)
     assert predicted[0]["faceBB"] == extracted[0]["faceBB"] == [*box.centre.astype(int), int(1.5 * box.side)]

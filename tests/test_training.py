@@ -20,10 +20,11 @@ from prnet.configure.recipes import RECIPES
 from prnet.generating.dataset import open_dataset
 from prnet.generating.sequence import FaceSequence
 from prnet.model import networks
+from prnet.model.compilation import learning_rate_schedule
 from prnet.model.monitoring import WatchedSequence
 from prnet.model.saved_network import load_network, save_network
 from prnet.model.tensorboard_log import TensorBoardLog
-from prnet.model.training import learning_rate_schedule, train
+from prnet.model.training import train
 from tests.helpers.micro_runs import MICRO, rows_of, weights_of
 from tests.helpers.perfect_network import save_mean_face_network
 from tests.helpers.tiny_data import write_tiny_data

@@ -16,7 +16,7 @@ from prnet.generating.samples.people import Person, draw_expression
 from prnet.generating.samples.skin import paint
 from prnet.generating.samples.studio import TILE, detail_atlas, draw_background, draw_light, photograph, shade, shadow
 from prnet.geometry.crop import transform_points
-from prnet.geometry.face_model import face_vertices
+from prnet.geometry.face_model import at_landmarks, face_vertices
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.pose import fit_to_pixels, rotation_from_angles
 from prnet.geometry.rasterise import Raster, interpolate, rasterise
@@ -48,7 +48,7 @@ def draw_view(head: SampleHead, person: Person, yaw: float, generator: np.random
     coefficients = np.concatenate([person.identity, draw_expression(head, generator)]).astype(np.float32)
     scale = size * generator.uniform(0.40, 0.56) / (150 * UNITS_PER_MM)
     rotation = rotation_from_angles(np.radians([pitch, yaw, roll]))
-    middle = head.model.mean[head.model.landmark_vertices].mean(axis=0) @ rotation.T * scale
+    middle = at_landmarks(head.model, head.model.mean).mean(axis=0) @ rotation.T * scale
     centre = size / 2 + generator.uniform(-0.05, 0.05, 2) * size
     pose = [
         *np.radians([pitch, yaw, roll]),
@@ -113,7 +113,7 @@ def _assemble(head, person, view):
         detail=scene.DETAILS.index("skin"),
         detail_place=head.rest[:, :2] * 2.2 + (0, 100),
     )
-    upper_lip, lower_lip = model.landmark_vertices[[62, 66]]
+    upper_lip, lower_lip = model.landmark_vertices[[62, 66], 0]
     mouth_shift = (calm - head.rest)[[upper_lip, lower_lip]].mean(axis=0)
     jaw = posed[lower_lip] - calm[lower_lip]
     rim_depth = float(head.rest[head.inside_mouth > 0.8, 2].max())

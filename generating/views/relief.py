@@ -9,14 +9,14 @@ down, z in pixels and larger to the camera. A bearing is an angle about the face
 counted in anchors (96 to the turn): rounded, it is an index into a ring.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter1d, minimum_filter1d
 
 from prnet.geometry.crop import Box, compose, crop_image, crop_transform, landmark_box, lift_transform
-from prnet.geometry.face_model import FaceModel, face_vertices
+from prnet.geometry.face_model import FaceModel, face_vertices, landmark_model
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.pose import fit_to_pixels
 from prnet.geometry.position_map import MapBasis, map_basis, shape_maps
@@ -82,18 +82,7 @@ def make_face_grid(model: FaceModel, side: int = GRID_SIDE) -> FaceGrid:
     triangles = grid_triangles(np.ones((side, side), dtype=bool))
     corners = basis.rows[0].reshape(-1, 3)[triangles]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
-    chosen = model.landmark_vertices
-    landmarks = replace(
-        model,
-        mean=model.mean[chosen],
-        shape_basis=model.shape_basis[chosen],
-        expression_basis=model.expression_basis[chosen],
-        triangles=np.empty((0, 3), np.int32),
-        landmark_vertices=np.arange(len(chosen), dtype=np.int32),
-        uv=model.uv[chosen],
-        mean_texture=model.mean_texture[chosen],
-    )
-    return FaceGrid(basis=basis, triangles=triangles[area > 1e-3 * np.median(area)], landmarks=landmarks)
+    return FaceGrid(basis=basis, triangles=triangles[area > 1e-3 * np.median(area)], landmarks=landmark_model(model))
 
 
 def make_relief(photo: np.ndarray, coefficients: np.ndarray, pose: np.ndarray, grid: FaceGrid) -> Relief:

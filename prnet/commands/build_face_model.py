@@ -1,4 +1,4 @@
-"""Turn Basel Face Model files, or the sample model, into a face_model.hdf5."""
+"""Turn ICT-FaceKit, Basel Face Model files, or the sample model, into a face_model.hdf5."""
 
 import argparse
 from pathlib import Path
@@ -7,6 +7,7 @@ from prnet.common.errors import UserError
 from prnet.configure.config import FACE_MODEL_PATH
 
 EXAMPLE = """examples:
+  python build_face_model.py --ict ICT-FaceKit --output resource/face_model.hdf5
   python build_face_model.py --bfm BFM.mat --uv BFM_UV.mat --output resource/face_model.hdf5
   python build_face_model.py --bfm 01_MorphableModel.mat --expression Model_Exp.mat --info model_info.mat
   python build_face_model.py --sample --output resource/sample/face_model.hdf5"""
@@ -18,7 +19,10 @@ def main(argv=None) -> None:
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--bfm", type=Path, metavar="FILE", help="face3d's BFM.mat, or the raw 01_MorphableModel.mat")
+    source.add_argument("--ict", type=Path, metavar="DIR|ZIP", help="the repository ICT-FaceKit (MIT licence)")
     source.add_argument("--sample", action="store_true", help="the procedural face model of the sample data")
+    parser.add_argument("--identity", type=int, metavar="N", help="with --ict: identity components, 1 to 100 (100)")
+    parser.add_argument("--parts", choices=("face", "head"), help="with --ict: face with ears and neck, or head (face)")
     parser.add_argument("--expression", type=Path, metavar="FILE", help="with the raw model: 3DDFA's Model_Exp.mat")
     parser.add_argument("--info", type=Path, metavar="FILE", help="with the raw model: 3DDFA's model_info.mat")
     parser.add_argument("--uv", type=Path, metavar="FILE", help="BFM_UV.mat (a Tutte embedding of the mesh)")
@@ -37,9 +41,8 @@ def main(argv=None) -> None:
         f"{model.shape_basis.shape[2]} identity and {model.expression_basis.shape[2]} expression components, "
         f"{len(model.landmark_vertices)} landmarks"
     )
-    print(
-        f"UV coordinates: {flags.uv or 'a Tutte embedding'}; regions: {flags.uv_data or 'derived from the landmarks'}"
-    )
+    regions = flags.uv_data or ("the model's own parts" if flags.ict else "derived from the landmarks")
+    print(f"UV coordinates: {flags.uv or 'a Tutte embedding'}; regions: {regions}")
     print(f"licence: {model.licence}")
     print(f"{flags.output}: face model {model.identity}")
 
@@ -49,14 +52,27 @@ def _read(flags):
     if (flags.expression is None) != (flags.info is None):
         raise UserError("--expression and --info belong together: the raw model needs both, BFM.mat neither")
     if flags.sample:
-        given = [flag for flag in ("expression", "uv", "uv_data") if getattr(flags, flag) is not None]
-        if given:
-            raise UserError(f"--{given[0].replace('_', '-')}: has no meaning with --sample; leave it out")
+        _refuse(flags, "--sample", "expression", "uv", "uv_data", "identity", "parts")
         from prnet.generating.samples.model import make_sample_model
 
         return make_sample_model()
+    if flags.ict:
+        _refuse(flags, "--ict", "expression", "uv", "uv_data")
+        from prnet.formats.ict import IDENTITIES, read_ict_model
+
+        count = IDENTITIES if flags.identity is None else flags.identity
+        if not 1 <= count <= IDENTITIES:
+            raise UserError(f"--identity {count}: ICT-FaceKit has 1 to {IDENTITIES} identity components")
+        return read_ict_model(flags.ict, count, flags.parts or "face")
+    _refuse(flags, "--bfm", "identity", "parts")
     from prnet.formats.bfm import read_face3d_model, read_raw_model
 
     if flags.info is None:
         return read_face3d_model(flags.bfm, flags.uv, flags.uv_data)
     return read_raw_model(flags.bfm, flags.expression, flags.info, flags.uv, flags.uv_data)
+
+
+def _refuse(flags, source: str, *names: str) -> None:
+    for name in names:
+        if getattr(flags, name) is not None:
+            raise UserError(f"--{name.replace('_', '-')}: has no meaning with {source}; leave it out")

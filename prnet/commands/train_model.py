@@ -15,8 +15,10 @@ from prnet.configure.config import (
     LOSSES,
     NETWORKS,
     PRECISIONS,
+    SCHEDULES,
     SERVER_HOST,
     SERVER_PORT,
+    LossTerms,
     Run,
     Training,
 )
@@ -29,6 +31,15 @@ EXAMPLE = """example:
 A flag that is not given takes the recipe's value. KERAS_BACKEND=jax trains with JAX."""
 
 
+_TERMS = {
+    "landmarks": "mean distance of the 68 landmarks",
+    "apertures": "how far eyes and mouth are open",
+    "edges": "lengths between neighbouring texels",
+    "normals": "directions of the surface",
+    "raw": "the raw map of a morphnet",
+}
+
+
 def parse(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -37,7 +48,9 @@ def parse(argv=None) -> argparse.Namespace:
     what.add_argument(
         "--recipe", choices=RECIPES, default="default", help="values to begin from (configure/recipes.py)"
     )
-    what.add_argument("--network", choices=NETWORKS, help="prnet, or lprnet for processors")
+    what.add_argument(
+        "--network", choices=NETWORKS, help="prnet; lprnet for processors; morphnet, smooth, learns from fits"
+    )
     what.add_argument("--imagesize", type=int, choices=IMAGE_SIZES, help="side of the crops in pixels")
     what.add_argument("--head", choices=HEADS, help="sigmoid as published, or linear")
     what.add_argument("--lossfunct", choices=LOSSES, help="loss")
@@ -48,6 +61,14 @@ def parse(argv=None) -> argparse.Namespace:
     what.add_argument("--dropfactor", type=float, help="factor on the learning rate at each drop")
     what.add_argument("--dropevery", type=float, help="epochs or steps between drops")
     what.add_argument("--dropunit", choices=("epochs", "steps"), help="unit of --dropevery")
+    what.add_argument("--schedule", choices=SCHEDULES, help="drops in steps, or half a cosine over the whole run")
+    what.add_argument("--warmup", type=float, help="epochs in which the learning rate rises from 0 (cosine)")
+    what.add_argument("--clipnorm", type=float, help="greatest norm of the gradient")
+    what.add_argument("--average", type=float, help="momentum of a moving average of the weights, which is then saved")
+    what.add_argument("--balance", type=float, help="0 to 1: draw rare expressions and poses as often as common ones")
+    what.add_argument("--identities", type=int, help="identity components of a morphnet (all that the fits have)")
+    for term in dataclasses.fields(LossTerms):
+        what.add_argument(f"--{term.name}loss", type=float, help=f"weight in the loss: {_TERMS[term.name]}")
     what.add_argument("--precision", choices=PRECISIONS, help="of the computation; models are saved in float32")
     what.add_argument("--seed", type=int, help="of weights, order and augmentation")
     what.add_argument("--model", metavar="KERAS", help="begin with the weights of this .keras file")
@@ -90,6 +111,12 @@ def training_settings(arguments: argparse.Namespace) -> Training:
         "drop_factor": arguments.dropfactor,
         "drop_every": arguments.dropevery,
         "drop_unit": arguments.dropunit,
+        "schedule": arguments.schedule,
+        "warmup": arguments.warmup,
+        "clip_norm": arguments.clipnorm,
+        "average": arguments.average,
+        "balance": arguments.balance,
+        "identities": arguments.identities,
         "precision": arguments.precision,
         "seed": arguments.seed,
     }
@@ -98,7 +125,10 @@ def training_settings(arguments: argparse.Namespace) -> Training:
         raise UserError("--epochs and --steps exclude each other; give one of them")
     if "epochs" in given:
         given["steps"] = None
-    return dataclasses.replace(RECIPES[arguments.recipe](), **given)
+    recipe = RECIPES[arguments.recipe]()
+    terms = {term: getattr(arguments, f"{term}loss") for term in _TERMS}
+    terms = {term: weight for term, weight in terms.items() if weight is not None}
+    return dataclasses.replace(recipe, **given, terms=dataclasses.replace(recipe.terms, **terms))
 
 
 def output_folder(training: Training) -> Path:

@@ -39,7 +39,7 @@ def _sample(name: str, folder: str, model: FaceModel, random, deviations) -> Sam
     points = (vertices @ transform[:, :3].T + transform[:, 3]).astype(np.float32)
     background = np.full((IMAGE_SIDE, IMAGE_SIDE, 3), random.integers(0, 255, 3), dtype=np.uint8)
     image = render(points, model.triangles, model.mean_texture * 255, background)
-    landmarks = points[model.landmark_vertices]
+    landmarks = points[model.landmark_vertices[:, 0]]
     box = landmark_box(landmarks)
     return Sample(
         name=name,

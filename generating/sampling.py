@@ -1,0 +1,54 @@
+"""How often each sample is drawn: rare faces (open mouths, closed eyes, profiles) more often than they occur."""
+
+import numpy as np
+
+from prnet.common.errors import UserError
+from prnet.configure.config import OUTER_EYE_CORNERS
+from prnet.generating.dataset import Dataset
+from prnet.geometry.face_model import FaceModel, at_landmarks
+
+MOUTH_PAIRS = ((61, 67), (62, 66), (63, 65))
+EYE_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
+"""Landmarks (0-based) above each other, whose mean distances are the gap of the lips and the aperture of the eyes."""
+
+BINS = 20
+MAX_WEIGHT = 8.0
+"""Of a sample, beside a mean of about 1: what is rarer still is not repeated more often."""
+
+
+def sampling_weights(dataset: Dataset, model: FaceModel, balance: float) -> np.ndarray:
+    """Weights (N,) to draw samples with. balance : 0, all alike, to 1, evenly in what is rarest about each.
+
+    Gap, aperture (both over the distance of the outer eye corners, in 3D) and |yaw| are counted in bins; a sample's
+    weight is the even share of a bin over the share of its own, the greatest of the three. Raises UserError where the
+    data set holds no fits.
+    """
+    if balance == 0:
+        return np.ones(len(dataset))
+    if dataset.coefficients is None:
+        raise UserError(f"{dataset.path}: holds no fits to balance expressions by; build it in data mode 5")
+    landmarks = _landmarks(model, np.asarray(dataset.coefficients))
+    eyes = _distance(landmarks, (OUTER_EYE_CORNERS,))
+    measures = (_distance(landmarks, MOUTH_PAIRS) / eyes, _distance(landmarks, EYE_PAIRS) / eyes, np.abs(dataset.yaw))
+    rarest = np.max([_rarity(measure) for measure in measures], axis=0)
+    return (1 - balance) + balance * rarest
+
+
+def _landmarks(model: FaceModel, coefficients: np.ndarray) -> np.ndarray:
+    """(N, 68, 3) in model units."""
+    basis = np.concatenate(
+        [at_landmarks(model, model.shape_basis), at_landmarks(model, model.expression_basis)], axis=2
+    )
+    return np.einsum("lck,nk->nlc", basis, coefficients, optimize=True) + at_landmarks(model, model.mean)
+
+
+def _distance(landmarks: np.ndarray, pairs) -> np.ndarray:
+    first, second = np.transpose(pairs)
+    return np.linalg.norm(landmarks[:, first] - landmarks[:, second], axis=-1).mean(axis=1)
+
+
+def _rarity(measure: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(measure, (0.5, 99.5))
+    place = np.clip((measure - low) / max(high - low, 1e-12) * BINS, 0, BINS - 1).astype(int)
+    share = np.bincount(place, minlength=BINS) / len(measure)
+    return np.minimum(1 / (BINS * share[place]), MAX_WEIGHT)

@@ -1,0 +1,87 @@
+"""The folder of a run: its configuration beside its results, and the refusal to mix it with another run's."""
+
+import dataclasses
+import json
+import platform
+import shutil
+from pathlib import Path
+
+import keras
+
+from prnet.common.errors import UserError
+from prnet.common.files import atomic_write
+from prnet.configure.config import Run, Training
+from prnet.generating.dataset import Dataset
+from prnet.geometry.face_model import FaceModel
+
+CONFIG, CHECKPOINT, EVENTS = "config.json", "checkpoint.npz", "tensorboard"
+FILES = (CHECKPOINT, CONFIG, "best.keras", "last.keras", "training.csv", "training.png", "samples.png")
+
+
+def run_record(training: Training, run: Run, dataset: Dataset, face_model: FaceModel, start_from, start_epoch) -> dict:
+    """The whole configuration of a run, as it is written beside its results."""
+    settings = dataclasses.asdict(training)
+    augmentation = settings.pop("augmentation")
+    return {
+        "training": settings,
+        "augmentation": augmentation,
+        "data": {
+            "path": str(dataset.path),
+            "identity": dataset.identity,
+            "face model": face_model.identity,
+            "start from": None if start_from is None else str(start_from),
+            "start epoch": start_epoch,
+        },
+        "run": dataclasses.asdict(run),
+        "versions": {
+            "python": platform.python_version(),
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+        },
+    }
+
+
+def claim_folder(folder: Path, record: dict, overwrite: bool) -> bool:
+    """Write config.json; whether the folder holds a checkpoint of this very run to resume from.
+
+    A folder that holds another run is refused, naming the differences, unless `overwrite`, which clears it.
+    """
+    config, checkpoint = folder / CONFIG, folder / CHECKPOINT
+    if overwrite:
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / EVENTS, ignore_errors=True)
+    if config.exists():
+        try:
+            earlier = _decisive(json.loads(config.read_text()))
+        except (ValueError, KeyError):
+            raise UserError(
+                f"{config}: not a run's configuration; choose another --outputdir, or --overwrite"
+            ) from None
+        now = _decisive(json.loads(json.dumps(record)))
+        changes = [
+            f"{key} {earlier.get(key)} (now {now.get(key)})"
+            for key in now | earlier
+            if earlier.get(key) != now.get(key)
+        ]
+        if changes:
+            raise UserError(
+                f"{folder}: holds a run with {', '.join(changes)}; choose another --outputdir, or --overwrite"
+            )
+    with atomic_write(config) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n")
+    return checkpoint.exists()
+
+
+def _decisive(record: dict) -> dict:
+    """What makes a run another run: everything but how long, from which path, on what and with how many workers."""
+    values = {
+        f"data {name}" if part == "data" else words(name): value
+        for part in ("training", "augmentation", "data")
+        for name, value in record[part].items()
+    }
+    return {name: value for name, value in values.items() if name not in ("epochs", "steps", "data path")}
+
+
+def words(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,162 @@
+"""The network whose surface is a face: its face space, its projection, its decoder, and the file it is saved in."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from prnet.common.errors import UserError
+from prnet.configure.config import TARGET_SCALE
+from prnet.geometry.pose import rotation_from_angles
+from prnet.geometry.position_map import layout_of_model, map_basis, position_maps
+from prnet.geometry.uv_layout import face_mask
+from prnet.model import morphnet
+from prnet.model.blocks import ENCODER_LAYERS
+from prnet.model.face_space import RAW_SIZE, face_space
+from prnet.model.networks import build_network
+from prnet.model.saved_network import load_network, save_network
+
+SIZE = 128
+
+
+@pytest.fixture(scope="module")
+def fits(sample_model) -> np.ndarray:
+    deviations = np.concatenate([sample_model.shape_deviation, sample_model.expression_deviation])
+    return np.random.default_rng(0).normal(size=(400, len(deviations))) * deviations
+
+
+@pytest.fixture(scope="module")
+def layout(sample_model):
+    return layout_of_model(sample_model)
+
+
+@pytest.fixture(scope="module")
+def basis(sample_model):
+    return map_basis(sample_model, SIZE)
+
+
+@pytest.fixture(scope="module")
+def space(sample_model, basis, layout, fits):
+    return face_space(sample_model, basis, layout, fits)
+
+
+@pytest.fixture(scope="module")
+def network(space):
+    return build_network("morphnet", SIZE, space=space)
+
+
+def targets_of(model, basis, coefficients, random) -> np.ndarray:
+    """Maps of turned and moved faces, in target units."""
+    count = len(coefficients)
+    scale = 0.25 * SIZE / np.abs(model.mean).max()
+    transforms = np.empty((count, 3, 4))
+    transforms[:, :, :3] = scale * rotation_from_angles(random.uniform(-0.7, 0.7, (count, 3)))
+    transforms[:, :, 3] = random.uniform(0.4 * SIZE, 0.6 * SIZE, (count, 3))
+    transforms[:, 1] *= -1
+    transforms[:, 1, 3] += SIZE
+    return position_maps(basis, coefficients, transforms) / (SIZE * TARGET_SCALE)
+
+
+def from_raw_map(space) -> keras.Model:
+    raw = keras.Input((RAW_SIZE**2, 3))
+    pose, coefficients = morphnet._project(raw, space)
+    return keras.Model(raw, (morphnet._decode(pose, coefficients, space, SIZE), pose, coefficients))
+
+
+def test_a_true_raw_map_gives_the_true_map_back(sample_model, basis, space, layout, fits):
+    targets = targets_of(sample_model, basis, fits[:16], np.random.default_rng(1))
+    raw = targets.reshape(16, -1, 3)[:, space.raw_texels]
+    maps, pose, _ = from_raw_map(space).predict_on_batch(raw)
+    face = face_mask(layout, SIZE)
+    crop_sides = np.abs(maps - targets)[:, face].mean(axis=(1, 2)) * TARGET_SCALE
+    assert crop_sides.max() < 0.006
+    rotations = pose[:, :3] / np.linalg.norm(pose[:, :1], axis=-1, keepdims=True)
+    np.testing.assert_allclose(rotations @ rotations.transpose(0, 2, 1), np.tile(np.eye(3), (16, 1, 1)), atol=1e-5)
+    assert (np.linalg.det(rotations) > 0.99).all()
+
+
+def test_whatever_the_raw_map_says_the_surface_is_a_face(space, layout):
+    """Noise of a tenth of the crop on every raw texel roughens the map a hundred times less."""
+    model, random = from_raw_map(space), np.random.default_rng(2)
+    noise = random.normal(scale=0.1, size=(4, RAW_SIZE**2, 3)).astype(np.float32)
+    smooth, rough = (model.predict_on_batch(space.raw_start + factor * noise)[0] for factor in (0, 1))
+    face = face_mask(layout, SIZE)[1:-1, 1:-1]
+
+    def roughness(maps):
+        around = maps[:, :-2, 1:-1] + maps[:, 2:, 1:-1] + maps[:, 1:-1, :-2] + maps[:, 1:-1, 2:]
+        return np.linalg.norm(maps[:, 1:-1, 1:-1] - around / 4, axis=-1)[:, face].mean()
+
+    assert roughness(rough) < roughness(smooth) + 0.1 / 100
+
+
+def test_a_fresh_network_returns_the_mean_face(network, space, layout):
+    images = np.random.default_rng(0).random((2, SIZE, SIZE, 3), dtype=np.float32)
+    maps = network.predict_on_batch(images)
+    assert maps.shape == (2, SIZE, SIZE, 3)
+    start = np.abs(maps.reshape(2, -1, 3)[:, space.raw_texels] - space.raw_start)[:, space.raw_face]
+    assert start.max() < 0.02
+
+
+def test_only_the_encoder_and_the_raw_map_are_trained(network, space):
+    trained = sum(int(np.prod(weights.shape)) for weights in network.trainable_weights)
+    assert 1.3e6 < trained < 1.5e6
+    constants = {layer.name for layer in network.layers if layer.weights and not layer.trainable}
+    assert constants == {"affine", "explain", "shape"}
+    light = build_network("lprnet", SIZE)
+    names = {layer.name for layer in light.layers if layer.name.startswith(ENCODER_LAYERS)}
+    assert names <= {layer.name for layer in network.layers}
+
+
+def test_identity_is_made_of_principal_components(sample_model, basis, layout, space, fits):
+    """Independent, of unit variance, by falling strength; and a shorter space is the beginning of the longer one."""
+    count, face = sample_model.shape_basis.shape[2], face_mask(layout, SIZE).ravel()
+    shapes = fits[:, :count] @ basis.rows[1 : 1 + count]
+    faces = shapes.reshape(len(fits), -1, 3)[:, face].reshape(len(fits), -1)
+    axes = space.basis[: space.identity_count, space.nearest[face]].reshape(space.identity_count, -1)
+    covariance = np.cov(np.linalg.lstsq(axes.T.astype(np.float64), (faces - faces.mean(axis=0)).T)[0])
+    np.testing.assert_allclose(covariance / covariance[0, 0], np.eye(space.identity_count), atol=0.02)
+    assert (np.diff(np.linalg.norm(axes, axis=1)) <= 1e-6).all()
+    shorter = face_space(sample_model, basis, layout, fits, identities=5)
+    assert shorter.identity_count == 5
+    np.testing.assert_allclose(shorter.basis[:5], space.basis[:5], atol=1e-6)
+
+
+def test_expressions_keep_their_directions_and_names(sample_model, basis, layout, space, fits):
+    count, face = sample_model.shape_basis.shape[2], face_mask(layout, SIZE).ravel()
+    for number, name in enumerate(space.names):
+        direction = basis.rows[1 + count + number].reshape(-1, 3)[face]
+        found = space.basis[space.identity_count + number, space.nearest[face]]
+        ratio = np.sum(direction * found) / np.sum(direction**2)
+        np.testing.assert_allclose(found, ratio * direction, atol=1e-5 * np.abs(found).max(), err_msg=name)
+    np.testing.assert_allclose(space.expression_deviation, fits[:, count:].std(axis=0), rtol=1e-5)
+    assert len(space.names) == len(space.basis) - space.identity_count
+
+
+def test_a_saved_network_opens_without_this_project(network, layout, tmp_path):
+    save_network(network, layout, tmp_path / "m.keras")
+    images = np.random.default_rng(0).random((2, SIZE, SIZE, 3), dtype=np.float32)
+    np.save(tmp_path / "images.npy", images)
+    code = (
+        "import sys, keras, numpy\n"
+        "network = keras.saving.load_model(sys.argv[1] + '/m.keras')\n"
+        "numpy.save(sys.argv[1] + '/maps.npy', network.predict_on_batch(numpy.load(sys.argv[1] + '/images.npy')))\n"
+        "assert not any(name.startswith('prnet') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, cwd=tmp_path)
+    np.testing.assert_allclose(np.load(tmp_path / "maps.npy"), network.predict_on_batch(images), atol=1e-5)
+
+
+def test_half_of_the_bytes_move_no_point_by_a_tenth_of_a_pixel(network, layout, tmp_path):
+    save_network(network, layout, tmp_path / "half.keras", half=True)
+    images = np.random.default_rng(0).random((2, SIZE, SIZE, 3), dtype=np.float32)
+    halved = load_network(tmp_path / "half.keras")[0].predict_on_batch(images)
+    assert np.abs(halved - network.predict_on_batch(images)).max() * SIZE * TARGET_SCALE < 0.1
+
+
+def test_it_says_what_it_needs(space):
+    with pytest.raises(UserError, match="morphnet at 128 pixels needs a face space"):
+        build_network("morphnet", SIZE)
+    with pytest.raises(UserError, match="morphnet at 256 pixels needs a face space"):
+        build_network("morphnet", 256, space=space)
