@@ -3,6 +3,7 @@
 A stage takes its dataclass and never a parsed command line. A variant is `dataclasses.replace(default, ...)`.
 """
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,11 +40,21 @@ YAW_BIN_EDGES = (30.0, 60.0)
 VALIDATION_SHARE = 0.05
 """Share of the training set's groups that selects the best model."""
 
-RESOURCES = Path(__file__).resolve().parents[1] / "resource"
-"""Files that come with the code, and those that `build_face_model.py` adds."""
+ROOT = Path(__file__).resolve().parents[1]
+CHECKOUT = None if (ROOT / "__init__.py").is_file() else ROOT
+"""The folder of a checkout; None where the package is installed, and `ROOT` is its folder in site-packages."""
 
-FACE_MODEL_PATH = str(RESOURCES / "face_model.hdf5")
-"""Where scripts look for the face model unless `--facemodel` says otherwise."""
+RESOURCES = ROOT / "resource"
+"""Files that come with the code."""
+
+USER_FOLDER = Path(os.path.expanduser("~"), ".prnet")
+"""What an installed package writes for later, as Keras does in ~/.keras; a checkout uses its own `resource`."""
+
+FACE_MODEL_PATH = os.environ.get("PRNET_FACE_MODEL") or str(
+    (RESOURCES if CHECKOUT else USER_FOLDER) / "face_model.hdf5"
+)
+"""Where programs look for the face model, and write it, unless a flag says otherwise: $PRNET_FACE_MODEL, else
+`resource/face_model.hdf5` in a checkout, `~/.prnet/face_model.hdf5` where the package is installed."""
 
 SERVER_HOST, SERVER_PORT = "127.0.0.1", 20000
 """Default address of `serve_model.py`; `--serverlog 1` posts there."""

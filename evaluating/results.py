@@ -10,6 +10,7 @@ import numpy as np
 from prnet.common.errors import UserError
 from prnet.common.files import atomic_write
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
+from prnet.configure.programs import command
 from prnet.evaluating.protocols import Protocol
 from prnet.evaluating.scoring import Column, Failure, Score, Truth, columns_of, sparse_normaliser
 from prnet.evaluating.types import EvaluationType
@@ -137,7 +138,7 @@ def load_results(path: str | Path) -> Results:
     if path.is_dir():
         path = path / RESULTS_NAME
     if not path.is_file():
-        raise UserError(f"{path}: no such results; evaluate_model.py writes them to `output_folder`")
+        raise UserError(f"{path}: no such results; {command('evaluate')} writes them to `output_folder`")
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             saved = json.loads(str(arrays["origin"]))

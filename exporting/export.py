@@ -13,14 +13,17 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.common.files import atomic_write
+from prnet.common.quiet import without_remarks
 from prnet.configure.config import TARGET_SCALE
+from prnet.configure.programs import command
 from prnet.formats.photos import IMAGE_SUFFIXES, read_image
 from prnet.geometry.uv_layout import UVLayout
 from prnet.reconstructing.detection import find_faces
 from prnet.reconstructing.face import prepare_crop
 from prnet.reconstructing.settings import EXPORT_FORMATS, QUANTIZATIONS
 
-SUFFIXES = {"keras": ".keras", "savedmodel": "", "litert": ".tflite", "onnx": ".onnx"}
+SUFFIXES = {"keras": (".keras", ""), "savedmodel": ("",), "litert": (".tflite",), "onnx": (".onnx",)}
+"""How the name of an export may end; without a suffix it is a folder's."""
 
 CALIBRATION_CROPS = 200
 """Most images that the ranges of an int8 network are measured on."""
@@ -39,7 +42,8 @@ def export_network(
     crops: np.ndarray | None = None,
 ) -> Path:
     """Write a network with the UV layout of its maps: within the `.keras` file, in the SavedModel's folder as
-    `assets.extra/uv_layout.npz`, else beside it as `<stem>_layout.npz`. A `.keras` file gets its weights as float16.
+    `assets.extra/uv_layout.npz`, else beside it as `<stem>_layout.npz`. A `.keras` file gets its weights as float16;
+    a path without suffix is a folder with its entries, as hubs keep networks.
 
     form : of `EXPORT_FORMATS`. quantize : of `QUANTIZATIONS`, for LiteRT only; inputs and outputs stay float32.
     crops : (B, S, S, 3) float32 in 0 to 1, on which an int8 network's ranges are measured. The exported network takes
@@ -48,12 +52,17 @@ def export_network(
     """
     import keras
 
-    from prnet.model.saved_network import save_network
+    from prnet.model.saved_network import save_network, unzip_network
 
     path = Path(path)
     _check_request(path, form, quantize, crops, keras.backend.backend())
-    if form == "keras":
+    if form == "keras" and path.suffix:
         save_network(network, layout, path, half=True)
+        return path
+    if form == "keras":
+        with _atomic_folder(path) as temporary:
+            save_network(network, layout, temporary.with_suffix(".keras"), half=True)
+            unzip_network(temporary.with_suffix(".keras"), temporary)
         return path
     if form == "savedmodel":
         with _atomic_folder(path) as temporary:
@@ -86,10 +95,11 @@ def _check_request(path: Path, form: str, quantize: str | None, crops: np.ndarra
         raise UserError("`quantize` int8: needs images of faces to measure ranges on; give training images as `images`")
     if backend != "tensorflow":
         raise UserError(f"exporting needs KERAS_BACKEND=tensorflow, not {backend}; a .keras file opens on either")
-    if path.suffix != SUFFIXES[form]:
-        wanted = f"end with {SUFFIXES[form]}" if SUFFIXES[form] else "be a folder's name without a suffix"
+    if path.suffix not in SUFFIXES[form]:
+        endings = (f"end with {suffix}" if suffix else "be a folder's, without a suffix" for suffix in SUFFIXES[form])
+        wanted = " or ".join(endings)
         raise UserError(f"{path}: the name of a {form} export must {wanted}")
-    if form == "savedmodel" and path.exists():
+    if not path.suffix and path.exists():
         raise UserError(f"{path}: exists; remove it or choose another folder")
 
 
@@ -141,7 +151,7 @@ def _run_saved_model(path: str, crops: np.ndarray) -> np.ndarray:
 def _run_litert(path: str, crops: np.ndarray) -> np.ndarray:
     import tensorflow as tf
 
-    with warnings.catch_warnings():
+    with without_remarks(), warnings.catch_warnings():
         # TensorFlow 2.21 still has the interpreter, and tells of a package that would replace it.
         warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated", UserWarning)
         interpreter = tf.lite.Interpreter(path)
@@ -194,7 +204,7 @@ def _photos(path: Path) -> list[Path]:
         return [path]
     found = sorted(file for file in path.glob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
     if not found:
-        raise UserError(f"{path}: no photo there; give a folder of photos, or a data set of build_dataset.py")
+        raise UserError(f"{path}: no photo there; give a folder of photos, or a data set of {command('build-dataset')}")
     return found
 
 

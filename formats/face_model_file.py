@@ -13,7 +13,8 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.common.files import atomic_write
-from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
+from prnet.configure.config import FACE_MODEL_PATH, LANDMARK_COUNT, MAP_SIZE
+from prnet.configure.programs import command
 from prnet.formats.hdf5_attributes import as_text, write_texts
 from prnet.formats.hdf5_file import DeferredErrorFile
 from prnet.geometry.face_model import FaceModel, MediaPipePoints
@@ -119,17 +120,23 @@ def _write_arrays(group: h5py.Group, holder, arrays: dict) -> None:
         write_texts(group.create_dataset(field, data=getattr(holder, field)), description=description)
 
 
-def load_face_model(path) -> FaceModel:
-    """Read a face model. A file of another kind, version or content is a `UserError` that names it."""
+def load_face_model(path=FACE_MODEL_PATH) -> FaceModel:
+    """Read a face model. A file of another kind, version or content is a `UserError` that names it.
+
+    >>> model = prnet.load_face_model("data/face_model.hdf5")
+    >>> model.mean.shape, model.landmark_vertices.shape
+    ((7221, 3), (68, 1))
+    """
+    make = command("build-face-model")
     try:
         with h5py.File(path, "r") as file:
             if as_text(file.attrs.get("format")) != FORMAT:
-                raise UserError(f"{path}: not a face model; make one with build_face_model.py")
+                raise UserError(f"{path}: not a face model; make one with {make}")
             version = file.attrs.get("format_version")
             if version not in READABLE_VERSIONS:
                 raise UserError(
                     f"{path}: face model of version {version}, this program reads {FORMAT_VERSION};"
-                    " make it again with build_face_model.py"
+                    f" make it again with {make}"
                 )
             fields = [field for field in _ARRAYS if version > 1 or field != "landmark_weights"]
             fields += [f"mediapipe/{field}" for field in _MEDIAPIPE_ARRAYS if "mediapipe" in file]
@@ -137,17 +144,19 @@ def load_face_model(path) -> FaceModel:
             missing = [name for name in fields + optional if not isinstance(file.get(name), h5py.Dataset)]
             missing += [name for name in ("source", "licence", "identity") if name not in file.attrs]
             if missing:
-                raise UserError(f"{path}: {', '.join(missing)} missing; make it again with build_face_model.py")
+                raise UserError(f"{path}: {', '.join(missing)} missing; make it again with {make}")
             if sum(file[field].nbytes for field in fields + optional) > os.path.getsize(path):
-                raise UserError(f"{path}: declares more than it holds; make it again with build_face_model.py")
+                raise UserError(f"{path}: declares more than it holds; make it again with {make}")
             identity = as_text(file.attrs["identity"])
             arrays = {field: file[field][()] for field in fields}
             names = tuple(name.decode() for name in file["expression_names"][()]) if optional else ()
             texts = {name: as_text(file.attrs[name]) for name in ("source", "licence")}
     except FileNotFoundError:
-        raise UserError(f"{path}: no such face model; make one with build_face_model.py") from None
+        raise UserError(
+            f"{path}: no such face model; make one with {make}, or name another one, for good by PRNET_FACE_MODEL"
+        ) from None
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a readable HDF5 file ({error}); make one with build_face_model.py") from error
+        raise UserError(f"{path}: not a readable HDF5 file ({error}); make one with {make}") from error
     if version == 1:
         _give_weights(arrays)
     points = {field: arrays.pop(f"mediapipe/{field}") for field in _MEDIAPIPE_ARRAYS if f"mediapipe/{field}" in arrays}

@@ -16,7 +16,12 @@ IMAGE_SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".p
 
 
 def read_image(path) -> np.ndarray:
-    """A photo from a file, (H, W, 3) uint8 RGB. Raises `UserError` where it cannot be read."""
+    """A photo from a file, (H, W, 3) uint8 RGB. Raises `UserError` where it cannot be read.
+
+    >>> image = prnet.read_image("photo.jpg")
+    >>> image.shape, image.dtype
+    ((512, 512, 3), dtype('uint8'))
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such image file")

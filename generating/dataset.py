@@ -35,6 +35,7 @@ import numpy as np
 
 from prnet.common.errors import InputLost, UserError
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
+from prnet.configure.programs import command
 from prnet.formats.hdf5_attributes import as_text
 from prnet.formats.image_files import decode_image
 from prnet.geometry.crop import Box
@@ -132,7 +133,7 @@ class Dataset:
 
     def _read(self, file: h5py.File) -> None:
         if as_text(file.attrs.get("format")) != FORMAT:
-            raise UserError(f"{self.path}: is not a data set; build one with build_dataset.py")
+            raise UserError(f"{self.path}: is not a data set; build one with {command('build-dataset')}")
         version = int(file.attrs["format_version"])
         if version != FORMAT_VERSION:
             raise UserError(
@@ -274,7 +275,12 @@ class Dataset:
 
 
 def open_dataset(path: str | Path) -> Dataset:
-    """Open a data set file. Raises UserError where it is not one, is of another version, or is damaged."""
+    """Open a data set file. Raises UserError where it is not one, is of another version, or is damaged.
+
+    >>> with prnet.open_dataset("data/train.hdf5") as dataset:
+    ...     len(dataset), dataset.names[0], dataset.landmarks.shape
+    (12, 'tiny_0', (12, 68, 3))
+    """
     return Dataset(path)
 
 
@@ -283,7 +289,7 @@ class _SharedFile:
 
     def __init__(self, path: Path):
         if not path.is_file():
-            raise UserError(f"{path}: no such file; build it with build_dataset.py")
+            raise UserError(f"{path}: no such file; build it with {command('build-dataset')}")
         self._path = path
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115
         self._lock = threading.Lock()

@@ -24,6 +24,14 @@ class FaceSequence(keras.utils.PyDataset):
 
     Emits images (B, S, S, 3) float32 in 0 to 1 and targets (B, S, S, 3) float32: position maps / (S x 1.1).
     `epoch` counts on by itself after each pass; set it to resume from a checkpoint.
+
+    >>> from prnet.geometry.position_map import map_basis
+    >>> basis = map_basis(prnet.load_face_model("data/face_model.hdf5"), 128)
+    >>> with prnet.open_dataset("data/train.hdf5") as dataset:
+    ...     sequence = prnet.FaceSequence(dataset, range(12), basis=basis, image_size=128, batch_size=4)
+    ...     images, targets = sequence[0]
+    >>> images.shape, targets.shape
+    ((4, 128, 128, 3), (4, 128, 128, 3))
     """
 
     def __init__(

@@ -1,1 +1,11 @@
 """Arrays in, arrays out: everything about shape, pose, crop, UV layout and position maps. No files, no network."""
+
+from importlib import import_module
+
+
+def __getattr__(name: str):
+    """`prnet.geometry.crop` is there after `import prnet` alone."""
+    try:
+        return import_module(f"prnet.geometry.{name}")
+    except ModuleNotFoundError:
+        raise AttributeError(f"module 'prnet.geometry' has no attribute {name!r}") from None

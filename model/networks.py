@@ -25,6 +25,9 @@ def build_network(
 
     space : what the decoder of `morphnet` is made of, on a grid of the image's side; the others take none.
     synchronised : batch statistics over all devices of a distributed run.
+
+    >>> prnet.build_network("lprnet", 128).output_shape
+    (None, 128, 128, 3)
     """
     for label, value, known in (
         ("network", name, NETWORKS),

@@ -1,5 +1,6 @@
 """A network on disk: Keras' own `.keras` archive, with the UV layout that its maps mean as one more entry.
 
+Unzipped, as hubs keep networks, it is a folder with the same entries and opens likewise.
 Plain `keras.saving.load_model` opens the file too, on any backend, in safe mode.
 """
 
@@ -17,6 +18,7 @@ import numpy as np
 from prnet.common.errors import UserError
 from prnet.common.files import atomic_write
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
+from prnet.configure.programs import command
 from prnet.geometry.uv_layout import UVLayout
 
 LAYOUT_ENTRY = "uv_layout.npz"
@@ -27,7 +29,11 @@ MAX_BYTES = 1 << 29
 
 
 def save_network(network: keras.Model, layout: UVLayout, path, *, half: bool = False) -> None:
-    """Write a network and its layout. half : store the weights as float16, half the size; they open as float32."""
+    """Write a network and its layout. half : store the weights as float16, half the size; they open as float32.
+
+    >>> network, layout = prnet.load_network("lprnet.keras")
+    >>> prnet.save_network(network, layout, "smaller.keras", half=True)
+    """
     with atomic_write(path) as temporary:
         network.save(temporary)
         if half:
@@ -39,14 +45,24 @@ def save_network(network: keras.Model, layout: UVLayout, path, *, half: bool = F
 
 
 def load_network(path) -> tuple[keras.Model, UVLayout]:
-    """Open what `save_network` wrote, for inference. Raises `UserError` for anything else."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such model file; train one with train_model.py")
+    """Open what `save_network` wrote, for inference. Raises `UserError` for anything else.
+
+    path : a `.keras` file, the folder that it unzips to, or such a folder on Hugging Face's hub, hf://OWNER/NAME.
+
+    >>> network, layout = prnet.load_network("lprnet.keras")
+    >>> network.input_shape, layout.canonical_map.shape
+    ((None, 128, 128, 3), (256, 256, 3))
+    """
+    path = fetch_network(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such model file; train one with {command('train')}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            layout = _read_layout(archive)
-    except KeyError:
+        if path.is_dir():
+            layout = _read_layout_of_folder(path)
+        else:
+            with zipfile.ZipFile(path) as archive:
+                layout = _read_layout(archive)
+    except (KeyError, FileNotFoundError):
         raise UserError(f"{path}: holds no UV layout; save it with prnet.model.saved_network.save_network") from None
     except Exception:  # a damaged file leads its reader to exceptions of many kinds
         raise UserError(f"{path}: damaged, or not a .keras file; train or export the model again") from None
@@ -60,9 +76,40 @@ def load_network(path) -> tuple[keras.Model, UVLayout]:
     return network, layout
 
 
+def fetch_network(path) -> Path:
+    """Where a network lies on this machine; one of Hugging Face's hub is downloaded, if it has not been before."""
+    if not str(path).startswith("hf://"):
+        return Path(path)
+    try:
+        from huggingface_hub import snapshot_download
+    except ModuleNotFoundError:
+        raise UserError(f"{path}: needs huggingface_hub; install it by pip install 'prnet[hub]'") from None
+    entries = ["config.json", "metadata.json", WEIGHTS_ENTRY, LAYOUT_ENTRY]
+    try:
+        return Path(snapshot_download(str(path).removeprefix("hf://"), allow_patterns=entries))
+    except Exception as error:  # no network, no such repository, no permission: each library beneath has its own
+        raise UserError(f"{path}: cannot be fetched: {_first_line(error)}") from None
+
+
+def unzip_network(path, folder) -> None:
+    """Extract a `.keras` file into a folder: the form for hubs."""
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)
+
+
+def _read_layout_of_folder(folder: Path) -> UVLayout:
+    if sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) > MAX_BYTES:
+        raise ValueError("holds more than any network")
+    return _parse_layout((folder / LAYOUT_ENTRY).read_bytes())
+
+
 def _read_layout(archive: zipfile.ZipFile) -> UVLayout:
     _require_modest(archive)
-    with np.load(io.BytesIO(archive.read(LAYOUT_ENTRY))) as arrays:
+    return _parse_layout(archive.read(LAYOUT_ENTRY))
+
+
+def _parse_layout(content: bytes) -> UVLayout:
+    with np.load(io.BytesIO(content)) as arrays:
         _require_modest(arrays.zip)
         layout = UVLayout(**{field.name: arrays[field.name] for field in fields(UVLayout)})
     shapes = (layout.landmark_uv.shape, layout.region_weights.shape, layout.canonical_map.shape)

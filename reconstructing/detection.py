@@ -3,12 +3,15 @@
 The detector is MTCNN (Zhang et al., IEEE SPL 23(10), 2016) of the package `mtcnn`, whose weights come with it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import cv2
 import numpy as np
 
+from prnet.common.errors import UserError
+from prnet.common.quiet import without_remarks
 from prnet.configure.config import CROP_MARGIN
 from prnet.geometry.crop import Box
 
@@ -48,6 +51,16 @@ def box_of_rectangle(x: float, y: float, width: float, height: float) -> Box:
     return Box(centre=centre, side=side * SIDE_FACTOR)
 
 
+def as_box(box: Box | Sequence[float]) -> Box:
+    """A box, or the one of a detector's rectangle (x, y, width, height) in pixels. Raises `UserError` for neither."""
+    if isinstance(box, Box):
+        return box
+    rectangle = np.asarray(box, dtype=np.float64)
+    if rectangle.shape != (4,) or not np.isfinite(rectangle).all() or not (rectangle[2:] > 0).all():
+        raise UserError(f"a box is (x, y, width, height) in pixels, width and height above 0, not {box}")
+    return box_of_rectangle(*rectangle.tolist())
+
+
 def box_of_image(height: int, width: int) -> Box:
     """The box whose crop is the whole image, black beside the shorter sides."""
     centre = (np.array([width, height]) - 1) / 2
@@ -57,7 +70,8 @@ def box_of_image(height: int, width: int) -> Box:
 @cache
 def _mtcnn():
     """The detector, loaded once for the process."""
-    from mtcnn import MTCNN
+    with without_remarks():
+        from mtcnn import MTCNN
 
     return MTCNN()
 

@@ -76,9 +76,18 @@ class Pose:
     matrix: np.ndarray  # (3, 4) float64: canonical face (`FaceGrid.canonical`) to pixels of the photo, y down
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Face:
-    """A face in the pixels of its photo: x right, y down, 0-based; z in pixels too, larger nearer to the camera."""
+    """A face in the pixels of its photo: x right, y down, 0-based; z in pixels too, larger nearer to the camera.
+
+    >>> face = prnet.reconstruct("photo.jpg")[0]
+    >>> face  # doctest: +ELLIPSIS
+    Face(pitch ...°, yaw ...°, roll ...°, ... vertices in a box of ... x ... pixels at (..., ...))
+    >>> face.landmarks.shape, face.vertices.shape == (face.grid.mask.sum(), 3)
+    ((68, 3), True)
+    >>> list(face.to_dict())
+    ['pose', 'bounding_box', 'crop', 'landmarks']
+    """
 
     grid: FaceGrid
     box: Box  # of the landmarks as they were expected; the crop is the square of side 1.5 x box.side about it
@@ -113,22 +122,40 @@ class Face:
         linear, offset = self.pose.matrix[:, :3], self.pose.matrix[:, 3]
         return ((self.vertices - offset) @ np.linalg.inv(linear).T).astype(np.float32)
 
-    def save(self, path, image: np.ndarray, *, frontal: bool = False, texture_size: int = 256) -> None:
-        """Write the face in the form that the path's suffix names; `image` is its photo, (H, W, 3) uint8 RGB.
-
-        .obj (with .mtl and .png), .ply, .glb : the mesh, turned to the front if `frontal`. .mat : the mesh for MATLAB.
-        .txt : landmarks. .json : landmarks, pose, boxes. .npy : the position map. .png : a sheet of pictures.
-        """
-        from prnet.reconstructing.outputs import save_face
-
-        save_face(self, image, path, frontal=frontal, texture_size=texture_size)
-
     @cached_property
     def misfit(self) -> float:
         """Root mean squared distance of the vertices from the posed canonical face, as a share of its size."""
         distance = self.vertices - apply_transform(self.pose.matrix, self.grid.canonical)
         size = self.pose.scale * np.sqrt(np.mean(np.sum(self.grid.canonical**2, axis=1)))
         return float(np.sqrt(np.mean(np.sum(distance**2, axis=1))) / size)
+
+    @property
+    def bounding_box(self) -> tuple[float, float, float, float]:
+        """Left, top, width and height of the mesh in the photo, in pixels."""
+        low, high = self.vertices[:, :2].min(axis=0), self.vertices[:, :2].max(axis=0)
+        return (*low.tolist(), *(high - low).tolist())
+
+    def to_dict(self) -> dict:
+        """Pose, boxes and landmarks as plain lists and numbers; lengths in pixels of the photo, angles in degrees."""
+        pose = {name: getattr(self.pose, name) for name in ("pitch", "yaw", "roll", "scale")}
+        crop = {"centre": _rounded(self.box.centre), "side": float(self.box.side), "transform": self.to_crop.tolist()}
+        return {
+            "pose": {**pose, "matrix": self.pose.matrix.tolist()},
+            "bounding_box": _rounded(self.bounding_box),
+            "crop": crop,
+            "landmarks": _rounded(self.landmarks),
+        }
+
+    def __repr__(self) -> str:
+        pose, (left, top, width, height) = self.pose, self.bounding_box
+        return (
+            f"Face(pitch {pose.pitch:.0f}°, yaw {pose.yaw:.0f}°, roll {pose.roll:.0f}°, {len(self.vertices):,} "
+            f"vertices in a box of {width:.0f} x {height:.0f} pixels at ({left:.0f}, {top:.0f}))"
+        )
+
+
+def _rounded(values) -> list:
+    return np.round(np.asarray(values, dtype=np.float64), 3).tolist()
 
 
 def prepare_crop(image: np.ndarray, box: Box, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,6 @@ import io
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,13 @@ import numpy as np
 from prnet.common.errors import UserError
 from prnet.common.files import atomic_write
 from prnet.formats.encoding import encode_png
+from prnet.formats.photo_arrays import Photo, as_photo
 from prnet.formats.photos import IMAGE_SUFFIXES, read_image
 from prnet.geometry.crop import Box
 from prnet.reconstructing.drawing import depth_map, draw_overlay, draw_sheet
 from prnet.reconstructing.face import Face
 from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, write_mesh
+from prnet.reconstructing.photo_face import PhotoFace
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.settings import MESH_FORMATS, OutputSettings
 from prnet.reconstructing.texture import uv_texture, visibility_mask
@@ -106,19 +107,30 @@ def write_face(face: Face, image: np.ndarray, folder: Path, stem: str, settings:
             ending = f"{'_frontal' if frontal else ''}.{suffix}"
             write_mesh(mesh, folder / f"{stem}{ending}")
             files[ending[1:].replace(".", "_")] = f"{stem}{ending}"
-    return {**face_record(face), "depth_range": depth_range, "files": files}
+    return {**face.to_dict(), "depth_range": depth_range, "files": files}
 
 
-def save_face(face: Face, image: np.ndarray, path, *, frontal: bool = False, texture_size: int = 256) -> None:
-    """Write a face in the form that the path's suffix names: what `Face.save` does."""
+def save_face(face: Face, path, image: Photo | None = None, *, frontal: bool = False, texture_size: int = 256) -> None:
+    """Write a face in the form that the path's suffix names.
+
+    .obj (with .mtl and .png), .ply, .glb : the mesh, turned to the front if `frontal`. .mat : the mesh for MATLAB.
+    .txt : landmarks. .json : landmarks, pose, boxes. .npy : the position map. .png : a sheet of pictures.
+    image : the photo, where the face does not hold it itself. Raises `UserError` for another suffix.
+
+    >>> face = prnet.reconstruct("photo.jpg")[0]
+    >>> prnet.save_face(face, "face.glb")
+    """
     path = Path(path)
+    if image is None and not isinstance(face, PhotoFace):
+        raise UserError(f"{path}: the face does not hold its photo; give that too: save_face(face, path, image)")
+    image = face.photo if image is None else as_photo(image)
     if path.suffix[1:] in MESH_FORMATS:
         write_mesh(face_mesh(face, image, frontal=frontal, texture_size=texture_size), path)
         return
     forms = {
         ".mat": lambda: mat_bytes(face, image),
         ".txt": lambda: landmark_text(face),
-        ".json": lambda: json.dumps(face_record(face), indent=1).encode(),
+        ".json": lambda: json.dumps(face.to_dict(), indent=1).encode(),
         ".npy": lambda: _npy_bytes(face.position_map),
         ".png": lambda: encode_png(draw_sheet(face, image)),
     }
@@ -126,18 +138,6 @@ def save_face(face: Face, image: np.ndarray, path, *, frontal: bool = False, tex
         known = ", ".join([f".{form}" for form in MESH_FORMATS] + list(forms))
         raise UserError(f"{path}: unknown form {path.suffix!r}; choose from {known}")
     _write_bytes(path, forms[path.suffix]())
-
-
-def face_record(face: Face) -> dict:
-    """A face as plain lists and numbers, for JSON; lengths in pixels of the photo, angles in degrees."""
-    low, high = face.vertices[:, :2].min(axis=0), face.vertices[:, :2].max(axis=0)
-    pose = asdict(face.pose)
-    return {
-        "pose": {**pose, "matrix": pose["matrix"].tolist()},
-        "bounding_box": _rounded([*low, *(high - low)]),
-        "crop": {"centre": _rounded(face.box.centre), "side": float(face.box.side), "transform": face.to_crop.tolist()},
-        "landmarks": _rounded(face.landmarks),
-    }
 
 
 def landmark_text(face: Face) -> bytes:
@@ -192,10 +192,6 @@ def _depth_levels(depth: np.ndarray) -> tuple[np.ndarray, list[float] | None]:
     far, near = float(depth[seen].min()), float(depth[seen].max())
     levels[seen] = 1 + np.rint((depth[seen] - far) / max(near - far, 1e-6) * 65534)
     return levels, [far, near]
-
-
-def _rounded(values) -> list:
-    return np.round(np.asarray(values, dtype=np.float64), 3).tolist()
 
 
 def _npy_bytes(array: np.ndarray) -> bytes:

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from prnet.common.errors import UserError
+from prnet.common.quiet import start_keras
+from prnet.formats.photo_arrays import Photo, as_photo
 from prnet.geometry.crop import Box
 from prnet.geometry.uv_layout import mirror_maps
-from prnet.reconstructing.detection import box_of_image, find_faces
-from prnet.reconstructing.face import Face, face_grid, prepare_crop, restore_face
+from prnet.reconstructing.detection import as_box, box_of_image, find_faces
+from prnet.reconstructing.face import face_grid, prepare_crop, restore_face
+from prnet.reconstructing.photo_face import PhotoFace, in_photo
 from prnet.reconstructing.settings import DETECTORS, MODEL_PATH
 
 BATCH_SIZE = 16
@@ -18,55 +21,63 @@ BATCH_SIZE = 16
 class FaceReconstructor:
     """Photos to faces.
 
-    model_path : a `.keras` file as train_model.py and export_model.py write it. detector : "mtcnn", or "none", which
-    takes the whole photo for one face. mirrored : the network also sees every crop mirrored, and the mean counts; for
-    networks trained on mirrored samples. Raises `UserError` for a file that is no such network.
+    model : what `load_network` opens; None for the network that comes with the package. detector : "mtcnn", or "none",
+    which takes the whole photo for one face. mirrored : the network also sees every crop mirrored, and the mean
+    counts; for networks trained on mirrored samples. Raises `UserError` for a file that is no such network.
+
+    >>> reconstructor = prnet.FaceReconstructor()
+    >>> image = prnet.read_image("photo.jpg")
+    >>> boxes = reconstructor.detect(image)
+    >>> [face] = reconstructor.reconstruct(image, boxes)
+    >>> [again] = reconstructor.reconstruct("photo.jpg", [(180, 80, 86, 110)])  # or where another detector found it
 
     `detect` and `reconstruct` are all that one photo needs. A server that gathers the crops of several requests calls
     `prnet.reconstructing.face.prepare_crop`, `predict` and `prnet.reconstructing.face.restore_face` itself.
     """
 
-    def __init__(self, model_path=MODEL_PATH, detector: str = "mtcnn", *, mirrored: bool = False):
+    def __init__(self, model=None, detector: str = "mtcnn", *, mirrored: bool = False):
+        start_keras()
         from prnet.model.networks import network_image_size
         from prnet.model.saved_network import load_network
 
         if detector not in DETECTORS:
             raise UserError(f"unknown detector {detector!r}; choose from {', '.join(DETECTORS)}")
-        self.model_path = model_path
-        self.network, self.layout = load_network(model_path)
+        self.model = MODEL_PATH if model is None else model
+        self.network, self.layout = load_network(self.model)
         self.image_size = network_image_size(self.network)
         self.grid = face_grid(self.layout, self.image_size)
         self._detector, self._mirrored = detector, mirrored
 
-    def detect(self, image: np.ndarray) -> list[Box]:
-        """Boxes of the faces in a photo, the largest first; none where none is found. image : (H, W, 3) uint8 RGB."""
+    def detect(self, image: Photo) -> list[Box]:
+        """Boxes of the faces in a photo, the largest first; none where none is found. image : see `as_photo`."""
+        image = as_photo(image)
         if self._detector == "none":
             return [box_of_image(*image.shape[:2])]
         return [face.box for face in find_faces(image)]
 
-    def reconstruct(self, image: np.ndarray, boxes: Sequence[Box] | None = None) -> list[Face]:
+    def reconstruct(self, image: Photo, boxes: Sequence[Box | Sequence[float]] | None = None) -> list[PhotoFace]:
         """Faces of one photo, in the order of `boxes`, or of those that `detect` finds.
 
-        image : (H, W, 3) uint8 RGB. boxes : `prnet.geometry.crop.landmark_box(landmarks)` where landmarks are known,
-        `prnet.reconstructing.detection.box_of_rectangle(x, y, width, height)` for a face detector's rectangle.
+        image : a path, a Pillow image or an array (`prnet.formats.photo_arrays.as_photo`). boxes :
+        `prnet.geometry.crop.landmark_box(landmarks)` where landmarks are known, (x, y, width, height) in pixels for a
+        face detector's rectangle.
         """
         return self.reconstruct_batch([image], None if boxes is None else [boxes])[0]
 
     def reconstruct_batch(
-        self, images: Sequence[np.ndarray], boxes: Sequence[Sequence[Box]] | None = None
-    ) -> list[list[Face]]:
+        self, images: Sequence[Photo], boxes: Sequence[Sequence[Box | Sequence[float]]] | None = None
+    ) -> list[list[PhotoFace]]:
         """Faces of several photos, each photo's as `reconstruct` returns them; crops share the network's batches."""
-        for image in images:
-            if image.ndim != 3 or image.shape[2] != 3:
-                raise ValueError(f"a photo is an array (H, W, 3) of RGB, not {image.shape}; see prnet.formats.photos")
+        images = [as_photo(image) for image in images]
         boxes = [self.detect(image) for image in images] if boxes is None else boxes
-        owners = [(number, box) for number, of_image in enumerate(boxes) for box in of_image]
-        faces = [[] for _ in images]
+        owners = [(number, box) for number, of_image in enumerate(boxes) for box in map(as_box, of_image)]
+        faces: list[list[PhotoFace]] = [[] for _ in images]
         for start in range(0, len(owners), BATCH_SIZE):
             batch = owners[start : start + BATCH_SIZE]
             crops, transforms = zip(*(prepare_crop(images[n], box, self.image_size) for n, box in batch), strict=True)
             for (number, box), to_crop, crop_map in zip(batch, transforms, self.predict(np.stack(crops)), strict=True):
-                faces[number].append(restore_face(crop_map, box, to_crop, self.grid))
+                face = restore_face(crop_map, box, to_crop, self.grid)
+                faces[number].append(in_photo(face, images[number]))
         return faces
 
     def predict(self, crops: np.ndarray) -> np.ndarray:
@@ -81,5 +92,5 @@ class FaceReconstructor:
             seen_mirrored = predict_maps(self.network, np.ascontiguousarray(crops[:, :, ::-1]))
             maps = (maps + mirror_maps(seen_mirrored, self.image_size)) / 2
         if not np.isfinite(maps).all():
-            raise UserError(f"{self.model_path}: returns values that are not finite; train the network again")
+            raise UserError(f"{self.model}: returns values that are not finite; train the network again")
         return maps

@@ -7,6 +7,9 @@ from prnet.configure.config import RESOURCES
 MODEL_PATH = str(RESOURCES / "weights" / "lprnet.keras")
 """The network that scripts use unless `--model` says otherwise."""
 
+NETWORK_HELP = "network: a .keras file, its unzipped folder, or hf://OWNER/NAME"
+"""What `--model` takes."""
+
 DETECTORS = ("mtcnn", "none")
 """How faces are found; none takes the whole photo for one face."""
 

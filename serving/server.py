@@ -50,7 +50,7 @@ def serve(settings: Serving) -> None:
         address, port = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         loaded = f"network loaded in {time.monotonic() - start:.1f} s: {settings.model}"
-        print(f"{loaded}\nlistening on http://{shown}:{port}", flush=True)
+        print(f"{loaded}\nready: http://{shown}:{port}", flush=True)
         uvicorn.Server(
             uvicorn.Config(
                 app,

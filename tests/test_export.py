@@ -58,6 +58,7 @@ def crops():
     ("form", "quantize", "name", "most"),
     [
         ("keras", None, "small.keras", 0.1),
+        ("keras", None, "hub", 0.1),
         ("savedmodel", None, "served/1", 1e-4),
         ("onnx", None, "network.onnx", 1e-3),
         ("litert", None, "network.tflite", 1e-3),
@@ -97,7 +98,7 @@ def test_every_form_computes_what_the_network_computes(network, layout, crops, t
         ("n.tflite", "litert", {"quantize": "int8"}, "needs images of faces"),
         ("n.tflite", "tflite", {}, "unknown format 'tflite'; choose from keras, savedmodel, litert, onnx"),
         ("n.tflite", "litert", {"quantize": "int4"}, "unknown quantization 'int4'; choose from float16, int8"),
-        ("served.pb", "savedmodel", {}, "a folder's name without a suffix"),
+        ("served.pb", "savedmodel", {}, "be a folder's, without a suffix"),
         ("", "savedmodel", {}, "exists; remove it"),
     ],
 )
@@ -136,7 +137,8 @@ def test_the_script_exports_and_checks(network, layout, tmp_path, capsys):
     save_network(network, layout, tmp_path / "network.keras")
     output = tmp_path / "network.tflite"
     assert main(["--model", str(tmp_path / "network.keras"), "--format", "litert", "--output", str(output)]) is None
-    line = capsys.readouterr().out.strip().splitlines()[-1]
+    line, last = capsys.readouterr().out.strip().splitlines()[-2:]
+    assert last == f"open: {output}"
     assert line.startswith(f"{output}: ")
     assert "from the network at most" in line
     with pytest.raises(UserError, match="--quantize int8: needs training images"):

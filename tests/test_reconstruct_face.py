@@ -15,6 +15,7 @@ from prnet.geometry.uv_layout import sample_landmarks
 from prnet.reconstructing.detection import CENTRE_SHIFT, SIDE_FACTOR, box_of_image, box_of_rectangle
 from prnet.reconstructing.drawing import depth_map, draw_landmarks, draw_mesh, draw_sheet
 from prnet.reconstructing.face import face_grid, prepare_crop, restore_face
+from prnet.reconstructing.outputs import save_face
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.texture import uv_texture, vertex_colours, visible_vertices
 from tests.helpers.perfect_network import constant_network, mean_face_map, save_mean_face_network
@@ -228,27 +229,27 @@ def test_a_network_that_is_none_of_ours_is_refused(layout, tmp_path):
         FaceReconstructor(tmp_path / "other.keras", "dlib")
 
 
-def test_a_face_saves_itself_in_every_form(reconstructor, portrait, tmp_path):
+def test_a_face_is_saved_in_every_form(reconstructor, portrait, tmp_path):
     (face,) = reconstructor.reconstruct(portrait, [Box(np.array([220.0, 120.0]), 100.0)])
     for suffix in ("obj", "ply", "glb", "mat", "txt", "json", "npy", "png"):
-        face.save(tmp_path / f"face.{suffix}", portrait)
+        save_face(face, tmp_path / f"face.{suffix}")
         assert (tmp_path / f"face.{suffix}").stat().st_size > 1000
     np.testing.assert_array_equal(np.load(tmp_path / "face.npy"), face.position_map)
     record = json.loads((tmp_path / "face.json").read_text())
     np.testing.assert_allclose(record["landmarks"], face.landmarks, atol=1e-3)
     with pytest.raises(UserError, match=r"face\.stl: unknown form '\.stl'; choose from \.obj"):
-        face.save(tmp_path / "face.stl", portrait)
+        save_face(face, tmp_path / "face.stl", portrait)
 
 
-def test_a_broken_network_and_a_grey_array_are_named(layout, tmp_path, portrait):
+def test_a_broken_network_and_an_array_that_is_no_photo_are_named(layout, tmp_path, portrait):
     from prnet.model.saved_network import save_network
 
     save_network(constant_network(np.full((SIZE, SIZE, 3), np.nan, np.float32)), layout, tmp_path / "nan.keras")
     broken = FaceReconstructor(tmp_path / "nan.keras", detector="none")
     with pytest.raises(UserError, match=r"nan\.keras: returns values that are not finite"):
         broken.reconstruct(portrait)
-    with pytest.raises(ValueError, match=r"a photo is an array \(H, W, 3\) of RGB, not \(512, 512\)"):
-        broken.reconstruct(portrait[..., 0])
+    with pytest.raises(UserError, match=r"a photo is an array \(H, W, 3\) of RGB, not one of shape \(512, 512, 2\)"):
+        broken.reconstruct(portrait[..., :2])
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from prnet.common.errors import UserError
 from prnet.geometry.uv_layout import UVLayout
 from prnet.model.networks import build_network, predict_maps
-from prnet.model.saved_network import LAYOUT_ENTRY, load_network, save_network
+from prnet.model.saved_network import LAYOUT_ENTRY, WEIGHTS_ENTRY, load_network, save_network, unzip_network
 
 ROOT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1e6
@@ -87,6 +87,83 @@ def test_half_precision_fits_ten_megabytes_and_opens_as_float32(network, layout,
     assert [file.name for file in tmp_path.iterdir()] == ["network.keras"]
 
 
+def unzipped(network, layout, folder: Path) -> Path:
+    save_network(network, layout, folder.with_suffix(".keras"))
+    unzip_network(folder.with_suffix(".keras"), folder)
+    return folder
+
+
+def test_the_unzipped_folder_opens_with_its_layout(network, layout, images, tmp_path):
+    folder = unzipped(network, layout, tmp_path / "hub")
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json",
+        "metadata.json",
+        WEIGHTS_ENTRY,
+        LAYOUT_ENTRY,
+    }
+    again, again_layout = load_network(folder)
+    np.testing.assert_array_equal(predict_maps(again, images), predict_maps(network, images))
+    assert again_layout.identity == layout.identity
+    plain = keras.saving.load_model(folder)
+    np.testing.assert_array_equal(plain.predict_on_batch(images), network.predict_on_batch(images))
+
+
+def test_a_folder_that_keras_wrote_opens_once_the_layout_is_put_into_it(network, layout, images, tmp_path):
+    keras.saving.save_model(network, tmp_path / "hub", zipped=False)
+    with pytest.raises(UserError, match="hub: holds no UV layout"):
+        load_network(tmp_path / "hub")
+    source = unzipped(network, layout, tmp_path / "other")
+    (tmp_path / "hub" / LAYOUT_ENTRY).write_bytes((source / LAYOUT_ENTRY).read_bytes())
+    again, _ = load_network(tmp_path / "hub")
+    np.testing.assert_array_equal(predict_maps(again, images), predict_maps(network, images))
+
+
+@pytest.mark.parametrize("name", ["config.json", WEIGHTS_ENTRY, LAYOUT_ENTRY])
+def test_a_damaged_folder_is_refused_by_name(network, layout, tmp_path, name):
+    folder = unzipped(network, layout, tmp_path / "hub")
+    (folder / name).write_bytes(b"no network")
+    with pytest.raises(UserError, match="hub: ") as caught:
+        load_network(folder)
+    assert "\n" not in str(caught.value)
+    (folder / name).unlink()
+    with pytest.raises(UserError, match="hub: "):
+        load_network(folder)
+
+
+def test_a_handle_of_the_hub_opens(network, layout, images, tmp_path):
+    """huggingface_hub itself, offline, with a repository in its cache as a download leaves it."""
+    pytest.importorskip("huggingface_hub")
+    repository = tmp_path / "cache" / "models--someone--network"
+    unzipped(network, layout, repository / "snapshots" / "0123abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123abc")
+    np.save(tmp_path / "images.npy", images)
+    code = (
+        "import sys, numpy; from prnet.model.networks import predict_maps;"
+        "from prnet.model.saved_network import load_network;"
+        "network, layout = load_network('hf://someone/network');"
+        "numpy.save(sys.argv[1] + '/maps.npy', predict_maps(network, numpy.load(sys.argv[1] + '/images.npy')));"
+        "print(layout.identity)\n"
+        "try: load_network('hf://someone/nothing')\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    environment = os.environ | {"HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr
+    identity, refused = ran.stdout.splitlines()
+    assert identity == layout.identity
+    assert refused.startswith("UserError hf://someone/nothing: cannot be fetched: ")
+    np.testing.assert_allclose(np.load(tmp_path / "maps.npy"), predict_maps(network, images), rtol=1e-4, atol=1e-2)
+
+
+def test_a_handle_without_the_hubs_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UserError, match=r"hf://someone/network: needs huggingface_hub; .*prnet\[hub\]"):
+        load_network("hf://someone/network")
+
+
 def test_a_file_that_is_no_network_is_refused_by_name(network, layout, tmp_path):
     whole = tmp_path / "whole.keras"
     save_network(network, layout, whole)
@@ -149,7 +226,7 @@ def test_nothing_in_a_model_file_is_executed(layout, tmp_path, monkeypatch):
     assert not (tmp_path / "executed").exists()
 
 
-@pytest.mark.parametrize("entry", ["model.weights.h5", "uv_layout.npz", "within uv_layout.npz"])
+@pytest.mark.parametrize("entry", [WEIGHTS_ENTRY, "uv_layout.npz", "within uv_layout.npz"])
 def test_a_small_file_that_unpacks_to_much_is_refused_at_once(network, layout, tmp_path, monkeypatch, entry):
     monkeypatch.setattr("prnet.model.saved_network.MAX_BYTES", 100 << 20)
     path, zeros = tmp_path / "network.keras", bytes(101 << 20)

@@ -29,7 +29,7 @@ def started(*arguments):
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         said = process.stdout.readline() + process.stdout.readline()
-        address = re.search(r"listening on (http://127\.0\.0\.1:\d+)", said)
+        address = re.search(r"ready: (http://127\.0\.0\.1:\d+)", said)
         assert address, said + process.stderr.read()
         assert "network loaded in" in said
         yield address[1]

@@ -337,21 +337,23 @@ def test_another_face_model_is_refused_with_both_names(tiny, sample_model, tmp_p
 
 
 def test_flags_win_over_the_recipe():
-    arguments = train_model.parse(["--hdf5dir", "x", "--recipe", "binaryvr", "--epochs", "7", "--network", "lprnet"])
+    arguments = train_model.make_parser().parse_args(
+        ["--hdf5dir", "x", "--recipe", "binaryvr", "--epochs", "7", "--network", "lprnet"]
+    )
     training = train_model.training_settings(arguments)
     changed = {"epochs": 7, "steps": None, "network": "lprnet", "image_size": 128}
     assert asdict(training) == asdict(replace(RECIPES["binaryvr"](), **changed))
 
 
 def test_the_users_command_line():
-    arguments = train_model.parse(
+    arguments = train_model.make_parser().parse_args(
         ["--epochs", "100", "--batchsize", "16", "--learningrate", "1e-4", "--lossfunct", "wtmse", "--hdf5dir", "DIR"]
     )
     training = train_model.training_settings(arguments)
     assert (training.network, training.image_size, training.head) == ("prnet", 256, "linear")
     assert (training.drop_factor, training.drop_every, training.drop_unit) == (0.5, 5, "epochs")
     assert train_model.output_folder(training) == Path("output_0.0001_wtmse")
-    assert train_model.parse(["--hdf5dir", "x"]).lossfunct is None
+    assert train_model.make_parser().parse_args(["--hdf5dir", "x"]).loss is None
     assert RECIPES["default"]().loss == "mse"
 
 

@@ -1,14 +1,14 @@
 """Pack 300W-LP or AFLW2000-3D, zip archives or extracted folders, into train.hdf5 or val.hdf5."""
 
-import argparse
 import sys
 from pathlib import Path
 
+from prnet.commands.flags import Parser, at_least_one, say_what_to_open
 from prnet.configure.config import FACE_MODEL_PATH
 
 EPILOG = """examples:
-  python build_dataset.py --zipDir downloads --hdf5dir data --buildmode train
-  python build_dataset.py --extractdir downloads --hdf5dir data --buildmode val --datamode 5
+  {build-dataset} --zip-dir downloads --hdf5-dir data --build-mode train
+  {build-dataset} --extract-dir downloads --hdf5-dir data --build-mode val --data-mode 5
 
 train reads 300W-LP.zip (or the folder 300W_LP) and marks 5 % of its photos for validation; val reads AFLW2000-3D.zip
 (or the folder AFLW2000).
@@ -22,55 +22,61 @@ exit status: 0 all pairs are in the file, 1 the file is complete but files were 
 """
 
 
-def parse_arguments(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def make_parser() -> Parser:
+    parser = Parser(__doc__, EPILOG)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--zipDir", metavar="DIR", help="folder of the downloaded zip archives, read in place")
-    source.add_argument("--extractdir", metavar="DIR", help="folder of the extracted archives")
-    parser.add_argument("--hdf5dir", metavar="DIR", required=True, help="where train.hdf5 or val.hdf5 is written")
-    parser.add_argument("--buildmode", choices=("train", "val"), required=True)
-    parser.add_argument("--datamode", type=int, choices=range(6), default=5, help="what is stored (default: 5)")
-    parser.add_argument("--facemodel", metavar="FILE", default=FACE_MODEL_PATH, help="default: %(default)s")
-    parser.add_argument("--batch", type=_positive, default=200, help="pairs read and verified at once (default: 200)")
-    parser.add_argument("--bufsize", type=_positive, default=1000, help="samples held before a write (default: 1000)")
-    parser.add_argument("--workers", type=_positive, help="threads (default: one for each core)")
+    source.add_argument(
+        "--zip-dir", "--zipDir", metavar="DIR", help="folder of the downloaded zip archives, read in place"
+    )
+    source.add_argument("--extract-dir", "--extractdir", metavar="DIR", help="folder of the extracted archives")
+    parser.add_argument("--hdf5-dir", "--hdf5dir", metavar="DIR", required=True, help="where the file is written")
     parser.add_argument(
+        "--build-mode", "--buildmode", choices=("train", "val"), required=True, help="train.hdf5 or val.hdf5"
+    )
+    parser.add_argument("--data-mode", "--datamode", type=int, choices=range(6), default=5, help="what is stored")
+    parser.add_argument("--face-model", "--facemodel", metavar="FILE", default=FACE_MODEL_PATH, help="face model")
+    parser.add_argument("--batch", type=at_least_one, default=200, metavar="N", help="pairs read and verified at once")
+    parser.add_argument(
+        "--buffer-size", "--bufsize", type=at_least_one, default=1000, metavar="N", help="samples held before a write"
+    )
+    parser.add_argument("--workers", type=at_least_one, metavar="N", help="threads (default: one for each core)")
+    parser.add_argument(
+        "--extend-data",
         "--extenddata",
         action="store_true",
         help="train also on AFLW2000_augment (zip or folder) where there is one; it shows photos of the test set",
     )
     parser.add_argument("--no-flips", action="store_true", help="leave the mirrored photos (*_Flip) out")
     parser.add_argument("--overwrite", action="store_true", help="replace an older file of the same name")
-    arguments = parser.parse_args(argv)
-    if arguments.extenddata and arguments.buildmode == "val":
-        parser.error("--extenddata adds training data; leave it out with --buildmode val")
-    return arguments
+    return parser
 
 
 def main(argv=None) -> int:
-    arguments = parse_arguments(argv)
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.extend_data and arguments.build_mode == "val":
+        parser.error("--extenddata adds training data; leave it out with --buildmode val")
     from prnet.formats.face_model_file import load_face_model
     from prnet.generating.builder import build_dataset, describe, find_sources
 
-    training = arguments.buildmode == "train"
+    training = arguments.build_mode == "train"
     sources = find_sources(
-        arguments.zipDir or arguments.extractdir,
-        arguments.buildmode,
-        archives=arguments.zipDir is not None,
-        extended=arguments.extenddata,
+        arguments.zip_dir or arguments.extract_dir,
+        arguments.build_mode,
+        archives=arguments.zip_dir is not None,
+        extended=arguments.extend_data,
     )
-    if arguments.extenddata and len(sources) == 1:
+    if arguments.extend_data and len(sources) == 1:
         print("no AFLW2000_augment there: no data are added", file=sys.stderr)
+    path = Path(arguments.hdf5_dir) / f"{arguments.build_mode}.hdf5"
     report = build_dataset(
         sources,
-        Path(arguments.hdf5dir) / f"{arguments.buildmode}.hdf5",
-        load_face_model(arguments.facemodel),
-        data_mode=arguments.datamode,
+        path,
+        load_face_model(arguments.face_model),
+        data_mode=arguments.data_mode,
         flips=not arguments.no_flips,
         batch=arguments.batch,
-        buffer=arguments.bufsize,
+        buffer=arguments.buffer_size,
         workers=arguments.workers,
         overwrite=arguments.overwrite,
         **({} if training else {"validation_share": 0.0}),
@@ -78,11 +84,5 @@ def main(argv=None) -> int:
     print(describe(report))
     for line in report.left_out:
         print(f"left out: {line}", file=sys.stderr)
+    say_what_to_open(path)
     return 1 if report.left_out else 0
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number

@@ -1,22 +1,20 @@
 """Turn ICT-FaceKit, Basel Face Model files, or the sample model, into a face_model.hdf5."""
 
-import argparse
 from pathlib import Path
 
+from prnet.commands.flags import Parser, say_what_to_open
 from prnet.common.errors import UserError
 from prnet.configure.config import FACE_MODEL_PATH
 
 EXAMPLE = """examples:
-  python build_face_model.py --ict ICT-FaceKit --output resource/face_model.hdf5
-  python build_face_model.py --bfm BFM.mat --uv BFM_UV.mat --output resource/face_model.hdf5
-  python build_face_model.py --bfm 01_MorphableModel.mat --expression Model_Exp.mat --info model_info.mat
-  python build_face_model.py --sample --output resource/sample/face_model.hdf5"""
+  {build-face-model} --ict ICT-FaceKit
+  {build-face-model} --bfm BFM.mat --uv BFM_UV.mat
+  {build-face-model} --bfm 01_MorphableModel.mat --expression Model_Exp.mat --info model_info.mat
+  {build-face-model} --sample --output sample/face_model.hdf5"""
 
 
-def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def make_parser() -> Parser:
+    parser = Parser(__doc__, EXAMPLE)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--bfm", type=Path, metavar="FILE", help="face3d's BFM.mat, or the raw 01_MorphableModel.mat")
     source.add_argument("--ict", type=Path, metavar="DIR|ZIP", help="the repository ICT-FaceKit (MIT licence)")
@@ -28,10 +26,13 @@ def main(argv=None) -> None:
     parser.add_argument("--uv", type=Path, metavar="FILE", help="BFM_UV.mat (a Tutte embedding of the mesh)")
     parser.add_argument("--uv-data", type=Path, metavar="DIR", help="PRNet's own masks (derived from the landmarks)")
     parser.add_argument(
-        "--output", type=Path, default=Path(FACE_MODEL_PATH), metavar="FILE", help=f"({FACE_MODEL_PATH})"
+        "--output", type=Path, default=Path(FACE_MODEL_PATH), metavar="FILE", help="where the programs will look for it"
     )
-    flags = parser.parse_args(argv)
+    return parser
 
+
+def main(argv=None) -> None:
+    flags = make_parser().parse_args(argv)
     from prnet.formats.face_model_file import save_face_model
 
     model = _read(flags)
@@ -45,6 +46,7 @@ def main(argv=None) -> None:
     print(f"UV coordinates: {flags.uv or 'a Tutte embedding'}; regions: {regions}")
     print(f"licence: {model.licence}")
     print(f"{flags.output}: face model {model.identity}")
+    say_what_to_open(flags.output)
 
 
 def _read(flags):

@@ -5,21 +5,25 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from prnet.commands.flags import Parser, at_least_one, say_what_to_open
 from prnet.common.errors import UserError
 from prnet.common.files import remove_left_behind
 from prnet.common.locks import exclusive_lock
 from prnet.common.progress import Poster, server_address
+from prnet.common.quiet import start_keras
 from prnet.configure.config import FACE_MODEL_PATH, SERVER_HOST, SERVER_PORT
+from prnet.configure.programs import command
+from prnet.reconstructing.settings import NETWORK_HELP
 
 EPILOG = """examples:
-  python evaluate_model.py --modeldir output_0.0001_wtmse --hdf5 data/val.hdf5 --outputdir evaluation \\
-      --evalidxs 0 1 2 3 4 5 --shiftZ 1
-  python evaluate_model.py --model best.keras --datadir AFLW2000-3D.zip --outputdir evaluation
-  python evaluate_model.py --predictions other.npz --datadir AFLW2000-3D.zip --evalidxs 0 1 --outputdir other
-  python evaluate_model.py --predictions other.npz --landmarkfile pts68.npy --yawfile pose.npy --evalidxs 0
-  python evaluate_model.py --compare evaluation other --outputdir comparison
+  {evaluate} --model-dir output_0.0001_wtmse --hdf5 data/val.hdf5 --output-dir evaluation \\
+      --types 0 1 2 3 4 5 --shift-z 1
+  {evaluate} --model best.keras --data-dir AFLW2000-3D.zip --output-dir evaluation
+  {evaluate} --predictions other.npz --data-dir AFLW2000-3D.zip --types 0 1 --output-dir other
+  {evaluate} --predictions other.npz --landmark-file pts68.npy --yaw-file pose.npy --types 0
+  {evaluate} --compare evaluation other --output-dir comparison
 
-types (--evalidxs): 0 sparse 2D, 1 sparse 3D, 2 dense 2D, 3 dense 3D, 4 reconstruction 2D, 5 reconstruction 3D
+types (--types): 0 sparse 2D, 1 sparse 3D, 2 dense 2D, 3 dense 3D, 4 reconstruction 2D, 5 reconstruction 3D
 
 predictions (.npz): names (N,) of the photos without suffix, landmarks (N, 68, 2 or 3) in 0-based pixels of the photo,
 x right, y down; for types 2 to 5 also vertices (N, V, 3), the texels of the face mask row by row. NaN: no result.
@@ -28,41 +32,69 @@ exit status: 0 every image has a result, 1 some have none or were left out (list
 """
 
 
-def parse_arguments(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def make_parser() -> Parser:
+    parser = Parser(__doc__, EPILOG)
     method = parser.add_mutually_exclusive_group(required=True)
-    method.add_argument("--modeldir", metavar="DIR", help="folder of a training run; its best.keras is measured")
-    method.add_argument("--model", metavar="FILE", help="a .keras file")
+    method.add_argument(
+        "--model-dir", "--modeldir", metavar="DIR", help="folder of a training run; its best.keras is measured"
+    )
+    method.add_argument("--model", metavar="FILE", help=NETWORK_HELP)
     method.add_argument("--predictions", metavar="FILE", help="another method's predictions (.npz)")
     method.add_argument("--compare", metavar="DIR", nargs="+", help="put finished evaluations in one table and plot")
 
     truth = parser.add_argument_group("what it is measured on")
     photos = truth.add_mutually_exclusive_group()
-    photos.add_argument("--hdf5", metavar="FILE", help="a data set made by build_dataset.py")
-    photos.add_argument("--datadir", metavar="DIR", help="a folder or zip archive of photos with their .mat files")
-    truth.add_argument("--facemodel", metavar="FILE", help=f"default: {FACE_MODEL_PATH}, where it exists")
-    truth.add_argument("--landmarkfile", metavar="FILE", help="true landmarks (.npy, N x 2 or 3 x 68, 1-based pixels)")
-    truth.add_argument("--yawfile", metavar="FILE", help="yaw in degrees (.npy, N) for the bins")
+    photos.add_argument("--hdf5", metavar="FILE", help="a data set (val.hdf5)")
+    photos.add_argument(
+        "--data-dir", "--datadir", metavar="DIR", help="a folder or zip archive of photos with their .mat files"
+    )
+    truth.add_argument(
+        "--face-model", "--facemodel", metavar="FILE", help=f"(default: {FACE_MODEL_PATH}, where it exists)"
+    )
+    truth.add_argument(
+        "--landmark-file",
+        "--landmarkfile",
+        metavar="FILE",
+        help="true landmarks (.npy, N x 2 or 3 x 68, 1-based pixels)",
+    )
+    truth.add_argument("--yaw-file", "--yawfile", metavar="FILE", help="yaw in degrees (.npy, N) for the bins")
 
     protocol = parser.add_argument_group("how it is measured")
-    protocol.add_argument("--evalidxs", type=int, nargs="+", choices=range(6), default=list(range(6)), help="types")
+    protocol.add_argument(
+        "--types",
+        "--evalidxs",
+        type=int,
+        nargs="+",
+        choices=range(6),
+        default=list(range(6)),
+        metavar="0-5",
+        help="what is measured, of the types below (default: 0 1 2 3 4 5)",
+    )
     protocol.add_argument("--protocol", choices=("standard", "prnet-keras"), default="standard", help="normalisers")
-    protocol.add_argument("--shiftZ", type=int, choices=(0, 1), default=1, help="1: --zorigin min, 0: --zorigin none")
-    protocol.add_argument("--zorigin", choices=("min", "mean", "none"), help="where z is 0, on both sides")
+    protocol.add_argument(
+        "--shift-z", "--shiftZ", type=int, choices=(0, 1), default=1, help="1: --z-origin min, 0: --z-origin none"
+    )
+    protocol.add_argument(
+        "--z-origin",
+        "--zorigin",
+        choices=("min", "mean", "none"),
+        help="where z is 0, on both sides (default: as --shift-z says)",
+    )
 
     output = parser.add_argument_group("output")
-    output.add_argument("--outputdir", metavar="DIR", default="evaluation", help="default: %(default)s")
+    output.add_argument(
+        "--output-dir", "--outputdir", metavar="DIR", default="evaluation", help="folder of tables and pictures"
+    )
     output.add_argument("--save-predictions", metavar="FILE", help="write the predicted landmarks (.npz)")
     output.add_argument("--with-vertices", action="store_true", help="put vertices into it, 0.5 MB an image")
     output.add_argument("--name", help="what the tables call the method (default: its folder's or file's name)")
-    output.add_argument("--batchsize", type=int, default=10, help="photos at once (default: %(default)s)")
-    output.add_argument("--serverlog", default="0", help="post progress: 0, 1 (the project's server) or an address")
-    arguments = parser.parse_args(argv)
-    if arguments.batchsize < 1:
-        parser.error("--batchsize must be 1 or more")
-    return arguments
+    output.add_argument(
+        "--batch-size", "--batchsize", type=at_least_one, default=10, metavar="N", help="photos at once"
+    )
+    output.add_argument(
+        "--server-log", "--serverlog", default="0", help="post progress: 0, 1 (the project's server) or an address"
+    )
+    return parser
 
 
 def chosen_protocol(arguments: argparse.Namespace):
@@ -70,38 +102,32 @@ def chosen_protocol(arguments: argparse.Namespace):
 
     chosen = replace(
         PROTOCOLS[arguments.protocol],
-        depth_origin=arguments.zorigin or ("min" if arguments.shiftZ else "none"),
+        depth_origin=arguments.z_origin or ("min" if arguments.shift_z else "none"),
     )
-    if arguments.landmarkfile:
-        chosen = replace(chosen, landmarks=Path(arguments.landmarkfile).name)
-    if arguments.yawfile:
-        chosen = replace(chosen, yaw=Path(arguments.yawfile).name)
+    if arguments.landmark_file:
+        chosen = replace(chosen, landmarks=Path(arguments.landmark_file).name)
+    if arguments.yaw_file:
+        chosen = replace(chosen, yaw=Path(arguments.yaw_file).name)
     return chosen
 
 
 def open_method(arguments: argparse.Namespace, files: ExitStack):
     """The method, and its UV layout where it is a network."""
-    from prnet.evaluating.methods import NetworkMethod, PredictionFile, file_hash
+    from prnet.evaluating.methods import PredictionFile
 
     if arguments.predictions:
         method = files.enter_context(PredictionFile(arguments.predictions))
         method.name = arguments.name or method.name
         return method, None
 
-    path = Path(arguments.model) if arguments.model else Path(arguments.modeldir) / "best.keras"
-    if not path.is_file():
-        raise UserError(f"{path}: no such model file; train one with train_model.py")
+    path = arguments.model or str(Path(arguments.model_dir) / "best.keras")
+    if not path.startswith("hf://") and not Path(path).exists():
+        raise UserError(f"{path}: no such model file; train one with {command('train')}")
+    start_keras()
+    from prnet.interface import network_method
 
-    from prnet.model.networks import network_image_size, predict_maps
-    from prnet.model.saved_network import load_network
-
-    network, layout = load_network(path)
-    name = arguments.name or (path.stem if arguments.model else path.parent.resolve().name)
-
-    def predict(images):
-        return predict_maps(network, images)
-
-    return NetworkMethod(name, file_hash(path), predict, layout, network_image_size(network)), layout
+    method = network_method(path, arguments.name or ("" if arguments.model else Path(path).parent.resolve().name))
+    return method, method.layout
 
 
 def open_subjects(arguments: argparse.Namespace, files: ExitStack, method, network_layout):
@@ -120,12 +146,12 @@ def open_subjects(arguments: argparse.Namespace, files: ExitStack, method, netwo
     from prnet.generating.dataset import open_dataset
     from prnet.geometry.position_map import layout_of_model
 
-    landmarks = read_landmark_file(arguments.landmarkfile) if arguments.landmarkfile else None
-    yaw = read_yaw_file(arguments.yawfile) if arguments.yawfile else None
+    landmarks = read_landmark_file(arguments.landmark_file) if arguments.landmark_file else None
+    yaw = read_yaw_file(arguments.yaw_file) if arguments.yaw_file else None
     model = layout = None
-    if arguments.hdf5 or arguments.datadir:
-        if arguments.facemodel or Path(FACE_MODEL_PATH).is_file():
-            model = load_face_model(arguments.facemodel or FACE_MODEL_PATH)
+    if arguments.hdf5 or arguments.data_dir:
+        if arguments.face_model or Path(FACE_MODEL_PATH).is_file():
+            model = load_face_model(arguments.face_model or FACE_MODEL_PATH)
             layout = layout_of_model(model)
     elif landmarks is None or yaw is None or not arguments.predictions:
         raise UserError("nothing to measure on; give --hdf5, --datadir, or --predictions, --landmarkfile and --yawfile")
@@ -134,11 +160,11 @@ def open_subjects(arguments: argparse.Namespace, files: ExitStack, method, netwo
         if layout is None and network_layout is not None and network_layout.identity == dataset.layout_identity:
             layout = network_layout
         subjects = DatasetSubjects(dataset, model, layout, method.size)
-    elif arguments.datadir:
-        subjects = PairSubjects(files.enter_context(find_pairs(arguments.datadir)), model, layout, method.size)
+    elif arguments.data_dir:
+        subjects = PairSubjects(files.enter_context(find_pairs(arguments.data_dir)), model, layout, method.size)
     else:
         subjects = LandmarkSubjects(landmarks, method.names)
-    for path, rows in ((arguments.landmarkfile, landmarks), (arguments.yawfile, yaw)):
+    for path, rows in ((arguments.landmark_file, landmarks), (arguments.yaw_file, yaw)):
         if path:
             require_rows(path, len(rows), len(subjects))
     return Amended(subjects, landmarks, yaw) if landmarks is not None or yaw is not None else subjects, layout
@@ -146,11 +172,12 @@ def open_subjects(arguments: argparse.Namespace, files: ExitStack, method, netwo
 
 def compare(folder, paths: list[str]) -> int:
     """Put finished evaluations in one table and one plot."""
-    from prnet.evaluating.reports import write_comparison
+    from prnet.evaluating.reports import FILES, write_comparison
     from prnet.evaluating.results import load_results
 
     all_results = [load_results(path) for path in paths]
     print(write_comparison(folder, all_results))
+    say_what_to_open(Path(folder) / FILES[0])
     return int(any(results.problems for results in all_results))
 
 
@@ -161,7 +188,7 @@ def measure(arguments: argparse.Namespace, server: str | None) -> int:
     from prnet.evaluating.results import RESULTS_NAME
     from prnet.evaluating.tables import closing_lines
 
-    folder = Path(arguments.outputdir)
+    folder = Path(arguments.output_dir)
     held = {folder: (folder / ".evaluation.lock", [folder / name for name in (RESULTS_NAME, *FILES)])}
     if arguments.save_predictions:
         path = Path(arguments.save_predictions)
@@ -176,11 +203,11 @@ def measure(arguments: argparse.Namespace, server: str | None) -> int:
         results = evaluate(
             subjects,
             method,
-            types=sorted(set(arguments.evalidxs)),
+            types=sorted(set(arguments.types)),
             protocol=chosen_protocol(arguments),
             layout=layout,
             path=folder / RESULTS_NAME,
-            batch_size=arguments.batchsize,
+            batch_size=arguments.batch_size,
             predictions_path=arguments.save_predictions,
             with_vertices=arguments.with_vertices,
             progress=files.enter_context(Progress(method.name, server)),
@@ -188,6 +215,7 @@ def measure(arguments: argparse.Namespace, server: str | None) -> int:
         table = write_report(folder, results, subjects, method, layout)
     print(table)
     print(*closing_lines(results), f"tables and pictures: {folder}", sep="\n")
+    say_what_to_open(folder / FILES[0])
     return int(bool(results.problems or subjects.left_out))
 
 
@@ -218,8 +246,8 @@ class Progress:
 
 
 def main(argv=None) -> int:
-    arguments = parse_arguments(argv)
-    server = server_address(arguments.serverlog, f"http://{SERVER_HOST}:{SERVER_PORT}")
+    arguments = make_parser().parse_args(argv)
+    server = server_address(arguments.server_log, f"http://{SERVER_HOST}:{SERVER_PORT}")
     if arguments.compare:
-        return compare(arguments.outputdir, arguments.compare)
+        return compare(arguments.output_dir, arguments.compare)
     return measure(arguments, server)

@@ -1,16 +1,17 @@
 """Networks to hand on: small .keras files, SavedModel, LiteRT, ONNX; and PRNet's published weights as a .keras file."""
 
-import argparse
-
+from prnet.commands.flags import Parser, say_what_to_open
 from prnet.common.errors import UserError
-from prnet.reconstructing.settings import EXPORT_FORMATS, MODEL_PATH, QUANTIZATIONS
+from prnet.common.quiet import start_keras
+from prnet.reconstructing.settings import EXPORT_FORMATS, MODEL_PATH, NETWORK_HELP, QUANTIZATIONS
 
 EPILOG = """examples:
-  python export_model.py --model output/best.keras --format onnx --output prnet.onnx
-  python export_model.py --format litert --quantize int8 --images train.hdf5 --output lprnet_int8.tflite
-  python export_model.py --model output/best.keras --format keras --images train.hdf5 --output lprnet.keras
-  python export_model.py --format savedmodel --output serving/prnet/1
-  python export_model.py --from-prnet-checkpoint 256_256_resfcn256_weight --uv-data uv-data --output prnet.keras
+  {export} --model output/best.keras --format onnx --output prnet.onnx
+  {export} --format litert --quantize int8 --images train.hdf5 --output lprnet_int8.tflite
+  {export} --model output/best.keras --format keras --images train.hdf5 --output lprnet.keras
+  {export} --format keras --output lprnet-hub     # a folder to upload to Hugging Face's hub
+  {export} --format savedmodel --output serving/prnet/1
+  {export} --from-prnet-checkpoint 256_256_resfcn256_weight --uv-data uv-data --output prnet.keras
 
 The exported file is run in its own runtime and compared with the network, on --images or on a portrait that comes
 with scikit-image. Exported networks take crops in 0 to 1 and return position maps / (image size x 1.1).
@@ -19,24 +20,27 @@ A .keras file is written with 16-bit weights. With a data set as --images its ca
 from, becomes the mean of the network's own predictions on frontal photos: nothing of the face model's mean is in it."""
 
 
-def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default=MODEL_PATH, help="network, a .keras file; default %(default)s")
+def make_parser() -> Parser:
+    parser = Parser(__doc__, EPILOG)
+    parser.add_argument("--model", default=MODEL_PATH, metavar="FILE", help=NETWORK_HELP)
     task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument("--format", choices=EXPORT_FORMATS)
+    task.add_argument("--format", choices=EXPORT_FORMATS, help="what is written")
     task.add_argument("--from-prnet-checkpoint", metavar="PREFIX", help="published checkpoint, without .index")
     parser.add_argument("--quantize", choices=QUANTIZATIONS, help="smaller form of a LiteRT file")
     parser.add_argument("--images", help="training images, a data set or a folder (int8, keras, the check)")
     parser.add_argument("--uv-data", help="PRNet's folder uv-data, for --from-prnet-checkpoint")
     parser.add_argument("--output", required=True, help="what to write: .tflite, .onnx, .keras, or a folder")
-    options = parser.parse_args(argv)
+    return parser
 
+
+def main(argv=None) -> None:
+    options = make_parser().parse_args(argv)
+    start_keras()
     if options.from_prnet_checkpoint:
         convert_checkpoint(options.from_prnet_checkpoint, options.uv_data, options.output)
     else:
         export_and_check(options.model, options.format, options.quantize, options.images, options.output)
+    say_what_to_open(options.output)
 
 
 def convert_checkpoint(checkpoint, uv_data, output) -> None:

@@ -4,31 +4,37 @@ Nobody is shown: every face is invented. It is for trying the software and testi
 training a network that has to work on photos.
 """
 
-import argparse
 import os
 from pathlib import Path
 
+from prnet.commands.flags import Parser, say_what_to_open
 from prnet.common.errors import UserError
 
 EXAMPLE = """example:
-  python make_sample_data.py --outdir data/sample --train 600 --val 120 --seed 0
+  {make-sample-data} --output-dir data/sample --train 600 --val 120 --seed 0
 
 Writes face_model.hdf5, 300W-LP.zip and AFLW2000-3D.zip. Half of the training pictures are mirror images, in folders
 AFW_Flip and so on. The same seed gives the same files, and a picture does not depend on how many are made."""
 
 
-def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+def make_parser() -> Parser:
+    parser = Parser(__doc__, EXAMPLE)
+    parser.add_argument(
+        "--output-dir", "--outdir", type=Path, required=True, metavar="DIR", help="where the three files go"
     )
-    parser.add_argument("--outdir", type=Path, required=True, metavar="DIR", help="where the three files go")
-    parser.add_argument("--train", type=int, default=600, metavar="N", help="pictures in 300W-LP.zip (%(default)s)")
-    parser.add_argument("--val", type=int, default=120, metavar="N", help="pictures in AFLW2000-3D.zip (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other people (%(default)s)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that render (one for each core)")
+    parser.add_argument("--train", type=int, default=600, metavar="N", help="pictures in 300W-LP.zip")
+    parser.add_argument("--val", type=int, default=120, metavar="N", help="pictures in AFLW2000-3D.zip")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other people")
+    parser.add_argument(
+        "--processes", "--workers", type=int, metavar="N", help="processes that render (default: one for each core)"
+    )
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="also a contact sheet of the first pictures")
-    flags = parser.parse_args(argv)
-    workers = usable_cores() if flags.workers is None else flags.workers
+    return parser
+
+
+def main(argv=None) -> None:
+    flags = make_parser().parse_args(argv)
+    workers = usable_cores() if flags.processes is None else flags.processes
     if min(flags.train, flags.val, flags.seed) < 0:
         raise UserError(f"--train {flags.train} --val {flags.val} --seed {flags.seed}: none may be negative")
     if workers < 1:
@@ -45,12 +51,13 @@ def main(argv=None) -> None:
     def progress(pairs, name, total):
         return tqdm(pairs, desc=name, total=total, unit="face")
 
-    written = make_sample_data(flags.outdir, flags.train, flags.val, flags.seed, workers, progress)
+    written = make_sample_data(flags.output_dir, flags.train, flags.val, flags.seed, workers, progress)
     if flags.sheet is not None:
-        written.append(write_contact_sheet(flags.outdir, flags.sheet))
+        written.append(write_contact_sheet(flags.output_dir, flags.sheet))
     for path in written:
         print(f"{path}: {path.stat().st_size:,} bytes")
     print("These faces are synthetic: they try and test the software, but train no network for real photos.")
+    say_what_to_open(written[-1])
 
 
 def usable_cores() -> int:

@@ -1,27 +1,29 @@
 """Photos, folders of photos and videos to faces: landmarks, pose, mesh, maps and pictures."""
 
-import argparse
 import sys
+from pathlib import Path
 
+from prnet.commands.flags import Parser, say_what_to_open
 from prnet.configure.config import FACE_MODEL_PATH
-from prnet.reconstructing.settings import DETECTORS, MODEL_PATH, OVERLAYS, OutputSettings
+from prnet.reconstructing.settings import DETECTORS, MODEL_PATH, NETWORK_HELP, OVERLAYS, OutputSettings
 
 EPILOG = """examples:
-  python reconstruct_face.py --image photo.jpg --outputdir output/faces
-  python reconstruct_face.py --model output/best.keras --image photos --mat --frontal --outputdir output/faces
-  python reconstruct_face.py --image clip.mp4 --overlay mesh --smooth --outputdir output/faces
+  {reconstruct} photo.jpg --output-dir output/faces
+  {reconstruct} a.jpg b.jpg photos --model output/best.keras --mat --frontal
+  {reconstruct} clip.mp4 --overlay mesh --smooth
 
 The exit status is 1 where an input failed; the others are done all the same.
 docs/reconstruction.md says what is in each file and which way the axes point."""
 
 
-def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+def make_parser() -> Parser:
+    parser = Parser(__doc__, EPILOG)
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="photos, videos, and folders of them")
+    parser.add_argument("--image", metavar="INPUT", help="one more of them")
+    parser.add_argument("--model", default=MODEL_PATH, metavar="FILE", help=NETWORK_HELP)
+    parser.add_argument(
+        "--output-dir", "--outputdir", default="output/faces", metavar="DIR", help="folder for the results"
     )
-    parser.add_argument("--model", default=MODEL_PATH, help="network, a .keras file; default %(default)s")
-    parser.add_argument("--image", required=True, help="photo, video, or folder of them")
-    parser.add_argument("--outputdir", default="output/faces", help="folder for the results; default %(default)s")
     parser.add_argument("--detector", choices=DETECTORS, default="mtcnn", help="none: the whole photo is the face")
     parser.add_argument(
         "--mirrored", action="store_true", help="the mean with the mirrored photo's faces: less error, twice the time"
@@ -32,20 +34,30 @@ def main(argv=None) -> int:
     )
     place.add_argument("--landmarks", metavar="FILE", help="68 landmarks, .txt or .npy: rows of x y in pixels from 0")
     place.add_argument("--fit", metavar="FILE", help="a fit in 300W-LP's format, .mat")
-    parser.add_argument("--facemodel", default=FACE_MODEL_PATH, help="for a --fit without pt3d_68; default %(default)s")
+    parser.add_argument(
+        "--face-model", "--facemodel", default=FACE_MODEL_PATH, metavar="FILE", help="for a --fit without pt3d_68"
+    )
     parser.add_argument("--mat", action="store_true", help="also a MATLAB file with the mesh")
     parser.add_argument("--frontal", action="store_true", help="also the meshes turned to the front")
     parser.add_argument("--texture", type=int, choices=(256, 512, 1024), default=256, help="side of the UV texture")
     parser.add_argument("--overlay", choices=OVERLAYS, default="landmarks", help="what is drawn over a video")
     parser.add_argument("--smooth", action="store_true", help="filter a video's faces against jitter (one-euro)")
-    options = parser.parse_args(argv)
+    return parser
 
-    from prnet.reconstructing.outputs import find_inputs, reconstruct_inputs
+
+def main(argv=None) -> int:
+    parser = make_parser()
+    options = parser.parse_intermixed_args(argv)
+    named = [*options.inputs, *([options.image] if options.image else [])]
+    if not named:
+        parser.error("name a photo, a video or a folder of them")
+
+    from prnet.reconstructing.outputs import find_inputs, output_stems, reconstruct_inputs
     from prnet.reconstructing.places import known_boxes
     from prnet.reconstructing.reconstructor import FaceReconstructor
 
-    inputs = find_inputs(options.image)
-    boxes = known_boxes(options.bbox, options.landmarks, options.fit, options.facemodel, inputs)
+    inputs = [path for name in named for path in find_inputs(name)]
+    boxes = known_boxes(options.bbox, options.landmarks, options.fit, options.face_model, inputs)
     settings = OutputSettings(
         mat=options.mat,
         frontal=options.frontal,
@@ -56,9 +68,17 @@ def main(argv=None) -> int:
     failures = reconstruct_inputs(
         FaceReconstructor(options.model, options.detector, mirrored=options.mirrored),
         inputs,
-        options.outputdir,
+        options.output_dir,
         settings,
         boxes=boxes,
         complain=lambda line: print(line, file=sys.stderr),
     )
+    pictures = (
+        Path(options.output_dir, f"{stem}_{ending}")
+        for stem in output_stems(inputs)
+        for ending in ("face0_sheet.png", f"{options.overlay}.mp4")
+    )
+    first = next((path for path in pictures if path.is_file()), None)
+    if first is not None:
+        say_what_to_open(first)
     return int(failures > 0)

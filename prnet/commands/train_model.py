@@ -6,8 +6,10 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
+from prnet.commands.flags import Parser, say_what_to_open
 from prnet.common.errors import UserError
 from prnet.common.progress import server_address
+from prnet.common.quiet import start_keras
 from prnet.configure.config import (
     FACE_MODEL_PATH,
     HEADS,
@@ -18,115 +20,134 @@ from prnet.configure.config import (
     SCHEDULES,
     SERVER_HOST,
     SERVER_PORT,
-    LossTerms,
     Run,
     Training,
 )
 from prnet.configure.recipes import RECIPES
 
 EXAMPLE = """example:
-  python train_model.py --epochs 100 --batchsize 16 --learningrate 1e-4 --lossfunct wtmse --hdf5dir data
-  python train_model.py --recipe lprnet --hdf5dir data
+  {train} --epochs 100 --batch-size 16 --learning-rate 1e-4 --loss wtmse --hdf5-dir data
+  {train} --recipe lprnet --hdf5-dir data
 
 A flag that is not given takes the recipe's value. KERAS_BACKEND=jax trains with JAX."""
 
 
-_TERMS = {
+RECIPE_FLAGS = {
+    "network": ({"choices": NETWORKS}, "prnet; lprnet and morphnet for processors"),
+    "image_size": ({"type": int, "choices": IMAGE_SIZES}, "side of the crops in pixels"),
+    "head": ({"choices": HEADS}, "sigmoid as published, or linear"),
+    "loss": ({"choices": LOSSES}, "loss"),
+    "epochs": ({"type": int, "metavar": "N"}, "passes over the training samples"),
+    "steps": ({"type": int, "metavar": "N"}, "instead of --epochs: as many whole epochs as hold these steps"),
+    "batch_size": ({"type": int, "metavar": "N"}, "samples of one step, over all devices"),
+    "learning_rate": ({"type": float, "metavar": "RATE"}, "Adam's step size at the start"),
+    "drop_factor": ({"type": float, "metavar": "FACTOR"}, "factor on the learning rate at each drop"),
+    "drop_every": ({"type": float, "metavar": "N"}, "epochs or steps between drops"),
+    "drop_unit": ({"choices": ("epochs", "steps")}, "unit of --drop-every"),
+    "schedule": ({"choices": SCHEDULES}, "drops in steps, or half a cosine over the whole run"),
+    "warmup": ({"type": float, "metavar": "EPOCHS"}, "of a rising learning rate before a cosine"),
+    "clip_norm": ({"type": float, "metavar": "NORM"}, "greatest norm of the gradient"),
+    "average": ({"type": float, "metavar": "MOMENTUM"}, "moving average of the weights, which is then saved"),
+    "balance": ({"type": float, "metavar": "SHARE"}, "0 to 1: draw rare expressions and poses as often as common ones"),
+    "identities": ({"type": int, "metavar": "N"}, "identity components of a morphnet"),
+    "precision": ({"choices": PRECISIONS}, "of the computation; models are saved in float32"),
+    "seed": ({"type": int, "metavar": "N"}, "of weights, order and augmentation"),
+}
+"""Fields of `Training` that a flag of the same name sets, with how it is parsed and its help."""
+
+TERMS = {
     "landmarks": "mean distance of the 68 landmarks",
     "apertures": "how far eyes and mouth are open",
     "edges": "lengths between neighbouring texels",
     "normals": "directions of the surface",
     "raw": "the raw map of a morphnet",
 }
+"""Fields of `LossTerms`, each with what its flag's help says."""
+
+OLDER_SPELLINGS = {"loss": "--lossfunct"}
+"""Where the first spelling is not the older one with hyphens put in."""
 
 
-def parse(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def make_parser() -> Parser:
+    parser = Parser(__doc__, EXAMPLE + recipe_table())
     what = parser.add_argument_group("what is trained")
-    what.add_argument(
-        "--recipe", choices=RECIPES, default="default", help="values to begin from (configure/recipes.py)"
-    )
-    what.add_argument(
-        "--network", choices=NETWORKS, help="prnet; lprnet for processors; morphnet, smooth, learns from fits"
-    )
-    what.add_argument("--imagesize", type=int, choices=IMAGE_SIZES, help="side of the crops in pixels")
-    what.add_argument("--head", choices=HEADS, help="sigmoid as published, or linear")
-    what.add_argument("--lossfunct", choices=LOSSES, help="loss")
-    what.add_argument("--epochs", type=int, help="passes over the training samples")
-    what.add_argument("--steps", type=int, help="instead of --epochs: as many whole epochs as hold these steps")
-    what.add_argument("--batchsize", type=int, help="samples of one step, over all devices")
-    what.add_argument("--learningrate", type=float, help="Adam's step size at the start")
-    what.add_argument("--dropfactor", type=float, help="factor on the learning rate at each drop")
-    what.add_argument("--dropevery", type=float, help="epochs or steps between drops")
-    what.add_argument("--dropunit", choices=("epochs", "steps"), help="unit of --dropevery")
-    what.add_argument("--schedule", choices=SCHEDULES, help="drops in steps, or half a cosine over the whole run")
-    what.add_argument("--warmup", type=float, help="epochs in which the learning rate rises from 0 (cosine)")
-    what.add_argument("--clipnorm", type=float, help="greatest norm of the gradient")
-    what.add_argument("--average", type=float, help="momentum of a moving average of the weights, which is then saved")
-    what.add_argument("--balance", type=float, help="0 to 1: draw rare expressions and poses as often as common ones")
-    what.add_argument("--identities", type=int, help="identity components of a morphnet (all that the fits have)")
-    for term in dataclasses.fields(LossTerms):
-        what.add_argument(f"--{term.name}loss", type=float, help=f"weight in the loss: {_TERMS[term.name]}")
-    what.add_argument("--precision", choices=PRECISIONS, help="of the computation; models are saved in float32")
-    what.add_argument("--seed", type=int, help="of weights, order and augmentation")
+    what.add_argument("--recipe", choices=RECIPES, default="default", help="values to begin from, listed below")
+    for field, (options, meaning) in RECIPE_FLAGS.items():
+        older = OLDER_SPELLINGS.get(field, f"--{field.replace('_', '')}")
+        spellings = dict.fromkeys((kebab(field), older))
+        value = _shown(getattr(RECIPES["default"](), field))
+        what.add_argument(*spellings, **options, help=f"{meaning} (default: {value}, or the recipe's)")
+    for term, meaning in TERMS.items():
+        value = getattr(RECIPES["default"]().terms, term)
+        help_text = f"weight in the loss: {meaning} (default: {value}, or the recipe's)"
+        what.add_argument(f"--{term}-loss", type=float, metavar="WEIGHT", help=help_text)
     what.add_argument("--model", metavar="KERAS", help="begin with the weights of this .keras file")
-    what.add_argument("--start_epoch", type=int, default=0, help="finished epochs that --model counts for")
+    what.add_argument(
+        "--start-epoch",
+        "--start_epoch",
+        type=int,
+        default=0,
+        metavar="N",
+        help="finished epochs that --model counts for",
+    )
 
     where = parser.add_argument_group("files")
-    where.add_argument("--hdf5dir", required=True, help="folder with train.hdf5")
-    where.add_argument("--facemodel", default=FACE_MODEL_PATH, help="default: %(default)s")
-    where.add_argument("--outputdir", help="default: output_<learningrate>_<lossfunct>")
+    where.add_argument("--hdf5-dir", "--hdf5dir", required=True, metavar="DIR", help="folder with train.hdf5")
+    where.add_argument("--face-model", "--facemodel", default=FACE_MODEL_PATH, metavar="FILE", help="face model")
+    where.add_argument(
+        "--output-dir", "--outputdir", metavar="DIR", help="(default: output_<learning rate>_<loss>, in this folder)"
+    )
     where.add_argument("--overwrite", action="store_true", help="begin again where the folder holds another run")
     where.add_argument(
         "--report-test",
         nargs="?",
         const="",
         metavar="HDF5",
-        help="report the NME of this data set each epoch (default: val.hdf5 in --hdf5dir); it selects nothing",
+        help="report the NME of this data set each epoch (without a value: val.hdf5 in --hdf5-dir); it selects nothing",
     )
 
     how = parser.add_argument_group("how it runs")
-    how.add_argument("--workers", type=int, default=os.cpu_count(), help="threads that prepare batches (%(default)s)")
-    how.add_argument("--devices", type=int, default=1, help="devices that share every batch")
+    how.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="threads that prepare batches")
+    how.add_argument("--devices", type=int, default=1, metavar="N", help="devices that share every batch")
     how.add_argument("--jit", choices=("auto", "on", "off"), default="auto", help="XLA; auto: where there is a GPU")
     how.add_argument(
-        "--serverlog", default="0", help="post each epoch's log: 0, 1 (the project's server) or an address"
+        "--server-log",
+        "--serverlog",
+        default="0",
+        help="post each epoch's log: 0, 1 (the project's server) or an address",
     )
-    return parser.parse_args(argv)
+    return parser
+
+
+def kebab(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
+
+
+def recipe_table() -> str:
+    """The values of every recipe, one line a flag."""
+    recipes = {name: recipe() for name, recipe in RECIPES.items()}
+    rows = [["recipes", *recipes]]
+    for field in RECIPE_FLAGS:
+        rows.append([kebab(field), *(_shown(getattr(recipe, field)) for recipe in recipes.values())])
+    return "\n\n" + "\n".join("".join(f"{cell:<17}" for cell in row).rstrip() for row in rows)
+
+
+def _shown(value) -> str:
+    return "-" if value is None else f"{value}"
 
 
 def training_settings(arguments: argparse.Namespace) -> Training:
     """The recipe with the flags that were given."""
-    given = {
-        "network": arguments.network,
-        "image_size": arguments.imagesize or (arguments.network and NETWORKS[arguments.network]),
-        "head": arguments.head,
-        "loss": arguments.lossfunct,
-        "epochs": arguments.epochs,
-        "steps": arguments.steps,
-        "batch_size": arguments.batchsize,
-        "learning_rate": arguments.learningrate,
-        "drop_factor": arguments.dropfactor,
-        "drop_every": arguments.dropevery,
-        "drop_unit": arguments.dropunit,
-        "schedule": arguments.schedule,
-        "warmup": arguments.warmup,
-        "clip_norm": arguments.clipnorm,
-        "average": arguments.average,
-        "balance": arguments.balance,
-        "identities": arguments.identities,
-        "precision": arguments.precision,
-        "seed": arguments.seed,
-    }
+    given = {field: getattr(arguments, field) for field in RECIPE_FLAGS}
+    if arguments.network and not arguments.image_size:
+        given["image_size"] = NETWORKS[arguments.network]
     given = {name: value for name, value in given.items() if value is not None}
     if "epochs" in given and "steps" in given:
         raise UserError("--epochs and --steps exclude each other; give one of them")
     if "epochs" in given:
         given["steps"] = None
     recipe = RECIPES[arguments.recipe]()
-    terms = {term: getattr(arguments, f"{term}loss") for term in _TERMS}
+    terms = {term: getattr(arguments, f"{term}_loss") for term in TERMS}
     terms = {term: weight for term, weight in terms.items() if weight is not None}
     return dataclasses.replace(recipe, **given, terms=dataclasses.replace(recipe.terms, **terms))
 
@@ -136,9 +157,9 @@ def output_folder(training: Training) -> Path:
 
 
 def main(argv=None) -> None:
-    arguments = parse(argv)
+    arguments = make_parser().parse_args(argv)
     training = training_settings(arguments)
-    server = server_address(arguments.serverlog, f"http://{SERVER_HOST}:{SERVER_PORT}")
+    server = server_address(arguments.server_log, f"http://{SERVER_HOST}:{SERVER_PORT}")
     if arguments.start_epoch < 0:
         raise UserError(f"--start_epoch {arguments.start_epoch}: must be 0 or more")
     if arguments.start_epoch and not arguments.model:
@@ -147,23 +168,26 @@ def main(argv=None) -> None:
     from prnet.formats.face_model_file import load_face_model
     from prnet.generating.dataset import open_dataset
 
-    folder = Path(arguments.hdf5dir)
-    face_model = load_face_model(arguments.facemodel)
+    data = Path(arguments.hdf5_dir)
+    folder = Path(arguments.output_dir or output_folder(training))
+    face_model = load_face_model(arguments.face_model)
     with ExitStack() as files:
-        dataset = files.enter_context(open_dataset(folder / "train.hdf5"))
+        dataset = files.enter_context(open_dataset(data / "train.hdf5"))
         test_set = None
         if arguments.report_test is not None:
-            test_set = files.enter_context(open_dataset(arguments.report_test or folder / "val.hdf5"))
-        from prnet.model.training import train  # Keras takes seconds to load: what is missing is said before.
+            test_set = files.enter_context(open_dataset(arguments.report_test or data / "val.hdf5"))
+        start_keras()  # it takes seconds: what is missing is said before
+        from prnet.model.training import train
 
         train(
             training,
             Run(workers=arguments.workers, devices=arguments.devices, jit=arguments.jit, server=server),
             dataset,
             face_model,
-            arguments.outputdir or output_folder(training),
+            folder,
             test_set=test_set,
             start_from=arguments.model,
             start_epoch=arguments.start_epoch,
             overwrite=arguments.overwrite,
         )
+    say_what_to_open(folder / "training.png")

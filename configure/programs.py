@@ -1,0 +1,27 @@
+"""The programs, and how a person runs one from here: advice in messages is right in a checkout and once installed."""
+
+from pathlib import Path
+
+from prnet.configure.config import CHECKOUT
+
+PROGRAMS = {
+    "reconstruct": "reconstruct_face",
+    "serve": "serve_model",
+    "train": "train_model",
+    "evaluate": "evaluate_model",
+    "build-dataset": "build_dataset",
+    "build-face-model": "build_face_model",
+    "make-profile-views": "make_profile_views",
+    "make-sample-data": "make_sample_data",
+    "export": "export_model",
+}
+"""Subcommands of `prnet`, in the order that its help lists them, each with its module in `prnet/commands/`, which is
+also the name of its script in a checkout."""
+
+
+def command(name: str) -> str:
+    """What to type for a subcommand: `prnet NAME` where it is installed, else its script, by path from elsewhere."""
+    if CHECKOUT is None:
+        return f"prnet {name}"
+    script = CHECKOUT / f"{PROGRAMS[name]}.py"
+    return script.name if Path.cwd() == CHECKOUT else str(script)
