@@ -109,9 +109,9 @@ def _alone(reconstructor, crops: np.ndarray) -> float:
 @contextmanager
 def _listening(app):
     """The port of a server in a thread of this process."""
-    import uvicorn
+    from prnet.serving.server import http_server
 
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
+    server = http_server(app)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -12,7 +12,10 @@ import zlib
 import numpy as np
 
 MAX_BYTES = 1 << 20
-"""A compressed array may not unfold to more."""
+"""All arrays of a file together may not take more: their bytes once unfolded, and `ARRAY_BYTES` for each."""
+
+ARRAY_BYTES = 1 << 10
+MAX_DIMENSIONS = 32
 
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _MATRIX, _COMPRESSED = 14, 15
@@ -22,48 +25,80 @@ _COMPLEX = 0x0800
 _VERSION_4_TYPES = ("f8", "f4", "i4", "i2", "u2", "u1")
 
 
+class NotMatlab(ValueError):
+    """The content is of another kind, or of a version that is not read."""
+
+
+class ArraysTooLarge(ValueError):
+    """The arrays take more than they may."""
+
+
+class _Budget:
+    """What the arrays of one file may still take, in bytes."""
+
+    def __init__(self, max_bytes: int):
+        self.whole = self.left = max_bytes
+
+    def take(self, size: int = ARRAY_BYTES) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise ArraysTooLarge(f"holds arrays of more than {self.whole >> 20} MiB when decompressed, or too many")
+
+    def unfold(self, data: memoryview) -> memoryview:
+        stream = zlib.decompressobj()
+        unfolded = stream.decompress(data, self.left + 1)
+        self.take(len(unfolded))
+        if not stream.eof:
+            raise ValueError("is damaged or cut short")
+        return memoryview(unfolded)
+
+
 def read_mat_arrays(content: bytes, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
     """Arrays by name (`struct.field` for those of a struct), in their own type and MATLAB's shape.
 
-    max_bytes : a compressed array may not unfold to more. Raises ValueError where the content is damaged.
+    max_bytes : all arrays together may not take more. Raises `ArraysTooLarge` where they do, `NotMatlab` where the
+    content is something else, and ValueError where it is damaged.
     """
     if content[:10] == b"MATLAB 7.3" or b"\x89HDF\r\n" in (content[:6], content[512:518]):
-        raise ValueError("is a MATLAB 7.3 file, which is not read; save it with `save -v7` in MATLAB")
+        raise NotMatlab("is a MATLAB 7.3 file, which is not read; save it with `save -v7` in MATLAB")
+    budget = _Budget(max_bytes)
     try:
-        named = _version_4(content) if 0 in content[:4] else _version_5(memoryview(content), max_bytes)
+        named = _version_4(content, budget) if 0 in content[:4] else _version_5(memoryview(content), budget)
         arrays = {}
         for name, array in named:
             if name in arrays:
-                raise ValueError(f"holds {name} twice")
+                raise ValueError(f"holds {name[:60]!r} twice")
             arrays[name] = array
     except (struct.error, zlib.error) as error:
         raise ValueError(f"is damaged or cut short ({error})") from None
     return arrays
 
 
-def _version_5(content: memoryview, max_bytes: int):
+def _version_5(content: memoryview, budget: _Budget):
     order = {b"IM": "<", b"MI": ">"}.get(bytes(content[126:128]))
     if order is None:
-        raise ValueError("is not a MATLAB file")
+        raise NotMatlab("is not a MATLAB file")
     position = 128
     while position < len(content):
         kind, data, end = _element(content, position, order)
         position = end
         if kind == _COMPRESSED:
-            unfolded = memoryview(zlib.decompressobj().decompress(data, max_bytes))
-            kind, data, _ = _element(unfolded, 0, order)
+            kind, data, _ = _element(budget.unfold(data), 0, order)
         if kind != _MATRIX:
             raise ValueError("is damaged: something other than an array stands between its arrays")
-        yield from _matrix(data, order)
+        yield from _matrix(data, order, budget)
 
 
-def _matrix(data: memoryview, order: str, struct_field: str = ""):
+def _matrix(data: memoryview, order: str, budget: _Budget, struct_field: str = ""):
     """Name and array of a matrix, or those of the fields of a struct that is not itself a field."""
+    budget.take()
     _, flags, at = _element(data, 0, order)
     (flags,) = struct.unpack_from(f"{order}I", flags)
     if flags & 0xFF not in (_STRUCT_CLASS, *_NUMERIC_CLASSES):
         return  # some of the other classes are laid out otherwise
     _, shape, at = _element(data, at, order)
+    if len(shape) > 4 * MAX_DIMENSIONS:
+        raise ValueError(f"is damaged: an array has more than {MAX_DIMENSIONS} dimensions")
     shape = list(struct.unpack(f"{order}{len(shape) // 4}i", shape))
     _, name, at = _element(data, at, order)
     name = struct_field or str(name, "latin-1")
@@ -78,9 +113,10 @@ def _matrix(data: memoryview, order: str, struct_field: str = ""):
             raise ValueError("is damaged: a struct has fields without names")
         for start in range(0, len(fields), width):
             field = str(fields[start : start + width], "latin-1").split("\0")[0]
+            budget.take()
             _, inner, at = _element(data, at, order)
             if inner:
-                yield from _matrix(inner, order, f"{name}.{field}")
+                yield from _matrix(inner, order, budget, f"{name}.{field}")
 
 
 def _element(content: memoryview, position: int, order: str) -> tuple[int, memoryview, int]:
@@ -96,9 +132,10 @@ def _element(content: memoryview, position: int, order: str) -> tuple[int, memor
     return kind, content[start : start + size], end
 
 
-def _version_4(content: bytes):
+def _version_4(content: bytes, budget: _Budget):
     position = 0
     while position < len(content):
+        budget.take()
         order = "<" if struct.unpack_from("<I", content, position)[0] < 10000 else ">"
         code, rows, columns, is_complex, name_size = struct.unpack_from(f"{order}5I", content, position)
         thousands, kind, matrix = code // 1000, code // 10 % 10, code % 10

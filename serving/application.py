@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from collections.abc import Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from prnet.serving.engine import Engine
 from prnet.serving.fits import FitMeshes
 from prnet.serving.guard import Guard
 from prnet.serving.limits import Limits
+from prnet.serving.origins import Origins
 from prnet.serving.prnet_keras import prnet_keras_router
 from prnet.serving.problems import answer_problems
 from prnet.serving.reconstructions import reconstructions_router
 from prnet.serving.results import Results
-from prnet.serving.runs import RunLog, runs_router
+from prnet.serving.runs import runs_router
 
 STATIC = Path(__file__).parent / "static"
 
@@ -49,8 +51,13 @@ def build_application(
     missing: str = "the server has no face model, which fits need; start it with --facemodel",
     batch_size: int = 8,
     limits: Limits | None = None,
+    hosts: Iterable[str] = (),
 ) -> FastAPI:
-    """The application around one network. missing : what requests that need a face model hear where there is none."""
+    """The application around one network.
+
+    missing : what requests that need a face model hear where there is none. hosts : names that the server answers to,
+    beside localhost and addresses.
+    """
     limits = limits or Limits()
     engine = Engine(reconstructor, batch_size, limits)
 
@@ -60,11 +67,11 @@ def build_application(
             yield
 
     app = FastAPI(title="PRNet", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(Guard, limits=limits)
+    app.add_middleware(Guard, limits=limits, origins=Origins(hosts))
     answer_problems(app)
     app.include_router(reconstructions_router(engine, Results(limits)))
     app.include_router(prnet_keras_router(engine, FitMeshes(face_model, reconstructor.grid, missing)))
-    app.include_router(runs_router(RunLog(limits)))
+    app.include_router(runs_router(limits))
     add_pages(app)
 
     @app.get("/health", tags=["server"], summary="Whether the network is loaded")
@@ -104,8 +111,12 @@ def add_pages(app: FastAPI) -> None:
 
 
 def content_policy(html: str) -> str:
-    """A Content-Security-Policy that lets a page load what lies on this server, and its own inline import map."""
+    """A Content-Security-Policy that lets a page load what lies on this server, and its own inline import map; no other
+    page may show it in a frame."""
     inline = re.findall(r'<script type="importmap">(.*?)</script>', html, re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in inline]
     scripts = " ".join(["'self'", *(f"'sha256-{digest}'" for digest in hashes)])
-    return f"default-src 'self'; script-src {scripts}; img-src 'self' blob: data:; connect-src 'self' blob:"
+    return (
+        f"default-src 'self'; script-src {scripts}; img-src 'self' blob: data:; connect-src 'self' blob:; "
+        "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )

@@ -14,7 +14,7 @@ from prnet.reconstructing.face import Face, FaceGrid, place_face
 from prnet.serving.problems import Problem
 
 FARTHEST = 1e6
-"""No vertex of a fit lies farther from the photo's origin, in pixels."""
+"""No vertex of a fit or a mesh lies farther from the photo's origin, in pixels."""
 
 
 class FitMeshes:

@@ -10,46 +10,70 @@ import time
 from collections import Counter
 
 from prnet.serving.limits import Limits
+from prnet.serving.origins import Origins
 from prnet.serving.problems import RETRY_AFTER, Problem, problem_content
-
-DRAIN_SECONDS, DRAIN_PAUSE = 1.0, 0.2
-"""How long a refused body is still read and thrown away, so that its sender gets to read the answer, and the pause
-that ends it sooner."""
 
 
 class Guard:
     """ASGI middleware."""
 
-    def __init__(self, app, limits: Limits):
-        self.app, self.limits = app, limits
+    def __init__(self, app, limits: Limits, origins: Origins):
+        self.app, self.limits, self.origins = app, limits, origins
         self.taken = Counter()  # requests with a body that are being served, by client address
         self.buffered = 0  # bytes of bodies in memory
 
     async def __call__(self, scope, receive, send):
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        client = (scope.get("client") or ("",))[0]
-        body = bytearray()
-        self.taken[client] += 1
         try:
-            self._admit(client)
-            await self._read(scope, receive, body)
-            await self._serve(scope, receive, send, bytes(body))
+            self._require_origin(scope)
+            if scope["method"] in ("GET", "HEAD"):
+                await self.app(scope, receive, send)
+            else:
+                await self._take(scope, receive, send)
         except _ClientLeft:
             return
         except Problem as problem:
-            await _refuse(receive, send, problem)
+            await _refuse(send, problem)
+
+    def _require_origin(self, scope) -> None:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        host, origin = headers.get(b"host"), headers.get(b"origin")
+        if host is not None and not self.origins.serves(host):
+            raise Problem(421, f"this server is not {host[:100]!r}; start it with --allowhost NAME if it should be")
+        if (
+            origin is not None
+            and scope["method"] not in ("GET", "HEAD")
+            and not self.origins.may_post(origin, host or "")
+        ):
+            raise Problem(403, f"pages of {origin[:100]!r} may not post here; see --allowhost")
+
+    async def _take(self, scope, receive, send) -> None:
+        client = (scope.get("client") or ("",))[0]
+        self._admit(client)
+        body = bytearray()
+        self.taken[client] += 1
+        try:
+            await self._read(scope, receive, body)
+            self._require_few_values(scope, body)
+            await self._serve(scope, receive, send, bytes(body))
         finally:
             self.buffered -= len(body)
             self.taken[client] -= 1
             self.taken += Counter()
 
     def _admit(self, client: str) -> None:
-        if self.taken.total() > self.limits.requests:
+        if self.taken.total() >= self.limits.requests:
             raise Problem(503, "the server is busy; try again in a moment", RETRY_AFTER)
-        if self.taken[client] > self.limits.requests_per_client:
+        if self.taken[client] >= self.limits.requests_per_client:
             raise Problem(429, f"more than {self.limits.requests_per_client} requests at once", RETRY_AFTER)
+
+    def _require_few_values(self, scope, body: bytearray) -> None:
+        """Each of JSON's values takes up to 100 bytes once it is read; files in base64 hold none of these marks."""
+        is_json = b"json" in dict(scope["headers"]).get(b"content-type", b"").lower()
+        if is_json and sum(map(body.count, (b"[", b"{", b","))) > self.limits.json_values:
+            raise Problem(413, f"the request has more than {self.limits.json_values:,} values in its JSON")
 
     async def _read(self, scope, receive, body: bytearray) -> None:
         limits, start = self.limits, time.monotonic()
@@ -103,19 +127,10 @@ class _ClientLeft(Exception):
     """The connection closed before the answer."""
 
 
-async def _refuse(receive, send, problem: Problem) -> None:
+async def _refuse(send, problem: Problem) -> None:
     content = json.dumps(problem_content(problem.status, problem.detail)).encode()
     headers = {"Content-Type": "application/problem+json", "Connection": "close", **(problem.headers or {})}
     headers["Content-Length"] = str(len(content))
     encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": problem.status, "headers": encoded})
-    await send({"type": "http.response.body", "body": content, "more_body": True})
-    deadline = time.monotonic() + DRAIN_SECONDS
-    more = True
-    while more and (remaining := deadline - time.monotonic()) > 0:
-        try:
-            message = await asyncio.wait_for(receive(), min(remaining, DRAIN_PAUSE))
-        except TimeoutError:
-            break
-        more = message["type"] == "http.request" and message.get("more_body", False)
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    await send({"type": "http.response.body", "body": content})

@@ -25,7 +25,7 @@ from prnet.geometry.crop import Box
 from prnet.reconstructing.face import Face
 from prnet.reconstructing.mesh_files import mat_fields
 from prnet.serving.engine import Engine, check_box
-from prnet.serving.fits import FitMeshes
+from prnet.serving.fits import FARTHEST, FitMeshes
 from prnet.serving.problems import Problem, ProblemBody
 from prnet.serving.uploads import decode_base64, read_mat, read_photo
 
@@ -212,6 +212,8 @@ def _image_errors(pairs: ImagePairs, name: str, fits: FitMeshes, limits) -> Imag
 def _read_mesh(data: bytes, name: str, fits: FitMeshes, limits) -> EvaluatedMesh:
     arrays = read_mat(data, ("vertices", "kptIdxs", "Pose_Para"), name, limits)
     if "vertices" not in arrays:
+        if "Pose_Para" not in arrays:
+            raise Problem(422, f"{name}: has no plain array of numbers called vertices, and no fit's Pose_Para")
         face = fits.face(data, name, image_height=0)
         points = face.position_map.reshape(-1, 3) * (1.0, -1.0, 1.0) - (0.0, 1.0, 0.0)  # up from a photo without rows
         texels = np.flatnonzero(face.grid.mask)
@@ -219,6 +221,8 @@ def _read_mesh(data: bytes, name: str, fits: FitMeshes, limits) -> EvaluatedMesh
     vertices = np.asarray(arrays["vertices"], dtype=np.float64)
     if vertices.ndim != 2 or 3 not in vertices.shape or not LANDMARK_COUNT <= max(vertices.shape) <= MAX_VERTICES:
         raise Problem(422, f"{name}: vertices must be N x 3 with N from {LANDMARK_COUNT} to {MAX_VERTICES}")
+    if not (np.abs(vertices) < FARTHEST).all():
+        raise Problem(422, f"{name}: vertices lie more than {FARTHEST:g} pixels away")
     vertices = vertices if vertices.shape[1] == 3 else vertices.T
     indices = np.asarray(arrays.get("kptIdxs", ()), dtype=np.float64).ravel()
     if len(indices) != LANDMARK_COUNT or (indices % 1).any() or indices.min() < 0 or indices.max() >= len(vertices):

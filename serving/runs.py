@@ -9,8 +9,9 @@ import json
 import math
 import time
 from collections import deque
+from dataclasses import dataclass, field
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from prnet.serving.limits import Limits
@@ -21,6 +22,11 @@ MEASURES = 64
 
 TEXT_LENGTH = 120
 """The most characters of a name that are kept."""
+
+POINT_BYTES = 48
+"""What a point takes in memory beside its text."""
+
+JSON, FORMS = "application/json", ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class Run(BaseModel):
@@ -39,54 +45,113 @@ class Runs(BaseModel):
     runs: list[Run]  # the latest first
 
 
+@dataclass(eq=False)
+class KeptRun:
+    """A run as it is kept: what it said last, and its points as the JSON that the answer is made of."""
+
+    name: str
+    stage: str
+    started: float
+    updated: float
+    done: float | None = None
+    total: float | None = None
+    points: list[bytes] = field(default_factory=list)
+    size: int = 0  # bytes that the points take
+
+    def add(self, numbers: dict[str, float | None]) -> None:
+        self.points.append(json.dumps(numbers, ensure_ascii=False).encode())
+        self.size += POINT_BYTES + len(self.points[-1])
+
+    def thin(self) -> None:
+        self.points = thinned(self.points)
+        self.size = size_of(self.points)
+
+    def answer(self, points: list[bytes]) -> bytes:
+        said = Run(**{name: getattr(self, name) for name in ("name", "stage", "started", "updated", "done", "total")})
+        return b'%s,"points":[%s]}' % (said.model_dump_json(exclude={"points"})[:-1].encode(), b",".join(points))
+
+
+def size_of(points: list[bytes]) -> int:
+    return sum(POINT_BYTES + len(point) for point in points)
+
+
+def thinned(points: list[bytes]) -> list[bytes]:
+    """Every second point, the last among them."""
+    return points[::-2][::-1]
+
+
 class RunLog:
-    """The latest runs, the oldest forgotten first."""
+    """The latest runs, the oldest forgotten first; long ones are thinned."""
 
     def __init__(self, limits: Limits):
-        self._runs: deque[Run] = deque(maxlen=limits.runs)
-        self._points = limits.run_points
+        self._runs: deque[KeptRun] = deque(maxlen=limits.runs)
+        self._limits = limits
 
-    def latest_first(self) -> list[Run]:
-        return sorted(self._runs, key=lambda run: run.updated, reverse=True)
+    def answer(self) -> bytes:
+        """All runs as the JSON of `Runs`. Where it would be too long, the longest are thinned further."""
+        runs = sorted(self._runs, key=lambda run: run.updated, reverse=True)
+        shown = [run.points for run in runs]
+        sizes = [run.size for run in runs]
+        while sum(sizes) > self._limits.run_bytes:
+            longest = sizes.index(max(sizes))
+            shown[longest] = thinned(shown[longest])
+            sizes[longest] = size_of(shown[longest])
+        return b'{"runs":[%s]}' % b",".join(run.answer(points) for run, points in zip(runs, shown, strict=True))
 
     def record(self, event: dict) -> None:
         """Add an event to the run that it names; one that steps back opens a new run of that name."""
         now = time.time()
         numbers = {
-            str(name)[:TEXT_LENGTH]: float(value) if math.isfinite(value) else None
+            text_of(name): finite(value)
             for name, value in list(event.items())[:MEASURES]
             if isinstance(value, int | float) and not isinstance(value, bool)
         }
         done = numbers.get("done")
         if done is None and numbers.get("epoch") is not None:
             done = numbers["epoch"] + 1
-        name = str(event.get("run", "training"))[:TEXT_LENGTH]
-        stage = str(event.get("stage", "training"))[:TEXT_LENGTH]
+        name, stage = (text_of(event.get(key, "training")) for key in ("run", "stage"))
         run = next((run for run in reversed(self._runs) if (run.name, run.stage) == (name, stage)), None)
         steps_back = run and done is not None and run.done is not None and done <= run.done
         if run is None or steps_back:
-            run = Run(name=name, stage=stage, started=now, updated=now)
+            run = KeptRun(name=name, stage=stage, started=now, updated=now)
             self._runs.append(run)
         run.updated = now
         run.done, run.total = done, numbers.get("total")
-        run.points.append(numbers)
-        if len(run.points) > self._points:
-            del run.points[1::2]
+        run.add(numbers)
+        while len(run.points) > self._limits.run_points or run.size > self._limits.run_bytes:
+            run.thin()
 
 
-def runs_router(log: RunLog) -> APIRouter:
-    router = APIRouter(tags=["progress"])
+def text_of(value) -> str:
+    """A name, shortened; halves of characters, which no answer can hold, become question marks."""
+    return str(value)[:TEXT_LENGTH].encode("utf-8", "replace").decode()
 
-    @router.get("/v1/runs", summary="Runs and their measures, the latest first")
-    async def runs() -> Runs:
-        return Runs(runs=log.latest_first())
+
+def finite(value: float) -> float | None:
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+    return number if math.isfinite(number) else None
+
+
+def runs_router(limits: Limits) -> APIRouter:
+    router, log = APIRouter(tags=["progress"]), RunLog(limits)
+
+    @router.get("/v1/runs", summary="Runs and their measures, the latest first", response_model=Runs)
+    async def runs():
+        return Response(log.answer(), media_type="application/json")
 
     @router.post("/publish/epoch/end/", summary="One event of a run, as Keras' RemoteMonitor posts it", status_code=202)
     async def publish(request: Request) -> None:
         """The body is a JSON object, or a form whose field `data` holds one."""
-        kind = request.headers.get("content-type", "").partition(";")[0].strip()
-        form = kind in ("application/x-www-form-urlencoded", "multipart/form-data")
-        text = (await request.form()).get("data", "") if form else await request.body()
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        body = await request.body()
+        if len(body) > limits.event_bytes:
+            raise Problem(413, f"the event has more than {limits.event_bytes >> 10} KiB")
+        if kind not in (JSON, *FORMS):
+            raise Problem(415, f"an event is sent as {JSON}, or in a form")
+        text = body if kind == JSON else (await request.form()).get("data", "")
         try:
             event = json.loads(text)
         except (TypeError, ValueError, RecursionError) as error:

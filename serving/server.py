@@ -1,11 +1,16 @@
 """From the settings of a server to a process that listens."""
 
+import ipaddress
+import signal
 import socket
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
+from fastapi import FastAPI
 
 from prnet.common.errors import UserError
 from prnet.configure.config import FACE_MODEL_PATH, SERVER_HOST, SERVER_PORT
@@ -15,13 +20,16 @@ from prnet.geometry.position_map import layout_of_model
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.settings import DETECTORS, MODEL_PATH
 from prnet.serving.application import build_application
+from prnet.serving.connections import Connection
 from prnet.serving.engine import warm_up
+from prnet.serving.limits import Limits
+from prnet.serving.origins import is_address
 
 SHUTDOWN_SECONDS = 30
 """How long a stop waits for the requests that were taken."""
 
-CONNECTIONS = 512
-"""More are answered 503 at once."""
+HEADERS = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
+"""Of every answer."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class Serving:
     detector: str = DETECTORS[0]
     mirrored: bool = False
     batch_size: int = 8
+    allowed_hosts: tuple[str, ...] = ()  # names that it answers to, beside those of `own_names`
 
 
 def serve(settings: Serving) -> None:
@@ -46,25 +55,64 @@ def serve(settings: Serving) -> None:
         warm_up(reconstructor, settings.batch_size)
         if missing:
             print(f"fits are refused: {missing}", file=sys.stderr)
-        app = build_application(reconstructor, face_model=face_model, missing=missing, batch_size=settings.batch_size)
+        app = build_application(
+            reconstructor,
+            face_model=face_model,
+            missing=missing,
+            batch_size=settings.batch_size,
+            hosts=[*own_names(settings.host), *settings.allowed_hosts],
+        )
         address, port = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         loaded = f"network loaded in {time.monotonic() - start:.1f} s: {settings.model}"
         print(f"{loaded}\nready: http://{shown}:{port}", flush=True)
-        uvicorn.Server(
-            uvicorn.Config(
-                app,
-                log_level="warning",
-                limit_concurrency=CONNECTIONS,
-                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-            )
-        ).run(sockets=[listener])
+        server = http_server(app)
+        with _ended_by_hangup(server):
+            server.run(sockets=[listener])
+
+
+def own_names(host: str) -> list[str]:
+    """Names that a server which listens at `host` answers to: that one, and the machine's own if others reach it."""
+    if host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback):
+        return []
+    machine = socket.gethostname()
+    return [host, machine, f"{machine}.local"]
+
+
+def http_server(app: FastAPI, limits: Limits | None = None) -> uvicorn.Server:
+    """What serves an application to strangers, within limits. Its log names failures of the server alone: what
+    strangers do wrong would fill it."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=partial(Connection, limits=limits or Limits()),
+            ws="none",
+            headers=HEADERS,
+            log_level="error",
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+    )
+
+
+@contextmanager
+def _ended_by_hangup(server: uvicorn.Server):
+    """Let a closed terminal end the server as SIGTERM does, which uvicorn knows, unless SIGHUP is ignored."""
+    hangup = getattr(signal, "SIGHUP", None)
+    before = hangup and signal.getsignal(hangup)
+    if before in (None, signal.SIG_IGN):
+        yield
+        return
+    signal.signal(hangup, server.handle_exit)
+    try:
+        yield
+    finally:
+        signal.signal(hangup, before)
 
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=CONNECTIONS)
+        return socket.create_server((host, port), family=family, backlog=Limits.connections)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{host}:{port}: cannot listen there: {reason}; give another --host or --port") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-LIGHT = ["fits", "photos", "archives", "datasets", "face models", "predictions", "results"]
+LIGHT = ["fits", "meshes", "photos", "uploads", "archives", "datasets", "face models", "predictions", "results"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="memory cannot be limited there")

@@ -1,6 +1,7 @@
 """Fits and the .mat reader: the same numbers as SciPy's, and one line for whatever is wrong."""
 
 import io
+import re
 import struct
 import time
 import tracemalloc
@@ -13,7 +14,7 @@ from scipy.io import loadmat
 
 from prnet.common.errors import UserError
 from prnet.formats.fit_files import read_fit, require_model
-from prnet.formats.mat_files import read_mat_arrays
+from prnet.formats.mat_files import ArraysTooLarge, read_mat_arrays
 from prnet.formats.pairs import find_pairs
 from tests.helpers.small_faces import fit_fields, make_small_model, mat_bytes
 
@@ -198,7 +199,48 @@ def test_a_bomb_is_refused_quickly_and_in_little_memory():
     for bomb in (zlib.compress(inner, 9), zlib.compress(struct.pack(">II", 14, 0xFFFFFFFF) + bytes(64))):
         tracemalloc.start()
         start = time.perf_counter()
-        assert "damaged" in refusal(header + struct.pack(">II", 15, len(bomb)) + bomb)
+        assert re.search("decompressed|damaged", refusal(header + struct.pack(">II", 15, len(bomb)) + bomb))
         assert time.perf_counter() - start < 2
         assert tracemalloc.get_traced_memory()[1] < 20 << 20
         tracemalloc.stop()
+
+
+def compressed(content: bytes) -> bytes:
+    packed = zlib.compress(content, 9)
+    return struct.pack(">II", 15, len(packed)) + packed
+
+
+def many_arrays(count: int, write=lambda array: array) -> bytes:
+    """A version 5 file of that many arrays of 100 zeros, each written by `write`."""
+    return version_5_file({}) + b"".join(
+        write(version_5_file({f"a{number}": np.zeros((1, 100))})[128:]) for number in range(count)
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(lambda: many_arrays(1000, compressed), id="compressed arrays that are small one by one"),
+        pytest.param(lambda: many_arrays(1100), id="plain arrays"),
+        pytest.param(lambda: many_arrays(0) + element(14, element(6, bytes(8), ">"), ">") * 1100, id="passed over"),
+        pytest.param(lambda: version_4_file({f"a{n}": np.zeros((1, 1)) for n in range(1100)}), id="version 4"),
+    ],
+)
+def test_all_arrays_of_a_file_share_one_budget(content):
+    with pytest.raises(ArraysTooLarge, match="more than 1 MiB when decompressed, or too many"):
+        read_mat_arrays(content())
+
+
+@pytest.mark.parametrize("kind", [6, 2])
+def test_an_array_of_a_million_dimensions_is_refused_quickly(kind):
+    """Their product alone would take minutes."""
+    parts = struct.pack(">IIII", 6, 8, kind, 0) + element(5, struct.pack(">i", 0x7FFFFFFF) * 1_000_000, ">")
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match="dimensions"):
+        read_mat_arrays(version_5_file({}) + element(14, parts + element(1, b"a", ">"), ">"), 1 << 24)
+    assert time.perf_counter() - start < 1
+
+
+def test_a_name_with_line_breaks_is_shown_on_one_line():
+    twice = version_5_file({"a\nb": np.ones((1, 1))})
+    assert refusal(twice + twice[128:]).isprintable()

@@ -136,6 +136,20 @@ def test_refusals_are_shown_in_the_servers_words(browser, address, tmp_path, rec
     browser.wait_for("document.getElementById('message').textContent.startsWith('No face')")
 
 
+def test_measures_may_have_the_names_of_what_every_object_has(browser, address):
+    names = ["constructor", "__proto__", "toString", "hasOwnProperty", "val_constructor"]
+    measures = {name: number for number, name in enumerate(names)}
+    for numbers in ({"loss": 1}, measures):
+        httpx.post(f"{address}/publish/epoch/end/", json={"run": "names", **numbers})
+    earlier = browser.errors()
+    browser.open(f"{address}/runs")
+    browser.wait_for("document.querySelectorAll('.chart').length === 5")
+    assert browser.run("document.getElementById('message').hidden")
+    shown = browser.run("[...document.querySelectorAll('.chart figcaption')].map((each) => each.textContent)")
+    assert shown == ["loss 1", "constructor 0val_constructor 4", "__proto__ 1", "toString 2", "hasOwnProperty 3"]
+    assert browser.errors() == earlier
+
+
 @pytest.mark.parametrize("page", ["", "runs", "docs"])
 def test_pages_fit_a_phone_and_load_nothing_from_elsewhere(browser, address, photo, page):
     browser.resize(360, 740, phone=True)

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import json
+import tracemalloc
 import zipfile
 
 import httpx
@@ -313,12 +315,38 @@ def test_a_run_that_begins_again_is_a_new_one_and_long_ones_are_thinned():
     log = RunLog(Limits(run_points=100, runs=3))
     for epoch in range(250):
         log.record({"run": "a", "epoch": epoch, "loss": 1.0})
-    assert len(log.latest_first()) == 1
-    assert len(log.latest_first()[0].points) <= 100
-    assert log.latest_first()[0].points[-1]["epoch"] == 249
+    (run,) = json.loads(log.answer())["runs"]
+    assert 50 <= len(run["points"]) <= 100
+    assert run["points"][-1]["epoch"] == 249
     for _ in range(5):
         log.record({"run": "a", "epoch": 0, "loss": 1.0})
-    assert [run.done for run in log.latest_first()] == [1, 1, 1]
+    assert [run["done"] for run in json.loads(log.answer())["runs"]] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("runs", [1, 2, 32])
+def test_a_run_and_an_answer_take_a_megabyte_at_most(runs):
+    """A run took 56 MB, the answer for two of them 64 MiB."""
+    from prnet.serving.runs import RunLog
+
+    log = RunLog(Limits())
+    measures = [
+        {f"{'x' * 117}{number:03}": 0.1 + number / 7 for number in range(64)},
+        {f"m{n}": n / 7 for n in range(60)},
+    ]
+    tracemalloc.start()
+    for epoch in range(2000 // runs):
+        for run in range(runs):
+            log.record(
+                {"run": str(run), "stage": "t" * 200, **measures[run % 2], "epoch": epoch, **({} if run else {"": 1})}
+            )
+    taken = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert taken < 1_050_000 * runs
+    answer = log.answer()
+    assert len(answer) < 1_000_000
+    shown = json.loads(answer)["runs"]
+    assert len(shown) == runs
+    assert all(len(run["points"]) >= 2 for run in shown)
 
 
 def test_a_measure_that_is_not_finite_is_none_and_no_number():
@@ -326,9 +354,37 @@ def test_a_measure_that_is_not_finite_is_none_and_no_number():
 
     log = RunLog(Limits())
     log.record({"epoch": 3, "done": float("nan"), "loss": float("inf"), "nme": 2.5})
-    (run,) = log.latest_first()
-    assert run.points == [{"epoch": 3.0, "done": None, "loss": None, "nme": 2.5}]
-    assert run.done == 4
+    (run,) = json.loads(log.answer())["runs"]
+    assert run["points"] == [{"epoch": 3.0, "done": None, "loss": None, "nme": 2.5}]
+    assert run["done"] == 4
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        '{"run": "half a character \\ud800", "stage": "\\udfff", "epoch": 1, "loss": 0.5}',
+        '{"\\ud800": 1, "run": "measure"}',
+        '{"run": {"\\ud800": []}, "stage": ["\\ud800"]}',
+        f'{{"run": "large", "epoch": 1{"0" * 400}, "loss": -1{"0" * 400}, "done": 1{"0" * 400}, "total": 1e999}}',
+        '{"run": "true", "epoch": true, "loss": null, "nme": NaN, "total": -Infinity}',
+        '{"run": "names", "constructor": 1, "__proto__": 2, "toString": 3, "": 4}',
+    ],
+)
+def test_strange_events_are_taken_and_shown(client, event):
+    headers = {"Content-Type": "application/json"}
+    assert client.post("/publish/epoch/end/", content=event, headers=headers).status_code == 202
+    answer = client.get("/v1/runs")
+    assert answer.status_code == 200
+    assert len(answer.json()["runs"][0]["points"]) == 1
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "text/plain;application/json", "application/jsonx", None])
+def test_events_of_other_kinds_are_refused(client, kind):
+    """Browsers let any page post text/plain."""
+    headers = {"Content-Type": kind} if kind else {}
+    answer = client.post("/publish/epoch/end/", content='{"run": "theirs"}', headers=headers)
+    assert answer.status_code == 415
+    assert "theirs" not in client.get("/v1/runs").text
 
 
 def test_openapi_describes_every_route(client):

@@ -21,6 +21,7 @@ import pytest
 from scipy.io import savemat
 
 from prnet.serving.application import build_application
+from prnet.serving.server import own_names
 from tests.helpers.serving_stand_in import image_file, listening, mean_face_reconstructor
 
 SECONDS = 2.0
@@ -136,6 +137,15 @@ def compressed(content: bytes) -> bytes:
     return struct.pack("<II", 15, len(packed)) + packed
 
 
+def iter_elements(file: bytes):
+    """The elements of an uncompressed version 5 file."""
+    at = 128
+    while at < len(file):
+        end = at + 8 + int.from_bytes(file[at + 4 : at + 8], "little")
+        yield file[at:end]
+        at = end
+
+
 def nested_cells(depth: int) -> bytes:
     """A variable `vertices` of cells in cells."""
     levels, length = [], 0
@@ -162,6 +172,7 @@ def mat_version_7_3(tmp: io.BytesIO) -> bytes:
 MESH = {"vertices": np.random.default_rng(3).normal(size=(200, 3)), "kptIdxs": np.arange(68)}
 NAN = np.where(np.arange(600).reshape(200, 3) == 7, np.nan, MESH["vertices"])
 CLAIM = struct.pack("<IIIIIIiiII", 6, 8, 6, 0, 5, 8, 2**30, 2**30, 1, 8) + b"vertices"
+TYPE_100 = mat_file(**MESH).replace(struct.pack("<II", 9, 4800), struct.pack("<II", 100, 4800))  # SciPy crashed on it
 FIT = {"Shape_Para": np.zeros(32), "Exp_Para": np.zeros(16), "Pose_Para": np.array([0, 0, 0, 50, 50, 0, 1e-3])}
 
 MESHES = {
@@ -169,6 +180,10 @@ MESHES = {
     "version 7.3": lambda: mat_version_7_3(io.BytesIO()),
     "bare hdf5": lambda: b"\x89HDF\r\n\x1a\n" + bytes(600),
     "text": lambda: b"vertices = [1 2 3]",
+    "numbers of type 100": lambda: TYPE_100,
+    "100 arrays of 1 MiB": lambda: mat_of_elements(
+        *(compressed(next(iter_elements(mat_file(**{f"a{n}": np.zeros(1 << 17)})))) for n in range(100))
+    ),
     "header only": lambda: mat_of_elements(),
     "cut short": lambda: mat_file(**MESH)[:900],
     "element longer than the file": lambda: mat_of_elements(struct.pack("<II", 14, 2**32 - 8) + bytes(64)),
@@ -182,6 +197,7 @@ MESHES = {
     "complex numbers": lambda: mat_file(vertices=MESH["vertices"] + 1j, kptIdxs=np.arange(68)),
     "NaN": lambda: mat_file(vertices=NAN, kptIdxs=np.arange(68)),
     "infinity": lambda: mat_file(vertices=np.full((200, 3), np.inf), kptIdxs=np.arange(68)),
+    "1e200 pixels away": lambda: mat_file(vertices=1e200 * MESH["vertices"], kptIdxs=np.arange(68)),
     "one point": lambda: mat_file(vertices=np.zeros((200, 3)), kptIdxs=np.arange(68)),
     "flat array": lambda: mat_file(vertices=np.zeros(600), kptIdxs=np.arange(68)),
     "three vertices": lambda: mat_file(vertices=np.zeros((3, 3)), kptIdxs=np.arange(68)),
@@ -220,6 +236,10 @@ REQUESTS = {
     "not json": lambda: ("/predict", {"content": b"{", "headers": JSON}),
     "json in no encoding": lambda: ("/predict", {"content": b'{"imageMatList": "\xff\xfe"}', "headers": JSON}),
     "json of 100,000 levels": lambda: ("/predict", {"content": b"[" * 100_000 + b"]" * 100_000, "headers": JSON}),
+    "json of 10 million lists": lambda: (
+        "/predict",
+        {"content": b'{"imageMatList": [' + b"[]," * 10_000_000 + b"[]]}", "headers": JSON},
+    ),
     "json of another kind": lambda: ("/predict", {"json": [1, 2]}),
     "numbers for text": lambda: ("/predict", {"json": {"imageMatList": [{"rawImage": 7, "rawMats": [8]}]}}),
     "no images": lambda: ("/predict", {"json": {}}),
@@ -297,6 +317,18 @@ REQUESTS = {
     "33 MiB": lambda: ("/v1/reconstructions", {"files": {"photo": bytes(33 << 20)}}),
     "an event that is no object": lambda: ("/publish/epoch/end/", {"json": [1]}),
     "an event of 100,000 levels": lambda: ("/publish/epoch/end/", {"content": b'{"a":' * 100_000, "headers": JSON}),
+    "an event as text": lambda: ("/publish/epoch/end/", {"content": b"{}", "headers": {"Content-Type": "text/plain"}}),
+    "an event of no kind": lambda: ("/publish/epoch/end/", {"content": b"{}"}),
+    "an event of 100 kB": lambda: ("/publish/epoch/end/", {"json": {"run": "x" * 100_000}}),
+    "a number of 5,000 digits": lambda: (
+        "/publish/epoch/end/",
+        {"content": b'{"a": 1%s}' % (b"0" * 5000), "headers": JSON},
+    ),
+    "json as text": lambda: (
+        "/evaluate",
+        {"content": json.dumps(pair(GOOD, GOOD)).encode(), "headers": {"Content-Type": "text/plain"}},
+    ),
+    "json of no kind": lambda: ("/evaluate", {"content": json.dumps(pair(GOOD, GOOD)).encode()}),
     "an event without data": lambda: ("/publish/epoch/end/", {"data": {"x": "1"}}),
 }
 
@@ -354,6 +386,7 @@ def test_a_request_that_means_harm_is_refused_with_a_reason(address, folder, mad
     ("name", "status", "word"),
     [
         ("not json", 400, "JSON"),
+        ("json of 10 million lists", 413, "values"),
         ("wrong base64", 400, "base64"),
         ("33 MiB", 413, "32 MiB"),
         ("1,000 images", 413, "images"),
@@ -363,8 +396,11 @@ def test_a_request_that_means_harm_is_refused_with_a_reason(address, folder, mad
         ("posting_photo: png of 30,000 x 30,000", 413, "megapixels"),
         ("box far away", 422, "box"),
         ("evaluating: version 7.3", 415, "-v7"),
+        ("evaluating: text", 415, "MATLAB"),
         ("evaluating: decompresses to 100 MiB", 413, "decompressed"),
         ("evaluating: cut short", 422, "cut short"),
+        ("evaluating: 100 arrays of 1 MiB", 413, "decompressed"),
+        ("evaluating: numbers of type 100", 422, "no such type"),
         ("evaluating: a struct for numbers", 422, "array of numbers"),
         ("evaluating: NaN", 422, "finite"),
         ("extracting: fit with too many parameters", 422, "parameters"),
@@ -404,6 +440,106 @@ def test_paths_lead_nowhere(address, path):
     refused(answer, time.monotonic() - start)
 
 
+# Pages of other sites
+
+
+FOREIGN = ["evil.example", "evil.example:20000", "localhost.evil.example", "127.0.0.1.evil.example", "a@127.0.0.1"]
+FOREIGN += ["127.0.0.1/", "[::1", "", "é", "1.2.3", "localhost:port", "x" * 3000]
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+@pytest.mark.parametrize("path", ["/v1/runs", "/", "/static/faces.js"])
+def test_a_name_that_is_made_to_lead_here_reads_nothing(address, host, path):
+    start = time.monotonic()
+    answer = httpx.get(address + path, headers={"Host": host.encode()})
+    refused(answer, time.monotonic() - start)
+    assert answer.status_code == 421
+    assert "--allowhost" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:1", "127.0.0.1:80", "[::1]:20000", "192.168.0.7", "localhost."]
+)
+def test_addresses_and_localhost_lead_here(address, host):
+    assert httpx.get(f"{address}/v1/runs", headers={"Host": host}).status_code == 200
+
+
+ORIGINS = [
+    "http://evil.example",
+    "null",
+    "http://127.0.0.1:1",
+    "https://localhost",
+    "",
+    "http://",
+    "file://",
+    "x" * 3000,
+]
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+@pytest.mark.parametrize("name", ["event", "photo", "json"])
+def test_pages_of_other_origins_post_nothing(address, origin, name):
+    path, options = {
+        "event": ("/publish/epoch/end/", {"data": {"data": "{}"}}),
+        "photo": posting_photo(PHOTO),
+        "json": predicting(PHOTO),
+    }[name]
+    start = time.monotonic()
+    answer = httpx.post(address + path, headers={"Origin": origin}, timeout=20, **options)
+    refused(answer, time.monotonic() - start)
+    assert answer.status_code == 403
+
+
+def test_the_servers_own_pages_post(address):
+    path, options = posting_photo(PHOTO)
+    answer = httpx.post(address + path, headers={"Origin": address}, timeout=20, **options)
+    assert answer.status_code == 200
+
+
+def test_names_that_were_allowed_lead_here_and_post(sample_model, tmp_path):
+    app = build_application(mean_face_reconstructor(sample_model, tmp_path), hosts=["faces.example"])
+    proxied = {"Host": "faces.example", "Origin": "https://faces.example"}
+    behind = {"Origin": "https://faces.example:8443"}  # a proxy that does not pass the name on
+    with listening(app) as address:
+        for headers in (proxied, behind):
+            answer = httpx.post(f"{address}/publish/epoch/end/", json={}, headers=headers)
+            assert answer.status_code == 202, answer.text
+        assert httpx.get(address, headers={"Host": "other.example"}).status_code == 421
+
+
+@pytest.mark.parametrize(
+    ("host", "names"),
+    [
+        ("127.0.0.1", []),
+        ("localhost", []),
+        ("::1", []),
+        ("0.0.0.0", ["0.0.0.0", socket.gethostname(), f"{socket.gethostname()}.local"]),
+        ("a.example", ["a.example", socket.gethostname(), f"{socket.gethostname()}.local"]),
+    ],
+)
+def test_the_machines_own_name_leads_here_where_others_reach_it(host, names):
+    assert own_names(host) == names
+
+
+@pytest.mark.parametrize("path", ["/", "/runs", "/docs"])
+def test_pages_say_who_may_show_them_and_load_what(address, path):
+    headers = httpx.get(address + path, headers={"Accept": "text/html"}).headers
+    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'self'"
+    for directive in ("frame-ancestors", "base-uri", "form-action", "object-src"):
+        assert policy[directive] == "'none'"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/runs", "/docs", "/health", "/v1/runs", "/openapi.json", "/static/style.css", "/nothing", "/v1/%"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_every_answer_forbids_guesses_and_tells_no_referrer(address, path, method):
+    headers = httpx.request(method, address + path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+
+
 def converse(address: str, *pieces: bytes, pause: float = 0.0) -> tuple[bytes, float]:
     """What the server says to raw bytes, and after how long."""
     host, port = address.removeprefix("http://").split(":")
@@ -426,7 +562,7 @@ def converse(address: str, *pieces: bytes, pause: float = 0.0) -> tuple[bytes, f
     return answer, time.monotonic() - start
 
 
-HEAD = b"POST /v1/reconstructions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+HEAD = b"POST /v1/reconstructions HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
 LONG = HEAD + b"Content-Length: %d\r\n\r\n"
 
 
@@ -449,7 +585,7 @@ LONG = HEAD + b"Content-Length: %d\r\n\r\n"
         pytest.param(400, [b"NONSENSE\r\n\r\n"], 0.0, id="not http"),
         pytest.param(400, [HEAD + b"Content-Length: -5\r\n\r\n"], 0.0, id="negative length"),
         pytest.param(
-            400, [b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * (1 << 20) + b"\r\n\r\n"], 0.0, id="1 MiB header"
+            400, [b"GET / HTTP/1.1\r\nHost: localhost\r\nA: " + b"b" * (1 << 20) + b"\r\n\r\n"], 0.0, id="1 MiB header"
         ),
     ],
 )

@@ -5,6 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,19 +27,33 @@ ROOT = Path(__file__).resolve().parents[1]
 @contextmanager
 def started(*arguments):
     """The address of `serve_model.py`, which is ended by a signal afterwards."""
-    command = [sys.executable, "serve_model.py", *arguments, "--port", "0"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        said = process.stdout.readline() + process.stdout.readline()
-        address = re.search(r"ready: (http://127\.0\.0\.1:\d+)", said)
-        assert address, said + process.stderr.read()
-        assert "network loaded in" in said
-        yield address[1]
+    with running(*arguments) as (process, address):
+        yield address
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
-    finally:
-        process.kill()
-        process.communicate()
+
+
+@contextmanager
+def running(*arguments):
+    """A process of `serve_model.py`, which whoever uses it must end, and its address."""
+    command = [sys.executable, "serve_model.py", *arguments, "--port", "0"]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            said = process.stdout.readline() + process.stdout.readline()
+            address = re.search(r"ready: (http://127\.0\.0\.1:\d+)", said)
+            assert address, said + last_words(log)
+            assert "network loaded in" in said
+            yield process, address[1]
+            process.wait(20)
+            assert "Traceback" not in (words := last_words(log)), words
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def last_words(log) -> str:
+    log.seek(0)
+    return log.read()[-5000:]
 
 
 def test_one_command_serves_and_a_signal_ends_it(sample_model, tmp_path):
@@ -58,6 +74,25 @@ def test_one_command_serves_and_a_signal_ends_it(sample_model, tmp_path):
         poster.post("/publish/epoch/end/", {"run": "here", "epoch": 1})
         assert not poster.warned
         assert httpx.get(f"{address}/v1/runs").json()["runs"][0]["name"] == "here"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
+@pytest.mark.parametrize("ending", ["SIGTERM", "SIGHUP"])
+def test_a_signal_lets_requests_be_answered(sample_model, tmp_path, ending):
+    mean_face_reconstructor(sample_model, tmp_path)
+    files = ["--model", tmp_path / "mean.keras", "--facemodel", "none.hdf5", "--detector", "none"]
+    with running(*files) as (process, address):
+        request = httpx.Request("POST", f"{address}/evaluate", json={"imageMatList": []})
+        body = request.read()
+        head = f"POST /evaluate HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        head += "Content-Type: application/json\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=20) as connection:
+            connection.sendall(head.encode() + body[:5])
+            httpx.get(f"{address}/health")  # answered after the server has seen the post begin
+            process.send_signal(getattr(signal, ending))
+            time.sleep(0.3)
+            connection.sendall(body[5:])
+            assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
 
 
 def test_mirrored_serves_the_mean_with_the_mirrored_photo():

@@ -31,6 +31,14 @@ def make_parser() -> Parser:
         metavar="N",
         help="most crops that the network takes at once",
     )
+    parser.add_argument(
+        "--allow-host",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="further names that the server answers to, such as a proxy's; addresses, localhost and the machine's own"
+        " name always work",
+    )
     return parser
 
 
@@ -48,5 +56,6 @@ def main(argv=None) -> None:
             detector=options.detector,
             mirrored=options.mirrored,
             batch_size=options.batch_size,
+            allowed_hosts=tuple(options.allow_host),
         )
     )

@@ -51,7 +51,7 @@ function chart(run, name, validation) {
   const figure = element("figure", "chart");
   const caption = element("figcaption");
   const series = [[name, ""], ...(validation ? [[validation, "validation"]] : [])];
-  const values = series.map(([key]) => run.points.map((point) => point[key] ?? null));
+  const values = series.map(([key]) => run.points.map((point) => measure(point, key)));
   const finite = values.flat().filter((value) => value !== null);
   const [low, high] = [Math.min(...finite), Math.max(...finite)];
   const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -74,6 +74,11 @@ function chart(run, name, validation) {
   if (high > low) plot.append(element("small", "high", number(high)), element("small", "low", number(low)));
   figure.append(caption, plot);
   return figure;
+}
+
+// A measure may have the name of something that every object has, such as "constructor".
+function measure(point, name) {
+  return Object.hasOwn(point, name) ? point[name] : null;
 }
 
 function number(value) {

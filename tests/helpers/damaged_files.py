@@ -4,6 +4,7 @@ Run in a process of its own, with 1 GB of memory above what it starts with, so t
 shows. Each file must be read or refused by a `UserError` of one line that names it, within 2 seconds.
 """
 
+import io
 import resource
 import sys
 import tempfile
@@ -26,6 +27,9 @@ from prnet.formats.image_files import check_image, decode_image
 from prnet.formats.pairs import find_pairs
 from prnet.generating.dataset import open_dataset
 from prnet.geometry.position_map import layout_of_model
+from prnet.serving.limits import Limits
+from prnet.serving.problems import Problem
+from prnet.serving.uploads import read_mat, read_photo
 from tests.helpers.small_faces import fit_fields, make_small_model, mat_bytes, small_files, small_photo, write_zip
 from tests.helpers.stored_samples import make_samples, write_samples
 
@@ -58,6 +62,16 @@ def fit_sources(_) -> list[bytes]:
     return [mat_bytes(fields), mat_bytes(with_objects, do_compression=True), mat_bytes(fields, format="4")]
 
 
+def mesh_sources(_) -> list[bytes]:
+    fields = {"vertices": np.random.default_rng(3).normal(size=(100, 3)), "kptIdxs": np.arange(68)}
+    return [mat_bytes(fields), mat_bytes(fields, do_compression=True), mat_bytes(fields, format="4")]
+
+
+def try_mesh(path: Path) -> None:
+    for array in read_mat(path.read_bytes(), ("vertices", "kptIdxs", "Pose_Para"), str(path), Limits()).values():
+        assert np.isfinite(array).all()
+
+
 def try_fit(path: Path) -> None:
     read_fit(path)
 
@@ -74,6 +88,25 @@ def try_photo(path: Path) -> None:
     content = path.read_bytes()
     check_image(content, str(path))
     decode_image(content, str(path))
+
+
+def upload_sources(folder: Path) -> list[bytes]:
+    return [
+        *photo_sources(folder),
+        *(encoded(kind, mode) for kind in ("WEBP", "PNG", "TIFF") for mode in ("RGB", "RGBA", "L")),
+        *(encoded("TIFF", "RGB", compression=way) for way in ("jpeg", "tiff_lzw", "tiff_adobe_deflate")),
+        *(encoded("BMP", mode) for mode in ("1", "P", "RGB")),
+    ]
+
+
+def encoded(kind: str, mode: str, **options) -> bytes:
+    with io.BytesIO() as file:
+        Image.fromarray(decode_image(small_photo(side=60), "photo")).convert(mode).save(file, kind, **options)
+        return file.getvalue()
+
+
+def try_upload(path: Path) -> None:
+    assert read_photo(path.read_bytes(), str(path), Limits()).shape[2] == 3
 
 
 def archive_sources(folder: Path) -> list[bytes]:
@@ -145,7 +178,9 @@ def try_network(path: Path) -> None:
 
 KINDS = {
     "fits": (fit_sources, try_fit, ".mat"),
+    "meshes": (mesh_sources, try_mesh, ".mat"),
     "photos": (photo_sources, try_photo, ".jpg"),
+    "uploads": (upload_sources, try_upload, ".jpg"),
     "archives": (archive_sources, try_archive, ".zip"),
     "datasets": (dataset_sources, try_dataset, ".hdf5"),
     "face models": (face_model_sources, load_face_model, ".hdf5"),
@@ -160,7 +195,7 @@ def examine(read, path: Path) -> str | None:
     start = time.perf_counter()
     try:
         read(path)
-    except UserError as error:
+    except (UserError, Problem) as error:
         message = str(error)
         if not message.startswith(str(path)) or not message.isprintable():
             return f"unhelpful message {message!r}"

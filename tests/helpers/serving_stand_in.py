@@ -8,13 +8,14 @@ import time
 from contextlib import contextmanager
 
 import numpy as np
-import uvicorn
 from PIL import Image
 
 from prnet.configure.config import MAP_SIZE, TARGET_SCALE
 from prnet.geometry.position_map import layout_of_model
 from prnet.geometry.uv_layout import UVLayout, resample_map
 from prnet.reconstructing.reconstructor import FaceReconstructor
+from prnet.serving.limits import Limits
+from prnet.serving.server import http_server
 
 SIZE = 128
 """Side of the stand-in's crops."""
@@ -49,9 +50,9 @@ def image_file(image: np.ndarray, kind: str = "JPEG", **options) -> bytes:
 
 
 @contextmanager
-def listening(app):
+def listening(app, limits: Limits | None = None):
     """The address of a server that runs in a thread, on a free port of the loopback interface."""
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=10))
+    server = http_server(app, limits)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -1,0 +1,42 @@
+"""Whom a request is for and which page sent it: what keeps the pages of other sites away from the server.
+
+A page of another site reads answers where its own name is made to lead to this server (DNS rebinding), and posts here
+what browsers let it post unasked. Both show in the request's head; addresses in digits lead nowhere else.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
+
+
+def host_of(authority: str) -> str | None:
+    """The lower-case name or address of `name:port`; None where it is no such thing."""
+    match = AUTHORITY.fullmatch(authority)
+    return match and match[1].strip("[]").rstrip(".").lower()
+
+
+def is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+class Origins:
+    """The names that a server answers to: addresses in digits, localhost, and those given."""
+
+    def __init__(self, names: Iterable[str] = ()):
+        self._names = frozenset(name.rstrip(".").lower() for name in names)
+
+    def serves(self, authority: str) -> bool:
+        """Whether a request with this Host is meant for the server."""
+        host = host_of(authority)
+        return host is not None and (host == "localhost" or host in self._names or is_address(host))
+
+    def may_post(self, origin: str, authority: str) -> bool:
+        """Whether a page of this origin may post to the server that it calls by this Host."""
+        page = origin.partition("://")[2].lower()
+        return page == authority.lower() or host_of(page) in self._names
