@@ -1,7 +1,8 @@
 # make demo        the whole road on sample faces, and a photo by the shipped network: tables and pictures in output/demo
 # make test        the quick tests;  make test-large  the slow ones
 # make bench       speed against its floors;  make lint  style, types and import rules
-# The first call creates .venv and installs requirements.txt.
+# make lock        requirements.txt to requirements.lock: all packages that it takes, the newest that fit, with hashes
+# The first call creates .venv and installs requirements.lock.
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,11 +16,11 @@ DEMO_VAL ?= 120
 DEMO_EPOCHS ?= 22
 DEMO_BATCH ?= 8
 
-.PHONY: demo test test-large bench lint types clean
+.PHONY: demo test test-large bench lint types lock clean
 
-$(VENV)/.installed: requirements.txt
+$(VENV)/.installed: requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	touch $@
 
 demo: $(VENV)/.installed
@@ -53,6 +54,12 @@ types: $(VENV)/.installed
 	rm -rf .types && mkdir -p .types/prnet
 	cd .types/prnet && ln -s ../../prnet/* $(PACKAGES:%=../../%) . && ln -s ../benchmarks ..
 	cd .types && ../$(RUN) -m mypy --config-file ../pyproject.toml -p prnet -p benchmarks
+
+lock:
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(VENV)-lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --output-file requirements.lock requirements.txt
+	rm -rf $(VENV)-lock
 
 clean:
 	rm -rf $(DEMO)

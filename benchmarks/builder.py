@@ -92,7 +92,7 @@ def _floor(source: Path) -> None:
     with find_pairs(source) as pairs:
         for pair in pairs:
             pair.fit_bytes()
-            photo = Image.open(io.BytesIO(pair.image_bytes()))
+            photo = Image.open(io.BytesIO(pair.image_bytes()), formats=("JPEG", "PNG"))
             photo.draft("L", (1, 1))
             photo.load()
 

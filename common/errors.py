@@ -13,3 +13,14 @@ class UserError(Exception):
 
 class InputLost(UserError):
     """What a run reads was lost or cut short since it began: no single sample is to blame, so the run has to stop."""
+
+
+def in_one_line(error: UserError | OSError) -> str:
+    """What is shown of an error, in one line."""
+    named = isinstance(error, OSError) and error.filename
+    return printable(f"{error.filename}: {error.strerror}" if named else str(error))
+
+
+def printable(text: str) -> str:
+    """A text with escapes for what would break its line or cannot be printed, as file names may hold it."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

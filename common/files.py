@@ -39,3 +39,8 @@ def remove_left_behind(*paths: str | Path) -> None:
     for path in map(Path, paths):
         for temporary in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
             temporary.unlink(missing_ok=True)
+
+
+def plain_name(name: str) -> str:
+    """A file's name with `_` for what is no text in one line: line breaks, and bytes that are not UTF-8."""
+    return "".join(character if character.isprintable() else "_" for character in name)

@@ -3,45 +3,73 @@
 import json
 import sys
 import urllib.request
-from http.client import HTTPException
+from contextlib import suppress
+from threading import Thread
+from urllib.parse import urlsplit
 
-from prnet.common.errors import UserError
+from prnet.common.errors import UserError, printable
 
 TIMEOUT = 1.0
-"""Seconds that a post may take."""
+"""Seconds that a post may hold its caller up, from the look-up of the name to the last byte of the answer."""
 
 
 def server_address(choice: str, own_server: str) -> str | None:
     """What `--serverlog` means: 0 is off, 1 the project's own server, else an http address."""
     if choice == "0":
         return None
-    if choice == "1":
-        return own_server
-    if choice.startswith(("http://", "https://")):
-        return choice.rstrip("/")
-    raise UserError(f"--serverlog {choice}: not 0, 1 or an address; give one such as {own_server}")
+    return checked_address(own_server if choice == "1" else choice, own_server)
+
+
+def checked_address(address: str, example: str = "http://127.0.0.1:20000") -> str:
+    """An http address to put paths behind. Raises UserError, which keeps user names and passwords to itself."""
+    public = printable(address.rpartition("@")[2].partition("?")[0])
+    try:
+        parts = urlsplit(address)
+        host = (parts.hostname or "").encode("idna")
+        plain = address.isascii() and address.isprintable() and " " not in address and "\\" not in address
+        usable = plain and host and parts.scheme in ("http", "https") and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if "@" in address:
+        raise UserError(f"--serverlog {public}: user names and passwords are not taken; leave out what precedes the @")
+    if not usable or "?" in address or "#" in address:
+        raise UserError(f"--serverlog {public}: not 0, 1 or an address; give one such as {example}")
+    return address.rstrip("/")
 
 
 class Poster:
-    """Posts records to one server; after the first failure it says so once and keeps trying."""
+    """Posts records to one server; after the first failure it says so once and keeps trying.
+
+    A record is dropped while the server still holds up the one before.
+    """
 
     def __init__(self, address: str | None):
-        self.address = address
+        self.address = address and checked_address(address)
         self.warned = False
+        self._sender = None
 
     def post(self, path: str, record: dict) -> None:
         """Post `record` as JSON to `path` (it begins with /); without an address nothing happens."""
-        if self.address is None:
+        if self.address is None or (self._sender and self._sender.is_alive()):
             return
-        request = urllib.request.Request(
-            self.address + path, json.dumps(record).encode(), {"Content-Type": "application/json"}
-        )
+        problems = []
+        self._sender = Thread(target=self._send, args=(path, record, problems), daemon=True)
+        self._sender.start()
+        self._sender.join(TIMEOUT)
+        if self._sender.is_alive():
+            problems.append(f"no answer within {TIMEOUT:g} s")
+        if problems and not self.warned:
+            warning = printable(f"warning: {self.address} does not take the log ({problems[0]}); continuing without it")
+            with suppress(OSError):
+                print(warning, file=sys.stderr)
+            self.warned = True
+
+    def _send(self, path: str, record: dict, problems: list) -> None:
         try:
+            request = urllib.request.Request(
+                self.address + path, json.dumps(record).encode(), {"Content-Type": "application/json"}
+            )
             with urllib.request.urlopen(request, timeout=TIMEOUT):
                 pass
-        except (OSError, HTTPException, ValueError) as error:
-            if not self.warned:
-                print(
-                    f"warning: {self.address} does not take the log ({error}); continuing without it", file=sys.stderr
-                )
-            self.warned = True
+        except Exception as error:  # whatever goes wrong here, the run goes on
+            problems.append(error)

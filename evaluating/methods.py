@@ -66,6 +66,10 @@ class NetworkMethod:
                 "correspond; give the face model that it was trained with as `face_model`, or only `types` 0 1"
             )
 
+    def vertex_mask(self, layout: UVLayout | None) -> np.ndarray:
+        """The face mask (256, 256) whose texels the predicted vertices are: of the network's own layout."""
+        return face_mask(self.layout, MAP_SIZE)
+
     def predict(self, subjects: list[Subject]) -> list[Prediction | Failure]:
         """For each subject a prediction in the photo's pixels, or why there is none."""
         return [found if isinstance(found, Failure) else self._restore(*found) for found in self.predict_maps(subjects)]
@@ -137,6 +141,8 @@ class PredictionFile:
         self.names = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
         if len(set(self.names)) < len(self.names):
             raise UserError(f"{path}: names holds a name twice")
+        if not all(map(str.isprintable, self.names)):
+            raise UserError(f"{path}: names holds a name that is not text in one line")
         self._rows = {name: row for row, name in enumerate(self.names)}
         self._landmarks = landmarks.astype(np.float32)
         self.landmark_dimensions = landmarks.shape[2]
@@ -155,14 +161,17 @@ class PredictionFile:
         if not self._rows.keys() & set(subjects.names):
             example = f"{self.names[0]!r} and not {subjects.names[0]!r}" if self.names else "nothing"
             raise UserError(f"{self.path}: names none of the photos (it has {example}); names are without suffix")
-        if not dense or layout is None:
-            return
-        wanted = (len(self.names), int(np.count_nonzero(face_mask(layout, MAP_SIZE))), 3)
-        if self._vertices.shape != wanted:
+        if dense and layout is not None and self.vertex_mask(layout) is None:
+            wanted = (len(self.names), int(np.count_nonzero(face_mask(layout, MAP_SIZE))), 3)
             raise UserError(
                 f"{self.path}: vertices must be of shape {wanted}, the texels of the face mask row by row, but is of "
                 f"shape {self._vertices.shape}"
             )
+
+    def vertex_mask(self, layout: UVLayout | None) -> np.ndarray | None:
+        """The face mask (256, 256) whose texels the vertices are: the layout's, or None where they are not."""
+        mask = None if layout is None or not self.has_vertices else face_mask(layout, MAP_SIZE)
+        return mask if mask is not None and np.count_nonzero(mask) == self._vertices.shape[1] else None
 
     def predict(self, subjects: list[Subject]) -> list[Prediction | Failure]:
         """For each subject a prediction in the photo's pixels, or why there is none."""

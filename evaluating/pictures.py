@@ -54,6 +54,10 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
 
 
 def _save(figure: Any, path: str | Path) -> None:
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # names may hold dollars
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
@@ -281,7 +285,7 @@ def draw_contact_sheet(
     each = min(each, max(len(order) // 3, 1))
     middle = max((len(order) - each) // 2, 0)
     rows = {"best": order[:each], "middle": order[middle : middle + each], "worst": order[-each:][::-1]}
-    mask = None if layout is None or not method.has_vertices else face_mask(layout, MAP_SIZE)
+    mask = method.vertex_mask(layout)
     pictures = 1 if mask is None else 2
     figure, axes = _figure(2.15 * pictures * each + 0.4, 2.55 * len(rows) + 0.6, len(rows), pictures * each)
     for row, (title, chosen) in zip(axes, rows.items(), strict=True):

@@ -35,7 +35,7 @@ def write_report(
     """Tables and pictures of one method. Returns the table.
 
     Beside `write_comparison`'s: `images.csv`, `landmark_errors.png`, `yaw_errors.png`, `error_map.png` (dense types),
-    `contact_sheet.png` (where there are photos) and `examples.png` (a network, where the true maps are known).
+    `contact_sheet.png` (where there are photos) and `examples.png` (a network, where the true maps are of its layout).
     """
     folder = Path(folder)
     table = write_comparison(folder, [results], subjects.left_out)
@@ -45,7 +45,7 @@ def write_report(
     pictures.draw_contact_sheet(results, subjects, method, layout, folder / "contact_sheet.png")
     if layout is not None:
         pictures.draw_error_map(results, layout, folder / "error_map.png")
-        if isinstance(method, NetworkMethod) and subjects.has_mesh:
+        if isinstance(method, NetworkMethod) and subjects.has_mesh and layout.identity == method.layout.identity:
             rows = pictures.example_rows(subjects, method, pictures.example_indices(results))
             if rows[0]:
                 pictures.draw_examples(*rows, layout, folder / "examples.png")
@@ -54,4 +54,4 @@ def write_report(
 
 def _write(path: Path, text: str) -> None:
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of folders may be anything

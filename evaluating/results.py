@@ -154,6 +154,8 @@ def load_results(path: str | Path) -> Results:
                 }
             )
             results = Results(origin, [str(name) for name in arrays["names"]], arrays["yaw"])
+            if not all(map(str.isprintable, (origin.method, origin.landmark_source, *results.names))):
+                raise ValueError("a name is not text in one line")
             for name in _ARRAYS:
                 found = arrays[name]
                 if found.shape != np.shape(getattr(results, name)):

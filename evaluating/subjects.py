@@ -16,6 +16,7 @@ from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
 from prnet.evaluating.scoring import Failure, Truth
 from prnet.formats.fit_files import read_fit, require_model
 from prnet.formats.image_files import check_image, decode_image
+from prnet.formats.number_files import read_numbers
 from prnet.formats.pairs import PairSource
 from prnet.generating.dataset import Dataset
 from prnet.geometry.crop import Box, landmark_box
@@ -319,7 +320,7 @@ def read_landmark_file(path: str | Path) -> np.ndarray:
 
     Returns (N, 68, 2 or 3) float32, 0-based pixels. Raises UserError for anything else.
     """
-    landmarks = _read_numbers(path)
+    landmarks = read_numbers(path)
     if landmarks.ndim != 3 or landmarks.shape[1] not in (2, 3) or landmarks.shape[2] != LANDMARK_COUNT:
         raise UserError(f"{path}: must be of shape (N, 2 or 3, {LANDMARK_COUNT}), but is {landmarks.shape}")
     landmarks = np.ascontiguousarray(landmarks.transpose(0, 2, 1), dtype=np.float32)
@@ -330,7 +331,7 @@ def read_landmark_file(path: str | Path) -> np.ndarray:
 
 def read_yaw_file(path: str | Path) -> np.ndarray:
     """Yaw angles (N,) in degrees from a NumPy file. Raises UserError for anything else."""
-    yaw = _read_numbers(path)
+    yaw = read_numbers(path)
     if yaw.ndim != 1:
         raise UserError(f"{path}: must hold one yaw in degrees for each image, but is of shape {yaw.shape}")
     return yaw.astype(np.float64)
@@ -340,16 +341,3 @@ def require_rows(path: str | Path, rows: int, images: int) -> None:
     """Raise UserError unless a file has one row for each image."""
     if rows != images:
         raise UserError(f"{path}: has {rows:,} rows for {images:,} images; it needs one each, in the order of names")
-
-
-def _read_numbers(path: str | Path) -> np.ndarray:
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        with open(path, "rb") as file:
-            numbers = np.load(file, allow_pickle=False)
-    except Exception as error:  # a damaged file leads its reader to exceptions of many kinds
-        raise UserError(f"{path}: is not a NumPy file (.npy): {error}") from None
-    if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "fiu" or not np.isfinite(numbers).all():
-        raise UserError(f"{path}: must hold one array of finite numbers (.npy)")
-    return numbers

@@ -7,6 +7,7 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.configure.config import MAP_SIZE
+from prnet.formats.number_files import read_numbers
 from prnet.geometry.crop import crop_transform, landmark_box, lift_transform
 from prnet.geometry.position_map import place_map
 from prnet.geometry.uv_layout import UVLayout, face_mask, landmark_texels
@@ -98,10 +99,7 @@ def read_prnet_layout(folder: str | Path) -> UVLayout:
     layout = UVLayout(landmark_uv, read_region_weights(folder, landmark_uv), np.zeros((MAP_SIZE, MAP_SIZE, 3)))
     mask = face_mask(layout, MAP_SIZE)
     path = folder / "canonical_vertices.npy"
-    try:
-        vertices = np.load(path)
-    except (FileNotFoundError, ValueError, EOFError):
-        raise UserError(f"{path}: missing or damaged; give PRNet's folder uv-data") from None
+    vertices = read_numbers(path)
     if vertices.shape != (np.count_nonzero(mask), 3):
         raise UserError(f"{path}: has shape {vertices.shape}, but the face mask has {np.count_nonzero(mask)} texels")
     canonical_map = np.zeros((MAP_SIZE, MAP_SIZE, 3), dtype=np.float32)

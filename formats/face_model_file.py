@@ -7,6 +7,7 @@ its landmarks were vertices: `landmark_vertices` (68,), no `landmark_weights`.
 """
 
 import os
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -17,6 +18,7 @@ from prnet.configure.config import FACE_MODEL_PATH, LANDMARK_COUNT, MAP_SIZE
 from prnet.configure.programs import command
 from prnet.formats.hdf5_attributes import as_text, write_texts
 from prnet.formats.hdf5_file import DeferredErrorFile
+from prnet.formats.hdf5_sets import require_own_items
 from prnet.geometry.face_model import FaceModel, MediaPipePoints
 
 FORMAT = "face model"
@@ -128,8 +130,11 @@ def load_face_model(path=FACE_MODEL_PATH) -> FaceModel:
     ((7221, 3), (68, 1))
     """
     make = command("build-face-model")
+    if Path(path).exists() and not Path(path).is_file():
+        raise UserError(f"{path}: not a readable HDF5 file; make one with {make}")
     try:
         with h5py.File(path, "r") as file:
+            require_own_items(file, str(path))
             if as_text(file.attrs.get("format")) != FORMAT:
                 raise UserError(f"{path}: not a face model; make one with {make}")
             version = file.attrs.get("format_version")

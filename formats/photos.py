@@ -12,6 +12,9 @@ from prnet.common.errors import UserError
 MAX_PIXELS = 100_000_000
 """Photos with more are refused: 100 megapixels take 0.3 GB decoded."""
 
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow's names of the formats that are read. It goes by content: unasked it would run Ghostscript on `photo.jpg`."""
+
 IMAGE_SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 
 
@@ -38,7 +41,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
         if image.width * image.height > MAX_PIXELS:
             raise UserError(too_large)
         ImageOps.exif_transpose(image, in_place=True)

@@ -37,6 +37,7 @@ from prnet.common.errors import InputLost, UserError
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
 from prnet.configure.programs import command
 from prnet.formats.hdf5_attributes import as_text
+from prnet.formats.hdf5_sets import require_own_items
 from prnet.formats.image_files import decode_image
 from prnet.geometry.crop import Box
 
@@ -122,6 +123,7 @@ class Dataset:
         self._file = _SharedFile(self.path)
         try:
             with h5py.File(self.path, "r") as file:
+                require_own_items(file, str(self.path))
                 self._read(file)
         except UserError:
             self.close()

@@ -20,9 +20,10 @@ from prnet.common.files import atomic_write
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
 from prnet.configure.programs import command
 from prnet.geometry.uv_layout import UVLayout
+from prnet.model.network_sizes import require_modest_network, require_modest_weights
 
 LAYOUT_ENTRY = "uv_layout.npz"
-WEIGHTS_ENTRY = "model.weights.h5"
+CONFIG_ENTRY, WEIGHTS_ENTRY = "config.json", "model.weights.h5"
 
 MAX_BYTES = 1 << 29
 """An archive that unpacks to more is refused; our largest network has 54 MB."""
@@ -67,8 +68,13 @@ def load_network(path) -> tuple[keras.Model, UVLayout]:
     except Exception:  # a damaged file leads its reader to exceptions of many kinds
         raise UserError(f"{path}: damaged, or not a .keras file; train or export the model again") from None
     try:
+        with zipfile.ZipFile(path) as archive:
+            require_modest_network(archive.read(CONFIG_ENTRY), str(path))
+            require_modest_weights(archive.read(WEIGHTS_ENTRY), str(path), MAX_BYTES)
         network = keras.saving.load_model(path, compile=False)
         taken, given = network.input_shape, network.output_shape
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"{path}: Keras {keras.__version__} cannot open the network: {_first_line(error)}") from error
     if len(taken) != 4 or not taken[1] or taken[1] != taken[2] or taken[3] != 3 or given != taken:

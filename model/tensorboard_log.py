@@ -9,7 +9,7 @@ from prnet.formats.encoding import encode_png
 
 
 class TensorBoardLog:
-    """Event files in a folder; where the package is missing, one line says so and nothing is written."""
+    """Event files in a folder; where it cannot be, one line says why and nothing is written."""
 
     def __init__(self, folder):
         try:
@@ -20,7 +20,11 @@ class TensorBoardLog:
             self._writer = None
             return
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
-        self._writer = EventFileWriter(str(folder))
+        try:
+            self._writer = EventFileWriter(str(folder))
+        except UnicodeEncodeError:
+            print("TensorBoard takes no folder whose name is not UTF-8: no event files", file=sys.stderr)
+            self._writer = None
 
     def write(self, step: int, scalars: dict[str, float], pictures: dict[str, np.ndarray]) -> None:
         """Values of one epoch. pictures : RGB uint8."""

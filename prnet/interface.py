@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from prnet.common.errors import UserError
+from prnet.common.errors import UserError, printable
 from prnet.common.quiet import start_keras
 from prnet.configure.config import FACE_MODEL_PATH, Run, Training
 from prnet.configure.recipes import RECIPES
@@ -163,7 +163,7 @@ def network_method(path, name: str = "") -> NetworkMethod:
     network, layout = load_network(path)
     place = fetch_network(path)
     identity = file_hash(place / WEIGHTS_ENTRY if place.is_dir() else place)
-    name = name or Path(path).stem
+    name = name or printable(Path(path).stem)
     return NetworkMethod(
         name, identity, lambda images: predict_maps(network, images), layout, network_image_size(network)
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prnet.common.files import atomic_write
+from prnet.common.files import atomic_write, plain_name
 from prnet.formats.encoding import encode_png
 from prnet.geometry.mesh import vertex_normals
 from prnet.reconstructing.face import FLIP_Y, Face
@@ -48,7 +48,8 @@ def write_mesh(mesh: Mesh, path) -> list[Path]:
 
 
 def _write_obj(mesh: Mesh, path: Path) -> list[Path]:
-    material, texture = path.with_suffix(".mtl"), path.with_name(f"{path.stem}_texture.png")
+    stem = plain_name(path.stem)  # the files name each other, each in one line
+    material, texture = path.with_name(f"{stem}.mtl"), path.with_name(f"{stem}_texture.png")
     with atomic_write(texture) as temporary:
         temporary.write_bytes(encode_png(mesh.texture))
     with atomic_write(material) as temporary:

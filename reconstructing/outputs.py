@@ -2,14 +2,17 @@
 
 import io
 import json
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
-from prnet.common.errors import UserError
-from prnet.common.files import atomic_write
+from prnet.common.errors import UserError, in_one_line, printable
+from prnet.common.files import atomic_write, plain_name
 from prnet.formats.encoding import encode_png
 from prnet.formats.photo_arrays import Photo, as_photo
 from prnet.formats.photos import IMAGE_SUFFIXES, read_image
@@ -18,30 +21,76 @@ from prnet.reconstructing.drawing import depth_map, draw_overlay, draw_sheet
 from prnet.reconstructing.face import Face
 from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, write_mesh
 from prnet.reconstructing.photo_face import PhotoFace
+from prnet.reconstructing.places import require_near
 from prnet.reconstructing.reconstructor import FaceReconstructor
-from prnet.reconstructing.settings import MESH_FORMATS, OutputSettings
+from prnet.reconstructing.settings import MESH_FORMATS, OVERLAYS, OutputSettings
 from prnet.reconstructing.texture import uv_texture, visibility_mask
 from prnet.reconstructing.video import VIDEO_SUFFIXES, FaceTracker, VideoFile, open_video
 
+_PICTURE = re.compile(r"(?P<face>(?P<stem>.+)_face[0-9]+)_(?:sheet|depth|texture|texture_visible|frontal_texture)\.png")
+_VIDEO = re.compile(rf"(?P<stem>.+)_(?:{'|'.join(OVERLAYS)})\.mp4")
 
-def find_inputs(path) -> list[Path]:
-    """The photos and videos of a folder in the order of their names, or the one file. Raises `UserError` for none."""
+
+def find_inputs(path, report=print) -> list[Path]:
+    """The photos and videos of a folder in the order of their names, or the one file. Raises `UserError` for none.
+
+    What this program wrote there before is not taken; `report` is called with a line that says so.
+    """
     path = Path(path)
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise UserError(f"{path}: no such file or folder")
     found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
-    if not found:
+    inputs = [file for file in found if not _is_result(file)]
+    if len(inputs) < len(found):
+        report(printable(f"{path}: {len(found) - len(inputs)} files are results of an earlier run and are not taken"))
+    if not inputs:
         raise UserError(f"{path}: holds no photo and no video ({', '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))})")
-    return found
+    return inputs
+
+
+def _is_result(path: Path) -> bool:
+    """Whether this program wrote a picture or video: then the numbers that it wrote before lie beside it."""
+    if match := _PICTURE.fullmatch(path.name):
+        return path.with_name(f"{match['face']}_landmarks.txt").is_file()
+    if match := _VIDEO.fullmatch(path.name):
+        return path.with_name(f"{match['stem']}_tracks.npz").is_file()
+    return False
 
 
 def output_stems(paths: Sequence[Path]) -> list[str]:
-    """How the outputs of each input begin: its stem, or `a_jpg` and `a_png` where a stem is not the only one."""
-    stems = [path.stem for path in paths]
-    taken = Counter(stem.lower() for stem in stems)
-    return [path.stem if taken[path.stem.lower()] == 1 else f"{path.stem}_{path.suffix[1:].lower()}" for path in paths]
+    """How the outputs of each input begin, so that no two share a file, also where case does not tell names apart.
+
+    An input's stem where no other is called so, else `a_jpg` and `a_png`; what is still the same gets a number, in
+    the order of the files' names.
+    """
+    stems = [plain_name(path.stem) for path in paths]
+    while twice := _more_than_once(stems):
+        longer = [
+            f"{plain_name(path.stem)}_{path.suffix[1:].lower()}" if _key(stem) in twice else stem
+            for path, stem in zip(paths, stems, strict=True)
+        ]
+        if longer == stems:
+            break
+        stems = longer
+    taken, named = {_key(stem) for stem in stems}, set()
+    for place in sorted(range(len(paths)), key=lambda place: paths[place].name):
+        if _key(stems[place]) in named:
+            numbered = (f"{stems[place]}_{number}" for number in count(2))
+            stems[place] = next(stem for stem in numbered if _key(stem) not in taken)
+            taken.add(_key(stems[place]))
+        named.add(_key(stems[place]))
+    return stems
+
+
+def _more_than_once(stems: Sequence[str]) -> set[str]:
+    return {key for key, times in Counter(map(_key, stems)).items() if times > 1}
+
+
+def _key(stem: str) -> str:
+    """The same for names that some file system takes for one."""
+    return unicodedata.normalize("NFC", stem).casefold()
 
 
 def reconstruct_inputs(
@@ -59,27 +108,59 @@ def reconstruct_inputs(
     boxes : of the faces, where they are known. report : called with a line for each input, complain : with one for
     each that fails; the others continue.
     """
-    failures = 0
+    failures, folder = 0, Path(output_folder)
     for path, stem in zip(inputs, output_stems(inputs), strict=True):
         write = write_video if path.suffix.lower() in VIDEO_SUFFIXES else write_photo
         try:
-            report(write(reconstructor, path, Path(output_folder), stem, settings, boxes))
-        except UserError as error:
+            _require_no_loss(path, stem, folder, inputs)
+            report(printable(write(reconstructor, path, folder, stem, settings, boxes)))
+        except (UserError, OSError) as error:
             failures += 1
-            complain(f"error: {error}")
+            complain(f"error: {in_one_line(error)}")
     return failures
 
 
+def _require_no_loss(path: Path, stem: str, folder: Path, inputs: Sequence[Path]) -> None:
+    """Raise `UserError` where another input has the name of one of this input's results."""
+    result = _VIDEO if path.suffix.lower() in VIDEO_SUFFIXES else _PICTURE
+    for other in inputs:
+        match = result.fullmatch(other.name)
+        if match and match["stem"] == stem and other.parent.resolve() == folder.resolve():
+            raise UserError(f"{path}: a result would be written over {other.name}; choose another --outputdir")
+
+
 def write_photo(reconstructor, path: Path, folder: Path, stem: str, settings: OutputSettings, boxes=None) -> str:
-    """Write all that is asked for of each face of a photo. Returns a line that says what was found."""
+    """Write all that is asked for of each face of a photo. Returns a line that says what was found.
+
+    What an earlier run wrote of its faces, as its JSON file says, and this one does not is removed.
+    """
     image = read_image(path)
+    for box in boxes or ():
+        require_near(box, *image.shape[:2], str(path))
+    earlier = _files_of_faces(folder / f"{stem}.json", stem)
     faces = reconstructor.reconstruct(image, boxes)
     if not faces:
         raise UserError(f"{path}: no face found; give its place with --bbox, or --detector none for the whole photo")
     entries = [write_face(face, image, folder, f"{stem}_face{number}", settings) for number, face in enumerate(faces)]
     summary = {"image": path.name, "width": image.shape[1], "height": image.shape[0], "faces": entries}
     _write_bytes(folder / f"{stem}.json", json.dumps(summary, indent=1).encode())
+    for name in earlier.difference(*(entry["files"].values() for entry in entries)):
+        (folder / name).unlink(missing_ok=True)
     return f"{path}: {len(faces)} face{'s' if len(faces) > 1 else ''}, {folder / stem}*"
+
+
+def _files_of_faces(path: Path, stem: str) -> set[str]:
+    """Names of the files that a photo's JSON file names; none where it is absent.
+
+    Raises `UserError` for a file that this program did not write.
+    """
+    if not path.exists():
+        return set()
+    try:
+        names = {name for face in json.loads(path.read_bytes())["faces"] for name in face["files"].values()}
+        return {name for name in names if re.fullmatch(rf"{re.escape(stem)}_face[0-9]+[._][a-z._]+", name)}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{path}: was not written by this program; choose another --outputdir") from None
 
 
 def write_face(face: Face, image: np.ndarray, folder: Path, stem: str, settings: OutputSettings) -> dict:
@@ -105,8 +186,8 @@ def write_face(face: Face, image: np.ndarray, folder: Path, stem: str, settings:
         mesh = face_mesh(face, image, frontal=frontal, texture_size=size)
         for suffix in settings.meshes:
             ending = f"{'_frontal' if frontal else ''}.{suffix}"
-            write_mesh(mesh, folder / f"{stem}{ending}")
-            files[ending[1:].replace(".", "_")] = f"{stem}{ending}"
+            for written in write_mesh(mesh, folder / f"{stem}{ending}"):
+                files[written.name.removeprefix(stem)[1:].removesuffix(".png").replace(".", "_")] = written.name
     return {**face.to_dict(), "depth_range": depth_range, "files": files}
 
 
@@ -166,16 +247,16 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
                 result.write(frame)
         if read == 0:
             raise UserError(f"{path}: holds no frame that can be read; convert it to MP4")
-    tracks = io.BytesIO()
-    np.savez_compressed(
-        tracks,
-        frame=np.int32(frames),
-        track=np.int32(numbers),
-        landmarks=np.float32(landmarks).reshape(-1, 68, 3),
-        angles=np.float32(angles).reshape(-1, 3),
-        rate=video.rate,
-    )
-    _write_bytes(folder / f"{stem}_tracks.npz", tracks.getvalue())
+        tracks = io.BytesIO()
+        np.savez_compressed(
+            tracks,
+            frame=np.int32(frames),
+            track=np.int32(numbers),
+            landmarks=np.float32(landmarks).reshape(-1, 68, 3),
+            angles=np.float32(angles).reshape(-1, 3),
+            rate=video.rate,
+        )
+        _write_bytes(folder / f"{stem}_tracks.npz", tracks.getvalue())
     if not numbers:
         raise UserError(f"{path}: no face found in {read} frames")
     if read < video.frame_count:

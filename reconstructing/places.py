@@ -1,5 +1,6 @@
 """Where the face is, from what a person knows of it: a rectangle, landmarks, or a 300W-LP fit."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,10 +8,14 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.configure.config import LANDMARK_COUNT
+from prnet.formats.number_files import read_numbers
 from prnet.formats.photos import read_image
 from prnet.geometry.crop import Box, landmark_box
 from prnet.geometry.pose import fitted_landmarks
 from prnet.reconstructing.detection import box_of_rectangle
+
+MAX_SIDE = 10
+"""Times the photo's longer side that the box of a face may measure."""
 
 
 def known_boxes(rectangle, landmark_file, fit_file, face_model_file, inputs: Sequence[Path]) -> list[Box] | None:
@@ -39,15 +44,29 @@ def known_boxes(rectangle, landmark_file, fit_file, face_model_file, inputs: Seq
     return [box]
 
 
+def require_near(box: Box, height: int, width: int, name: str) -> None:
+    """Raise `UserError`, which calls the photo `name`, unless the box given for its face is at it and no giant."""
+    away = np.abs(box.centre - np.array([width - 1, height - 1]) / 2) - np.array([width, height]) / 2
+    if not (1 <= box.side <= MAX_SIDE * max(height, width) and (away < box.side).all()):
+        raise UserError(
+            f"{name}: has {width} x {height} pixels, and no face in a square of {box.side:.3g} around "
+            f"x {box.centre[0]:.3g}, y {box.centre[1]:.3g}; give its place in this photo"
+        )
+
+
 def read_landmarks(path) -> np.ndarray:
     """68 landmarks (68, 2 or 3) in 0-based pixels from a text file or a `.npy` file. Raises `UserError`."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such landmark file")
-    try:
-        landmarks = np.load(path) if path.suffix == ".npy" else np.loadtxt(path, ndmin=2)
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path}: not landmarks ({error}); give 68 lines of x y") from None
+    if path.suffix.lower() == ".npy":
+        landmarks = read_numbers(path)
+    else:
+        try:
+            with warnings.catch_warnings(action="ignore"):  # of an empty file
+                landmarks = np.loadtxt(path, ndmin=2, max_rows=LANDMARK_COUNT + 1)
+        except (ValueError, EOFError) as error:
+            raise UserError(f"{path}: not landmarks ({error}); give 68 lines of x y") from None
     if landmarks.shape not in ((LANDMARK_COUNT, 2), (LANDMARK_COUNT, 3)) or not np.isfinite(landmarks).all():
         raise UserError(f"{path}: holds an array of shape {landmarks.shape}; give 68 lines of x y, all finite")
     return landmarks

@@ -122,6 +122,7 @@ def open_video(path):
     """Open a video file as a `Video`. Raises `UserError` where it cannot be read."""
     if not Path(path).is_file():
         raise UserError(f"{path}: no such video file")
+    _require_utf8(path)
     capture = cv2.VideoCapture(str(path))
     try:
         if not capture.isOpened():
@@ -145,6 +146,7 @@ class VideoFile:
     """An MP4 file (MPEG-4 Part 2, which needs no licence) that frames (H, W, 3) uint8 RGB of one size go into."""
 
     def __init__(self, path, rate: float):
+        _require_utf8(path)
         self._path, self._rate = path, rate
         self._writer = None
 
@@ -163,6 +165,14 @@ class VideoFile:
     def __exit__(self, *error):
         if self._writer is not None:
             self._writer.release()
+
+
+def _require_utf8(path) -> None:
+    """OpenCV crashes at other names."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{path}: the name is not UTF-8, which videos need; rename it") from None
 
 
 def jitter(landmarks: np.ndarray) -> float:

@@ -63,9 +63,9 @@ def truth(data, model, face):
 
 @pytest.fixture(autouse=True)
 def drawn(request, monkeypatch):
-    """Names of the pictures that were asked for; they are drawn only in the test that looks at all files."""
+    """Names of the pictures that were asked for; they are drawn only in the tests that look at them."""
     names = []
-    if "test_a_network_from_file" not in request.node.name:
+    if not request.node.name.startswith(("test_a_network_from_file", "test_landmarks_are_drawn")):
         for name in dir(pictures):
             if name.startswith("draw_"):
                 monkeypatch.setattr(pictures, name, lambda *_, name=name: names.append(name))
@@ -485,6 +485,14 @@ def test_landmark_files_replace_the_truth(data, truth, tmp_path):
         (lambda names, landmarks, vertices: {"names": names[:3], "landmarks": landmarks}, "landmarks must be"),
         (lambda names, landmarks, vertices: {"names": ["a"] * 7, "landmarks": landmarks}, "a name twice"),
         (
+            lambda names, landmarks, vertices: {"names": ["a\n", *names[1:]], "landmarks": landmarks},
+            "not text in one line",
+        ),
+        (
+            lambda names, landmarks, vertices: {"names": ["\ud800", *names[1:]], "landmarks": landmarks},
+            "not text in one",
+        ),
+        (
             lambda names, landmarks, vertices: {"names": [f"{name}.jpg" for name in names], "landmarks": landmarks},
             "without suffix",
         ),
@@ -543,6 +551,34 @@ def test_a_network_for_another_uv_layout_is_refused_where_vertices_count(data, t
     with pytest.raises(UserError, match=r"other: was trained for another UV layout than the face model's"):
         evaluate_model.main(arguments(data, tmp_path / "out", "--model", str(file), "--evalidxs", "2"))
     assert evaluate_model.main(arguments(data, tmp_path / "out", "--model", str(file), "--evalidxs", "0")) == 0
+
+
+@pytest.mark.parametrize("kind", ["network", "predictions"])
+def test_landmarks_are_drawn_whatever_the_vertices_are(data, truth, tmp_path, model, kind):
+    """Of a network for another UV layout, and of predictions of another mesh, whose numbers of vertices differ."""
+    names, landmarks, vertices = truth
+    layout = layout_of_model(model)
+    smaller = replace(layout, region_weights=layout.region_weights * (np.arange(256) < 150))
+    method = {
+        "network": ["--model", str(save_mean_face_network(smaller, tmp_path / "other.keras"))],
+        "predictions": ["--predictions", write_npz(tmp_path / "other.npz", names, landmarks, vertices[:, :99])],
+    }[kind]
+    more = [*method, "--evalidxs", "0", "1", "--name", "costs $ and $\\bad{$\n\ud800"]
+    assert evaluate_model.main(arguments(data, tmp_path / "out", *more)) == 0
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"contact_sheet.png", "landmark_errors.png", "yaw_errors.png", "ced.png"} <= written
+    assert "examples.png" not in written
+    (name,) = {method for method, _ in means(tmp_path / "out")} - {"constant mean map"}
+    assert name == "costs $ and $\\bad{$\\n\\ud800"
+
+
+@pytest.mark.large
+def test_landmarks_are_drawn_by_the_shipped_network_beside_another_layout(shared_data, stand_in_model, tmp_path):
+    save_face_model(stand_in_model, tmp_path / "face_model.hdf5")
+    more = ["--datadir", str(shared_data / "AFLW2000"), "--facemodel", str(tmp_path / "face_model.hdf5")]
+    more += ["--model", "resource/weights/lprnet.keras", "--evalidxs", "0", "1", "--outputdir", str(tmp_path / "out")]
+    assert evaluate_model.main(more) == 0
+    assert (tmp_path / "out" / "contact_sheet.png").exists()
 
 
 def test_a_data_set_of_maps_for_another_uv_layout_is_refused(tmp_path, model):

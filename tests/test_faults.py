@@ -4,6 +4,7 @@ next start resumes or says in one line what to do. `docs/reliability.md` counts 
 
 import os
 import shutil
+import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -117,6 +118,9 @@ def stage(request, downloads, data):
     }[request.param]
 
 
+MORE_CLOSED = [">&- 2>&-", "<&- >&- 2>&-"]
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
@@ -145,6 +149,31 @@ def test_a_second_run_in_one_place_is_one_line_and_does_no_harm(capsys, tmp_path
         assert "wait until it has ended" in errors[0]
     assert run(capsys, *stage(output)) == (0, [])
     assert not [path for path in output.iterdir() if path.name.startswith(".")]
+    assert_all_whole(output)
+
+
+@pytest.mark.parametrize("closed", ["2>&-", *(pytest.param(some, marks=pytest.mark.large) for some in MORE_CLOSED)])
+@pytest.mark.parametrize(
+    "stage", ["building", "evaluating", pytest.param("training", marks=pytest.mark.large)], indirect=True
+)
+def test_closed_standard_streams_do_no_harm(tmp_path, stage, closed):
+    """A file that is opened under their numbers would take what libraries print."""
+    main, arguments = stage(tmp_path / "out")
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, sys.modules[main.__module__].__file__]
+        + [str(argument) for argument in arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert_all_whole(tmp_path / "out")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take no such names")
+def test_folders_of_any_name_are_written(capsys, tmp_path, stage):
+    output = tmp_path / "o\udcff\nut $\\bad{$"
+    assert run(capsys, *stage(output)) == (0, [])
     assert_all_whole(output)
 
 

@@ -18,7 +18,9 @@ MAY_IMPORT["reconstructing"] = {*LAYERS, "evaluating"}
 MAY_IMPORT["exporting"] = MAY_IMPORT["serving"] = {*LAYERS, "evaluating", "reconstructing"}
 MAY_IMPORT["prnet"] = {*MAY_IMPORT, "commands", "interface"}
 MODULES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
-EVERY_FILE = sorted(path for path in [*MODULES, *ROOT.glob("*.py"), *(ROOT / "tests").rglob("*.py")])
+EVERY_FILE = sorted(
+    [*MODULES, *ROOT.glob("*.py"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+)
 WITHOUT_KERAS = sorted(
     ".".join(("prnet", *path.relative_to(ROOT).with_suffix("").parts)).replace("prnet.prnet", "prnet")
     for path in MODULES
@@ -98,3 +100,13 @@ def test_nothing_takes_one_system_for_granted(path):
 def test_no_two_files_differ_only_in_case():
     tracked = [str(path.relative_to(ROOT)).lower() for path in MODULES]
     assert len(tracked) == len(set(tracked))
+
+
+@pytest.mark.parametrize("path", EVERY_FILE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pillow_is_told_which_formats_to_read(path):
+    """It goes by content and would start Ghostscript for a photo.jpg that holds EPS."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "PIL.Image":
+            assert "open" not in {alias.name for alias in node.names}, f"line {node.lineno} hides what opens"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Image.open", "PIL.Image.open"):
+            assert "formats" in {option.arg for option in node.keywords}, f"line {node.lineno} names no formats"

@@ -51,6 +51,30 @@ def test_losses_by_hand(name, expected):
     assert float(again(TRUTH, PREDICTION)) == pytest.approx(expected, rel=1e-6)
 
 
+def test_wtrmse_by_hand_with_its_gradient():
+    """Squared distances whose weighted means are the squares of 3 and 5, so that no root need be trusted.
+
+    16 x 9 + 1 x 81 = 225 = 25 x 9 and 4 x 121 + 1 x 141 = 625 = 25 x 25, where 25 is the sum of the weights. The root
+    is taken of each image: (3 + 5) / 2 = 4, where the root of the mean of both would be 4.12. The gradient of one
+    channel is W (P - T) / (sum of W x root), halved by the batch of two.
+    """
+    import tensorflow as tf
+
+    weights = np.array([[16, 4], [4, 1]], dtype=np.float32)
+    truth = np.full((2, 2, 2, 3), 7, dtype=np.float32)
+    distance = np.zeros((2, 2, 2, 3), dtype=np.float32)
+    distance[0, 0, 0], distance[0, 1, 1] = (1, 2, 2), (8, 4, 1)  # 9 and 81
+    distance[1, 0, 1], distance[1, 1, 1] = (9, 6, 2), (10, 5, 4)  # 121 and 141
+    prediction = tf.Variable(truth - distance)
+    with tf.GradientTape() as tape:
+        loss = MapLoss("wtrmse", weights)(truth, prediction)
+    assert float(loss) == pytest.approx(4, abs=1e-6)
+    gradient = tape.gradient(loss, prediction).numpy()
+    np.testing.assert_allclose(gradient[0, 0, 0], [-16 / 150, -32 / 150, -32 / 150], rtol=1e-5)
+    np.testing.assert_allclose(gradient[1, 1, 1], [-10 / 250, -5 / 250, -4 / 250], rtol=1e-5)
+    np.testing.assert_array_equal(gradient[0, 0, 1], 0)
+
+
 def test_texels_without_weight_do_not_count():
     prediction = TRUTH.copy()
     prediction[:, 1, 0] = 100

@@ -1,5 +1,6 @@
 """From a position map to a face, and the script from photo to files."""
 
+import io
 import json
 
 import cv2
@@ -16,8 +17,10 @@ from prnet.reconstructing.detection import CENTRE_SHIFT, SIDE_FACTOR, box_of_ima
 from prnet.reconstructing.drawing import depth_map, draw_landmarks, draw_mesh, draw_sheet
 from prnet.reconstructing.face import face_grid, prepare_crop, restore_face
 from prnet.reconstructing.outputs import save_face
+from prnet.reconstructing.places import read_landmarks
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.texture import uv_texture, vertex_colours, visible_vertices
+from tests.helpers.damaged_files import damage, examine
 from tests.helpers.perfect_network import constant_network, mean_face_map, save_mean_face_network
 
 SIZE = 128
@@ -347,6 +350,82 @@ def test_bad_requests_are_one_line(model_path, photos, tmp_path, arguments, mess
         run(model_path, *arguments, "--outputdir", tmp_path / "out")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (1e300, 0, 10, 10),
+        (0, 0, 1e300, 1e300),
+        (5, 5, 1e-300, 1e-300),
+        (300, 10, 20, 20),
+        (0, 0, 9000, 9000),
+        (0, -90, 9, 9),
+    ],
+)
+def test_a_box_that_is_no_face_of_this_photo_is_one_line(model_path, photos, tmp_path, capsys, box):
+    command = ("--image", photos / "a.jpg", "--outputdir", tmp_path / "out", "--bbox", *box)
+    assert run(model_path, *command) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert f"{photos / 'a.jpg'}: has 256 x 256 pixels, and no face in a square of" in line
+    assert not (tmp_path / "out").exists()
+
+
+def npy_header(shape: str, kind: str = "<f8") -> bytes:
+    with io.BytesIO() as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": (68, 2)})
+        return file.getvalue().replace(b"(68, 2)", shape.encode())
+
+
+def landmark_files(folder) -> dict[str, bytes]:
+    """Files that claim to hold landmarks and do not, by name."""
+    made = {}
+    for name, content in {
+        "strings": np.full((68, 2), "10"),
+        "objects": np.full((68, 2), None),
+        "complex": np.ones((68, 2), complex),
+        "nan": np.full((68, 2), np.nan),
+        "point": np.array(1.0),
+        "records": np.zeros(68, [("x", "f8"), ("y", "f8")]),
+        "few": np.ones((67, 2)),
+    }.items():
+        np.save(folder / "made.npy", content)
+        made[f"{name}.npy"] = (folder / "made.npy").read_bytes()
+    np.savez(folder / "made.npz", landmarks=np.ones((68, 2)))
+    return made | {
+        "archive.npy": (folder / "made.npz").read_bytes(),
+        "huge.npy": npy_header("(10000000000000, 2)"),
+        "beyond.npy": npy_header("(99999999999999999999999999, 2)"),
+        "negative.npy": npy_header("(-68, 2)"),
+        "short.npy": npy_header("(68, 2)") + bytes(100),
+        "empty.npy": b"",
+        "empty.txt": b"",
+        "words.txt": b"one two\n" * 68,
+        "long.txt": b"1 2\n" * 200_000,
+        "binary.txt": bytes(range(256)) * 9,
+        "infinite.txt": b"inf 1e999\n" * 68,
+    }
+
+
+def test_files_that_hold_no_landmarks_are_one_line(tmp_path):
+    for name, content in landmark_files(tmp_path).items():
+        (tmp_path / name).write_bytes(content)
+        assert examine(read_landmarks, tmp_path / name) is None, name
+        with pytest.raises(UserError, match=rf"{name}: "):
+            read_landmarks(tmp_path / name)
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(6000, marks=pytest.mark.large)])
+def test_damaged_landmark_files_are_read_or_refused(tmp_path, count):
+    np.save(tmp_path / "whole.npy", np.random.default_rng(0).uniform(0, 99, (68, 2)))
+    np.savetxt(tmp_path / "whole.txt", np.ones((68, 3)))
+    whole = [(".npy", (tmp_path / "whole.npy").read_bytes()), (".txt", (tmp_path / "whole.txt").read_bytes())]
+    whole += [(".npy", content) for content in landmark_files(tmp_path).values() if len(content) < 9000]
+    for number in range(count):
+        suffix, content = whole[number % len(whole)]
+        path = tmp_path / f"damaged{suffix}"
+        path.write_bytes(damage(content, np.random.default_rng([0, number])))
+        assert examine(read_landmarks, path) is None, number
 
 
 def test_the_detectors_crops_cover_the_real_faces(shared_data):

@@ -1,15 +1,18 @@
 """Photos of every kind become RGB uint8, or one clear line."""
 
 import io
+import os
+import sys
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from prnet.common.errors import UserError
 from prnet.formats import photos as images
-from prnet.formats.photos import decode_image, read_image
+from prnet.formats.photos import IMAGE_FORMATS, decode_image, read_image
+from tests.helpers.damaged_files import damage, examine
 
 
 def encoded(array, form="PNG", **options) -> bytes:
@@ -103,3 +106,53 @@ def test_the_limit_itself_is_read(monkeypatch):
 def test_a_hundred_megapixels():
     photo = encoded(np.zeros((10_000, 10_000), np.uint8))
     assert decode_image(photo, "x").shape == (10_000, 10_000, 3)
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 90 90\n%%EndComments\n0 0 90 90 rectfill\nshowpage\n%%EOF\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for Ghostscript is a shell script")
+def test_a_photo_that_holds_postscript_starts_no_ghostscript(tmp_path, monkeypatch):
+    ghostscript, started = tmp_path / "gs", tmp_path / "started"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {started}\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    (tmp_path / "photo.jpg").write_bytes(EPS)
+    with pytest.raises(UserError, match=r"photo\.jpg: not an image that can be read; convert it to JPEG or PNG$"):
+        read_image(tmp_path / "photo.jpg")
+    assert not started.exists()
+
+
+def in_every_format(picture: Image.Image) -> dict[str, bytes]:
+    """A picture in each format that Pillow can write."""
+    Image.init()
+    written = {}
+    for form in Image.SAVE:
+        with io.BytesIO() as file:
+            try:
+                picture.save(file, form)
+            except Exception:  # a format that needs something of its own
+                continue
+            written[form] = file.getvalue()
+    return written
+
+
+def test_only_the_formats_that_are_named_are_read(colours):
+    written = in_every_format(Image.fromarray(np.tile(colours, (10, 10, 1)))) | {"EPS": EPS}
+    assert set(IMAGE_FORMATS) <= set(written)
+    for form, content in written.items():
+        if form in (*IMAGE_FORMATS, "MPO"):  # MPO is a JPEG with more behind it
+            assert decode_image(content, form).shape == (50, 70, 3)
+        else:
+            with pytest.raises(UserError, match=f"^{form}: not an image that can be read"):
+                decode_image(content, form)
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(6000, marks=pytest.mark.large)])
+def test_damaged_pictures_in_every_format_are_read_or_refused(tmp_path, colours, count):
+    sources = [*in_every_format(Image.fromarray(np.tile(colours, (10, 10, 1)))).values(), EPS]
+    for number in range(count):
+        path = tmp_path / "photo.jpg"
+        path.write_bytes(damage(sources[number % len(sources)], np.random.default_rng([0, number])))
+        assert examine(read_image, path) is None, number

@@ -454,7 +454,7 @@ def test_a_name_that_is_made_to_lead_here_reads_nothing(address, host, path):
     answer = httpx.get(address + path, headers={"Host": host.encode()})
     refused(answer, time.monotonic() - start)
     assert answer.status_code == 421
-    assert "--allowhost" in answer.json()["detail"]
+    assert "--allow-host" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

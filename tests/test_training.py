@@ -15,7 +15,7 @@ import pytest
 
 from prnet.commands import train_model
 from prnet.common.errors import UserError
-from prnet.configure.config import CROP_MARGIN, Run, Training
+from prnet.configure.config import CROP_MARGIN, NO_AUGMENTATION, Run, Training
 from prnet.configure.recipes import RECIPES
 from prnet.generating.dataset import open_dataset
 from prnet.generating.sequence import FaceSequence
@@ -336,6 +336,12 @@ def test_another_face_model_is_refused_with_both_names(tiny, sample_model, tmp_p
     assert other.identity in str(caught.value)
 
 
+def test_the_published_schedule_of_l_prnet_halves_at_the_fifth_and_tenth_epoch():
+    schedule = learning_rate_schedule(RECIPES["lprnet_published"](), steps_per_epoch=7653)
+    rates = [float(schedule(epoch * 7653)) for epoch in range(15)]
+    np.testing.assert_allclose(rates, [1e-4] * 5 + [5e-5] * 5 + [2.5e-5] * 5, rtol=1e-6)
+
+
 def test_flags_win_over_the_recipe():
     arguments = train_model.make_parser().parse_args(
         ["--hdf5dir", "x", "--recipe", "binaryvr", "--epochs", "7", "--network", "lprnet"]
@@ -365,6 +371,12 @@ def test_recipes_are_what_their_sources_say():
     assert (binaryvr.drop_every, binaryvr.drop_unit) == (75_000, "steps")
     assert binaryvr.augmentation.crop_margin > CROP_MARGIN
     assert (lprnet.network, lprnet.image_size, lprnet.batch_size) == ("lprnet", 128, 16)
+    published = RECIPES["lprnet_published"]()
+    assert (published.network, published.image_size, published.loss) == ("lprnet", 128, "wtmse")
+    assert (published.batch_size, published.learning_rate, published.epochs) == (16, 1e-4, 15)
+    assert (published.drop_factor, published.drop_every, published.drop_unit) == (0.5, 5, "epochs")
+    assert published.augmentation == NO_AUGMENTATION
+    assert "rendchevi/L-PRNet" in RECIPES["lprnet_published"].__doc__
     assert all(recipe.__doc__ and "Command: " in recipe.__doc__ for recipe in RECIPES.values())
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from prnet.commands.flags import Parser, at_least_one, say_what_to_open
-from prnet.common.errors import UserError
+from prnet.common.errors import UserError, printable
 from prnet.common.files import remove_left_behind
 from prnet.common.locks import exclusive_lock
 from prnet.common.progress import Poster, server_address
@@ -105,9 +105,9 @@ def chosen_protocol(arguments: argparse.Namespace):
         depth_origin=arguments.z_origin or ("min" if arguments.shift_z else "none"),
     )
     if arguments.landmark_file:
-        chosen = replace(chosen, landmarks=Path(arguments.landmark_file).name)
+        chosen = replace(chosen, landmarks=printable(Path(arguments.landmark_file).name))
     if arguments.yaw_file:
-        chosen = replace(chosen, yaw=Path(arguments.yaw_file).name)
+        chosen = replace(chosen, yaw=printable(Path(arguments.yaw_file).name))
     return chosen
 
 
@@ -117,7 +117,7 @@ def open_method(arguments: argparse.Namespace, files: ExitStack):
 
     if arguments.predictions:
         method = files.enter_context(PredictionFile(arguments.predictions))
-        method.name = arguments.name or method.name
+        method.name = printable(arguments.name or method.name)
         return method, None
 
     path = arguments.model or str(Path(arguments.model_dir) / "best.keras")
@@ -126,7 +126,8 @@ def open_method(arguments: argparse.Namespace, files: ExitStack):
     start_keras()
     from prnet.interface import network_method
 
-    method = network_method(path, arguments.name or ("" if arguments.model else Path(path).parent.resolve().name))
+    name = arguments.name or ("" if arguments.model else Path(path).parent.resolve().name)
+    method = network_method(path, printable(name))
     return method, method.layout
 
 

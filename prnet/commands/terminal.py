@@ -1,5 +1,6 @@
 """What a program shows on the terminal: its errors in one line and in its own flags, its log, its exit status."""
 
+import io
 import logging
 import os
 import re
@@ -7,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from prnet.common.errors import UserError
+from prnet.common.errors import UserError, in_one_line
 
 FLAGS = {
     "batch_size": "--batchsize",
@@ -41,18 +42,30 @@ def run_script(main: Callable[[], int | None]) -> None:
     from the keyboard exits with 130. TensorFlow's remarks on its own build are kept from the terminal.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    _open_streams()
     with log_on_terminal():
         try:
             sys.exit(main())
-        except UserError as error:
-            message = str(error)
-        except OSError as error:
-            message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        except (UserError, OSError) as error:
+            print(f"error: {in_flags(in_one_line(error))}", file=sys.stderr)
+            sys.exit(2)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(130)
-    print(f"error: {in_flags(message)}", file=sys.stderr)
-    sys.exit(2)
+
+
+def _open_streams() -> None:
+    """Make printing safe: of any name, and where the standard streams are closed (`2>&-`).
+
+    Else a data file would be opened under the closed one's number, and take TensorFlow's messages.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def in_flags(message: str) -> str:

@@ -99,7 +99,7 @@ def _read_arrays(path):
 
 
 def _read_picture(path):
-    with Image.open(path) as picture:
+    with Image.open(path, formats=["PNG"]) as picture:
         picture.load()
     assert path.read_bytes().endswith(b"IEND\xaeB`\x82")
 
