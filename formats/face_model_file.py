@@ -45,6 +45,7 @@ _MEDIAPIPE_ARRAYS = {
     "vertices": (np.int32, (MEDIAPIPE_COUNT, 3), "vertices that make the points of MediaPipe's face mesh, 0-based"),
     "weights": (np.float32, (MEDIAPIPE_COUNT, 3), "their shares, which sum to 1 for each point"),
     "distance": (np.float32, (MEDIAPIPE_COUNT,), "from MediaPipe's own mesh to that place, model units"),
+    "shift": (np.float32, (MEDIAPIPE_COUNT, 3), "from that place to where the points lie on photos, model units"),
 }
 
 

@@ -8,6 +8,7 @@ that are used. The repository gives no texture.
 import json
 import re
 import zipfile
+from dataclasses import fields
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -33,10 +34,8 @@ IDENTITIES = 100
 CORRESPONDENCES = Path(__file__).resolve().parents[1] / "resource" / "ict" / "correspondences.npz"
 """Where the 68 landmarks of 300W-LP and MediaPipe's 468 points lie on this mesh, computed for this project."""
 
-GAZE = "eyeLook"
-DEVIATION, GAZE_DEVIATION = 0.2, 0.1
-"""Scale of the expressions' coefficients, which are 0 to 1; eyelids follow a gaze that the mesh, without eyeballs,
-does not show."""
+OTHER_DEVIATION = 0.1
+"""Standard deviation of the coefficient, 0 to 1, of an expression for which `CORRESPONDENCES` has none."""
 
 LAYOUT_ROUNDS, OUTSIDE_IMPORTANCE = 3, 0.5
 """Relaxation of the UV layout (`prnet.geometry.tutte`), and how much ears and neck count in it."""
@@ -63,17 +62,19 @@ def read_ict_model(path, identity_count: int = IDENTITIES, part: str = "face") -
     count = PARTS[part]
     mean, polygons = files.vertices("generic_neutral_mesh.obj", count), files.polygons("generic_neutral_mesh.obj")
     names = files.expression_names()
+    arkit_names = tuple(map(arkit_name, names))
     triangles = _symmetric_triangles(mean, [polygon for polygon in polygons if max(polygon) < count], path)
     with np.load(CORRESPONDENCES) as places:
         landmarks = places["landmark_vertices"], places["landmark_weights"]
-        points = MediaPipePoints(*(places[f"mediapipe_{name}"] for name in ("vertices", "weights", "distance")))
+        points = MediaPipePoints(**{field.name: places[f"mediapipe_{field.name}"] for field in fields(MediaPipePoints)})
+        deviations = dict(zip(places["expression_names"].tolist(), places["expression_deviations"], strict=True))
     uv = _layout(mean, triangles, path)
     model = FaceModel(
         mean=mean,
         shape_basis=files.basis([f"identity{number:03d}" for number in range(identity_count)], mean),
         expression_basis=files.basis(names, mean),
         shape_deviation=np.ones(identity_count, np.float32),
-        expression_deviation=np.array([GAZE_DEVIATION if GAZE in name else DEVIATION for name in names], np.float32),
+        expression_deviation=np.array([deviations.get(name, OTHER_DEVIATION) for name in arkit_names], np.float32),
         triangles=triangles,
         landmark_vertices=landmarks[0],
         landmark_weights=landmarks[1],
@@ -82,7 +83,7 @@ def read_ict_model(path, identity_count: int = IDENTITIES, part: str = "face") -
         region_weights=_region_weights(mean, triangles, uv, mixture(mean, *landmarks), part),
         source=f"ICT-FaceKit, {part}",
         licence=files.licence(),
-        expression_names=tuple(map(arkit_name, names)),
+        expression_names=arkit_names,
         mediapipe=points,
     )
     return check_face_model(model, path)

@@ -63,7 +63,8 @@ class Pair:
 class PairSource:
     """The pairs of a folder or zip archive in the order of their names, read by any thread; nothing is extracted.
 
-    path : the folder or archive. pairs : list of Pair. left_out : a line for each file that belongs to no pair.
+    path : the folder or archive. pairs : list of Pair. photos : the files of all photos, with a fit or without.
+    left_out : a line for each file that belongs to no pair.
     """
 
     def __init__(self, path: str | Path):
@@ -125,6 +126,7 @@ class PairSource:
                 self.left_out.append(f"{self.path}/{file}: {stem}{known[stem]} is used in its place")
             else:
                 known[stem] = suffix
+        self.photos = [stem + suffix for stem, suffix in images.items()]
         self.left_out += [f"{self.path}/{stem}{images[stem]}: has no .mat" for stem in sorted(images.keys() - fits)]
         self.left_out += [f"{self.path}/{stem}{fits[stem]}: has no photo" for stem in sorted(fits.keys() - images)]
         return [Pair(self, stem, suffix, fits[stem]) for stem, suffix in images.items() if stem in fits]

@@ -14,6 +14,7 @@ class MediaPipePoints:
     vertices: np.ndarray  # (468, 3) int32
     weights: np.ndarray  # (468, 3) float32, rows sum to 1
     distance: np.ndarray  # (468,) float32, model units: how far MediaPipe's own mesh lies from the place found
+    shift: np.ndarray  # (468, 3) float32, model units: where on photos the points lie beside that place, on average
 
 
 @dataclass(frozen=True)

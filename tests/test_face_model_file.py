@@ -43,6 +43,7 @@ def random_model(vertices, identity, expression):
             random.integers(0, vertices, (468, 3), dtype=np.int32),
             np.full((468, 3), 1 / 3, np.float32),
             values(468),
+            values(468, 3),
         ),
     )
 

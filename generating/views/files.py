@@ -1,6 +1,5 @@
 """A set of photos with fits -> a set of views of them, in 300W-LP's format."""
 
-import io
 import multiprocessing
 import os
 import shutil
@@ -12,11 +11,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.io import savemat
 
 from prnet.common.errors import UserError
 from prnet.formats.encoding import encode_jpeg
-from prnet.formats.fit_files import Fit, read_fit, require_model
+from prnet.formats.fit_files import Fit, fit_bytes, read_fit, require_model
 from prnet.formats.image_files import check_image, decode_image
 from prnet.formats.mat_files import read_mat_arrays
 from prnet.formats.pairs import find_pairs
@@ -34,9 +32,6 @@ JOBS_AHEAD = 8
 """Photos read ahead of each worker: bounds the memory."""
 
 _KEPT_FIELDS = ("Shape_Para", "Exp_Para", "Tex_Para", "Illum_Para", "Color_Para", "pt3d_68")
-
-_MAT_TEXT_LENGTH = 116
-"""Bytes of free text at the start of a MATLAB 5 file."""
 
 
 @dataclass(frozen=True)
@@ -184,12 +179,5 @@ def _write_view(path: Path, number: int, picture: np.ndarray, fields: dict, reli
     }
     if "pt3d_68" in fields:
         fields["pt3d_68"] = landmarks.astype(np.float32)
-    path.with_name(f"{path.name}-v{number:02d}.mat").write_bytes(_mat_bytes(fields))
+    path.with_name(f"{path.name}-v{number:02d}.mat").write_bytes(fit_bytes(fields))
     path.with_name(f"{path.name}-v{number:02d}.jpg").write_bytes(encode_jpeg(picture, JPEG_QUALITY))
-
-
-def _mat_bytes(fields: dict) -> bytes:
-    """A MATLAB 5 file without the date in its header, so that equal fields make equal files."""
-    buffer = io.BytesIO()
-    savemat(buffer, fields)
-    return b"MATLAB 5.0 MAT-file".ljust(_MAT_TEXT_LENGTH) + buffer.getvalue()[_MAT_TEXT_LENGTH:]

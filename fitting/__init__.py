@@ -1,0 +1,1 @@
+"""Photos with landmarks -> fits of the face model."""

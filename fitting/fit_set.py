@@ -1,0 +1,302 @@
+"""A set of photos with landmarks -> a set of photos with fits, ready to be trained on, and a report of each."""
+
+import csv
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from prnet.common.errors import UserError
+from prnet.common.files import atomic_write
+from prnet.fitting.evidence import UPWARDS, FitModel, Landmarks
+from prnet.fitting.group import solve_group
+from prnet.fitting.output import as_jpeg, fit_archive, fit_file, fit_folder, stem_in_set
+from prnet.fitting.quality import Quality, complaint, measure
+from prnet.fitting.solver import Rules, Solution
+from prnet.formats.image_files import check_image
+from prnet.formats.pairs import MAX_IMAGE_BYTES, PairSource, find_pairs
+from prnet.generating.split import group_name
+from prnet.geometry.face_model import FaceModel, face_landmarks
+from prnet.geometry.pose import pixels_to_fit
+
+TABLE = "fits.csv"
+COLUMNS = (
+    *("photo", "kept", "reason", "pitch", "yaw", "roll"),
+    *("residual", "disagreement", "identity", "activity", "sources"),
+)
+CHUNK = 32
+"""Photos that a worker fits at a time, whole groups where they share an identity."""
+
+JOBS_AHEAD = 4
+_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A photo to be fitted."""
+
+    photo: str  # file within the source
+    landmarks: Landmarks
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a photo: its fit and its quality, or the reason why there is none."""
+
+    photo: str
+    height: int = 0
+    identity: np.ndarray | None = None  # (S,)
+    expression: np.ndarray | None = None  # (E,)
+    pose: np.ndarray | None = None  # (7,) `Pose_Para`
+    quality: Quality | None = None
+    reason: str | None = None  # why it is left out
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        return np.concatenate([self.identity, self.expression])
+
+
+@dataclass(frozen=True)
+class FitSet:
+    """What was made. outcomes : one for each photo, in the order of their names."""
+
+    source: Path
+    outcomes: list[Outcome]
+    without_photo: list[str] = field(default_factory=list)  # names of landmarks that belong to no photo
+
+    @property
+    def kept(self) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if outcome.reason is None]
+
+    @property
+    def left_out(self) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if outcome.reason is not None]
+
+
+class LandmarkSource:
+    """The landmarks of several files, each photo's put together. files : `prnet.fitting.landmark_files.LandmarkFile`s."""
+
+    needs_photo = False
+
+    def __init__(self, files: list):
+        self.files = files
+        self._used = [set() for _ in files]
+
+    def landmarks(self, stem: str) -> Landmarks | None:
+        ibug = mediapipe = None
+        found = False
+        for file, used in zip(self.files, self._used, strict=True):
+            row = file.row(stem)
+            if row is not None:
+                used.add(row)
+                found = True
+                one = file.landmarks(row)
+                ibug = one.ibug if ibug is None else ibug
+                mediapipe = one.mediapipe if mediapipe is None else mediapipe
+        return Landmarks(ibug, mediapipe) if found else None
+
+    def unused(self) -> list[str]:
+        return [
+            f"{file.path}: {name}"
+            for file, used in zip(self.files, self._used, strict=True)
+            for row, name in enumerate(file.names)
+            if row not in used
+        ]
+
+
+def make_fit_set(
+    images: Path,
+    landmarks,
+    output: Path,
+    face_model: FaceModel,
+    *,
+    zipped: bool = False,
+    grouped: bool = False,
+    workers: int | None = None,
+) -> FitSet:
+    """Fit every photo below `images` (folder or zip) and write photos, fits and `fits.csv` into the folder `output`.
+
+    landmarks : a `LandmarkSource`, or a `NetworkLandmarks`. zipped : into `300W-LP.zip` there, else into `300W_LP/`.
+    grouped : photos of one name but for its last number share an identity. The result does not depend on `workers`.
+    Photos without a usable fit are left out, each with its reason in `fits.csv`. Raises UserError where no photo is
+    left.
+    """
+    from tqdm import tqdm
+
+    model = FitModel(face_model)
+    outcomes = {}
+    write = fit_archive if zipped else fit_folder
+    with find_pairs(images) as source, write(output) as add:
+        if not source.photos:
+            raise UserError(f"{images}: holds no photo (.jpg, .png); give a folder or a zip of them")
+        found = _jobs(source, landmarks, outcomes)
+        with tqdm(total=len(source.photos), unit="photo", disable=None) as bar:
+            for outcome in _fitted(_chunks(found, source.photos, grouped), model, grouped, workers):
+                outcomes[outcome.photo] = outcome
+                if outcome.reason is None:
+                    _write(outcome, source, face_model, add)
+                bar.update(1)
+        made = FitSet(Path(images), [outcomes[photo] for photo in source.photos], landmarks.unused())
+        if not made.kept:
+            first = made.outcomes[0]
+            raise UserError(
+                f"{images}/{first.photo}: {first.reason} (and no other of the {len(outcomes)} photos has a fit)"
+            )
+    write_table(made, output / TABLE)
+    return made
+
+
+def _jobs(source: PairSource, landmarks, outcomes: dict) -> Iterator[Job]:
+    """The photos that have landmarks; of the others an outcome with the reason."""
+    for photo in source.photos:
+        try:
+            content = source.read(photo, MAX_IMAGE_BYTES)
+            height, width = check_image(content, f"{source.path}/{photo}")
+            if landmarks.needs_photo:
+                known = landmarks.of_photo(content, f"{source.path}/{photo}")
+            else:
+                known = landmarks.landmarks(os.path.splitext(photo)[0])
+                if known is None:
+                    raise UserError("no landmarks of this photo were given")
+            _require_inside(known, height, width)
+            yield Job(photo, known, height, width)
+        except UserError as error:
+            outcomes[photo] = Outcome(photo, reason=str(error).removeprefix(f"{source.path}/{photo}: "))
+
+
+def _require_inside(landmarks: Landmarks, height: int, width: int) -> None:
+    """Refuse points that cannot be of this photo: most of them beside it, or values that are no pixels."""
+    for name, points in (("the 68 landmarks", landmarks.ibug), ("MediaPipe's points", landmarks.mediapipe)):
+        if points is None:
+            continue
+        known = points[np.isfinite(points[:, :2]).all(axis=1), :2]
+        if np.isinf(points).any() or (len(known) and np.abs(known).max() > 10 * max(height, width)):
+            raise UserError(f"{name} lie far outside the photo of {width} x {height} pixels")
+        inside = ((known >= 0) & (known < (width, height))).all(axis=1)
+        if len(known) and inside.mean() < 0.5:
+            raise UserError(f"most of {name} lie outside the photo of {width} x {height} pixels")
+
+
+def _chunks(jobs: Iterator[Job], photos: list[str], grouped: bool) -> Iterator[list[list[Job]]]:
+    """Groups of jobs, enough at a time to be worth a worker's way."""
+    chunk = []
+    for group in _groups(jobs, grouped):
+        chunk.append(group)
+        if sum(map(len, chunk)) >= CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _groups(jobs: Iterator[Job], grouped: bool) -> Iterator[list[Job]]:
+    if not grouped:
+        yield from ([job] for job in jobs)
+        return
+    groups = {}
+    for job in jobs:
+        path = PurePosixPath(job.photo)
+        groups.setdefault(path.parent / group_name(path.stem), []).append(job)
+    yield from groups.values()
+
+
+def _fitted(chunks, model: FitModel, grouped: bool, workers: int | None) -> Iterator[Outcome]:
+    """The outcomes of all jobs, in order, from processes with one BLAS thread each: so sums have one order."""
+    workers = workers or os.cpu_count() or 1
+    context = multiprocessing.get_context("spawn")
+    with _one_blas_thread(), ProcessPoolExecutor(workers, context, _start_worker, (model,)) as pool:
+        running = deque()
+        for chunk in chunks:
+            running.append(pool.submit(_fit_chunk, chunk))
+            if len(running) >= workers * JOBS_AHEAD:
+                yield from running.popleft().result()
+        while running:
+            yield from running.popleft().result()
+
+
+@contextmanager
+def _one_blas_thread():
+    before = {name: os.environ.get(name) for name in _BLAS_THREADS}
+    os.environ.update(dict.fromkeys(_BLAS_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _start_worker(model: FitModel) -> None:
+    global _model
+    _model = model
+
+
+def _fit_chunk(chunk: list[list[Job]]) -> list[Outcome]:
+    return [outcome for group in chunk for outcome in fit_together(_model, group)]
+
+
+def fit_together(model: FitModel, jobs: list[Job]) -> list[Outcome]:
+    """Fits of photos that share an identity, or of one photo."""
+    outcomes, usable = [], []
+    for job in jobs:
+        try:
+            usable.append((job, model.evidence(job.landmarks)))
+        except UserError as error:
+            outcomes.append(Outcome(job.photo, reason=str(error)))
+    try:
+        solutions = (
+            solve_group(model.points, [evidence.observation for _, evidence in usable], Rules()) if usable else []
+        )
+    except (ValueError, np.linalg.LinAlgError) as error:
+        return outcomes + [Outcome(job.photo, reason=f"cannot be fitted: {error}") for job, _ in usable]
+    for (job, evidence), solution in zip(usable, solutions, strict=True):
+        quality = measure(model, evidence, solution)
+        identity, expression = model.full(solution.coefficients)
+        pose = pose_parameters(solution, job.height)
+        outcomes.append(Outcome(job.photo, job.height, identity, expression, pose, quality, complaint(quality)))
+    return outcomes
+
+
+def pose_parameters(solution: Solution, height: int) -> np.ndarray:
+    """`Pose_Para` (7,) of a solution in a photo of that height."""
+    transform = np.zeros((3, 4))
+    transform[:, :3] = solution.pose.scale * solution.pose.rotation
+    transform[:2, 3] = solution.pose.shift
+    return pixels_to_fit(transform * UPWARDS[:, None], height)
+
+
+def _write(outcome: Outcome, source: PairSource, face_model: FaceModel, add) -> None:
+    content = source.read(outcome.photo, MAX_IMAGE_BYTES)
+    name = f"{source.path}/{outcome.photo}"
+    height, width = check_image(content, name)
+    stem = stem_in_set(outcome.photo, source.path)
+    landmarks = face_landmarks(face_model, outcome.coefficients)
+    add(f"{stem}.jpg", as_jpeg(content, name))
+    add(f"{stem}.mat", fit_file(outcome.identity, outcome.expression, outcome.pose, landmarks, height, width))
+
+
+def write_table(made: FitSet, path: Path) -> None:
+    """One line for each photo, and for each name among the landmarks that belongs to none."""
+    with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(COLUMNS)
+        for outcome in made.outcomes:
+            table.writerow(
+                [outcome.photo, int(outcome.reason is None), outcome.reason or "", *_figures(outcome.quality)]
+            )
+        for name in made.without_photo:
+            table.writerow([name, 0, "landmarks without a photo"])
+
+
+def _figures(quality: Quality | None) -> list[str]:
+    if quality is None:
+        return []
+    numbers = (*quality.angles, quality.residual, quality.disagreement, quality.identity, quality.activity)
+    return [f"{number:.3f}" for number in numbers] + ["+".join(quality.sources)]

@@ -1,0 +1,133 @@
+"""Fit the face model to photos with landmarks: training labels for photos of your own."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from prnet.common.errors import UserError
+from prnet.configure.config import FACE_MODEL_PATH
+from prnet.reconstructing.settings import DETECTORS, MODEL_PATH
+
+EPILOG = """examples:
+  python fit_photos.py --images photos --landmarks mediapipe.npz --outputdir fits
+  python fit_photos.py --images photos.zip --landmarks labels.hdf5 --outputdir fits --zip
+  python fit_photos.py --images photos --landmarks network --outputdir fits
+  python make_profile_views.py --extractdir fits --outputdir views
+  python build_dataset.py --extractdir fits --hdf5dir dataset --buildmode train
+
+Landmarks, by the photos' names: .npz or HDF5 files with names and landmarks68 (N, 68, 2 or 3) or mediapipe (N, 468 or
+478, 3) or both; .pts files, or a folder of them; several of these; or `network`, for photos that have none
+(docs/fitting.md). OUT holds 300W_LP/ (or 300W-LP.zip) with photos and fits, fits.csv with figures of every photo,
+fits.png with best, median, worst and rejected, and fits_statistics.png.
+
+exit status: 0 all photos have their fits, 1 photos were left out (listed in fits.csv), 2 nothing was written
+"""
+
+SHOWN = 10
+"""Photos left out that are listed on the terminal; all are in fits.csv."""
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR|ZIP", help="photos (.jpg, .png)")
+    parser.add_argument("--landmarks", nargs="+", required=True, metavar="FILE", help="files, or `network`")
+    parser.add_argument("--outputdir", type=Path, required=True, metavar="OUT", help="where the fits go")
+    parser.add_argument("--facemodel", type=Path, default=Path(FACE_MODEL_PATH), help=f"({FACE_MODEL_PATH})")
+    parser.add_argument("--group", action="store_true", help="photos named alike but for their last number: one person")
+    parser.add_argument("--zip", action="store_true", help="write OUT/300W-LP.zip and not OUT/300W_LP/")
+    parser.add_argument(
+        "--check",
+        type=int,
+        nargs="?",
+        const=300,
+        metavar="N",
+        help="say how far the fits lie beside what the network says of N photos and their mirror images (300)",
+    )
+    parser.add_argument(
+        "--model", default=MODEL_PATH, help=f"network of --landmarks network and --check ({MODEL_PATH})"
+    )
+    parser.add_argument(
+        "--detector", choices=DETECTORS, default=DETECTORS[0], help="how the network finds faces (%(default)s)"
+    )
+    parser.add_argument("--workers", type=int, help="processes (one for each core)")
+    flags = parser.parse_args(argv)
+    for name, most in (("workers", 1024), ("check", 1_000_000)):
+        value = getattr(flags, name)
+        if value is not None and not 1 <= value <= most:
+            raise UserError(f"--{name} {value}: out of range; give a value from 1 to {most}")
+
+    from prnet.fitting.fit_set import TABLE, make_fit_set
+    from prnet.fitting.pictures import HISTOGRAMS, SHEET, draw_sheet, draw_statistics
+    from prnet.formats.face_model_file import load_face_model
+
+    face_model = load_face_model(flags.facemodel)
+    landmarks = _landmarks(flags, face_model)
+    made = make_fit_set(
+        flags.images,
+        landmarks,
+        flags.outputdir,
+        face_model,
+        zipped=flags.zip,
+        grouped=flags.group,
+        workers=flags.workers,
+    )
+    draw_sheet(made, face_model, flags.outputdir / SHEET)
+    draw_statistics(made, flags.outputdir / HISTOGRAMS)
+    _report(made, flags.outputdir / TABLE)
+    if flags.check:
+        _check(made, face_model, flags)
+    return int(bool(made.left_out or made.without_photo))
+
+
+def _landmarks(flags, face_model):
+    if flags.landmarks == ["network"]:
+        from prnet.fitting.network_landmarks import NetworkLandmarks
+
+        return NetworkLandmarks(flags.model, flags.detector)
+    from prnet.fitting.fit_set import LandmarkSource
+    from prnet.fitting.landmark_files import read_landmark_file
+
+    if "network" in flags.landmarks:
+        raise UserError("--landmarks network: stands alone; leave the files out")
+    files = [read_landmark_file(path) for path in flags.landmarks]
+    if face_model.mediapipe is None and not any(file.has_ibug for file in files):
+        raise UserError(
+            f"{flags.facemodel}: does not know where MediaPipe's points lie on it, and {flags.landmarks[0]} has no"
+            " others; give 68 landmarks, or the face model of build_face_model.py --ict"
+        )
+    return LandmarkSource(files)
+
+
+def _report(made, table: Path) -> None:
+    import numpy as np
+
+    for outcome in made.left_out[:SHOWN]:
+        print(f"left out: {made.source}/{outcome.photo}: {outcome.reason}", file=sys.stderr)
+    for name in made.without_photo[:SHOWN]:
+        print(f"landmarks without a photo: {name}", file=sys.stderr)
+    residuals = [outcome.quality.residual for outcome in made.kept]
+    disagreement = [q.disagreement for q in (outcome.quality for outcome in made.kept) if np.isfinite(q.disagreement)]
+    print(
+        f"{len(made.kept)} photos fitted, {len(made.left_out)} left out, {len(made.without_photo)} landmarks without a"
+        f" photo: {table}"
+    )
+    most = np.quantile(residuals, 0.95)
+    print(f"residual {np.mean(residuals):.2f} % of the face's size, 95 % of the photos below {most:.2f}")
+    if disagreement:
+        print(f"the sources differ by {np.median(disagreement):.2f} % in the median of {len(disagreement)} photos")
+
+
+def _check(made, face_model, flags) -> None:
+    import numpy as np
+
+    from prnet.fitting.network_landmarks import fit_offsets
+
+    offsets = fit_offsets(made, face_model, flags.model, flags.check)
+    error = offsets.std(axis=0) / np.sqrt(len(offsets))
+    (x, y), (of_x, of_y) = offsets.mean(axis=0), error
+    print(
+        f"mirror test on {len(offsets)} photos: the fits lie {x:+.2f} +- {of_x:.2f} % of the box's side to the right of"
+        f" the network's faces and {y:+.2f} +- {of_y:.2f} % below them (where the network may err itself)"
+    )
