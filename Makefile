@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-PACKAGES := common configure evaluating exporting formats generating geometry model reconstructing serving
+PACKAGES := common configure evaluating exporting fitting formats generating geometry model reconstructing serving
 
 DEMO := output/demo
 DEMO_TRAIN ?= 600

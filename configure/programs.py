@@ -11,6 +11,7 @@ PROGRAMS = {
     "evaluate": "evaluate_model",
     "build-dataset": "build_dataset",
     "build-face-model": "build_face_model",
+    "fit-photos": "fit_photos",
     "make-profile-views": "make_profile_views",
     "make-sample-data": "make_sample_data",
     "export": "export_model",

@@ -82,7 +82,7 @@ class FitSet:
 
 
 class LandmarkSource:
-    """The landmarks of several files, each photo's put together. files : `prnet.fitting.landmark_files.LandmarkFile`s."""
+    """The landmarks of several files, each photo's put together. files : `landmark_files.LandmarkFile`s."""
 
     needs_photo = False
 

@@ -1,16 +1,14 @@
 """Photos from files and bytes: RGB uint8, upright, up to a size that is checked before anything is decoded."""
 
-import io
-import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from prnet.common.errors import UserError
+from prnet.formats.photo_decoder import NoPhoto, Room, TooLarge, decode_photo
 
-MAX_PIXELS = 100_000_000
-"""Photos with more are refused: 100 megapixels take 0.3 GB decoded."""
+ROOM = Room(pixels=100_000_000, bytes=1 << 31)
+"""Photos that need more to be decoded are refused: 100 megapixels take 0.7 GB as JPEG or PNG."""
 
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the formats that are read. It goes by content: unasked it would run Ghostscript on `photo.jpg`."""
@@ -32,37 +30,16 @@ def read_image(path) -> np.ndarray:
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
-    """A photo from the bytes of its file, (H, W, 3) uint8 RGB, turned upright as its EXIF orientation says.
+    """A photo from the bytes of its file, (H, W, 3) uint8 RGB, upright (`photo_decoder.decode_photo`).
 
-    Grey becomes RGB, 16 bits become 8, transparent parts are laid on white; of an animation the first frame is taken.
-    name : what errors call it. Raises `UserError` for anything that is no whole image, or larger than `MAX_PIXELS`.
+    name : what errors call it. Raises `UserError` for anything that is no whole image, or larger than `ROOM`.
     """
-    too_large = f"{name}: larger than {MAX_PIXELS // 1_000_000} megapixels; reduce it first"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise UserError(too_large)
-        ImageOps.exif_transpose(image, in_place=True)
-        return _rgb(image)
-    except Image.DecompressionBombError:
-        raise UserError(too_large) from None
-    except UnidentifiedImageError:
+        return decode_photo(data, IMAGE_FORMATS, ROOM)
+    except TooLarge as error:
+        raise UserError(f"{name}: larger than is read: {error}; reduce it first") from None
+    except NoPhoto:
         raise UserError(f"{name}: not an image that can be read; convert it to JPEG or PNG") from None
-    except UserError:
-        raise
     except Exception as error:  # a damaged image leads its reader to exceptions of many kinds
         reason = error or type(error).__name__
         raise UserError(f"{name}: damaged or cut short ({reason}); copy or export it again") from None
-
-
-def _rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I") or image.mode == "F":
-        grey = np.asarray(image, dtype=np.float32)
-        brightest = 65535.0 if image.mode.startswith("I") else max(float(grey.max()), 1.0)
-        return np.repeat(np.rint(np.clip(grey / brightest, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

@@ -62,16 +62,26 @@ def draw_landmarks(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return picture
 
 
-def draw_mesh(picture: np.ndarray, face: Face, vertices: np.ndarray, opacity: float = 0.7) -> np.ndarray:
-    """The face's surface, its vertices (N, 3) moved to the picture's pixels, lit, over the picture: a new picture."""
-    shaded = _painted(face, vertices, _shading(-vertex_normals(vertices, face.triangles)), picture)
+def draw_mesh(
+    picture: np.ndarray,
+    vertices: np.ndarray,
+    triangles: np.ndarray,
+    opacity: float = 0.7,
+    inside: np.ndarray | None = None,
+) -> np.ndarray:
+    """The surface (N, 3) in the picture's pixels, lit from above, over the picture. Returns a new picture.
+
+    inside : (N,) of `inside_of`, which cuts the surface's outer edge along a smooth line.
+    """
+    shaded = _painted(vertices, triangles, inside, _shading(-vertex_normals(vertices, triangles)), picture)
     return cv2.addWeighted(shaded, opacity, picture, 1 - opacity, 0)
 
 
-def draw_depth(picture: np.ndarray, face: Face, vertices: np.ndarray) -> np.ndarray:
-    """The depth of the surface, vertices as for `draw_mesh`, as colour, near warm, far cold, over the picture: a new
-    picture."""
-    raster = _surface(face, vertices, *picture.shape[:2])
+def draw_depth(
+    picture: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, inside: np.ndarray | None = None
+) -> np.ndarray:
+    """The depth of the surface as colour, near warm and far cold, over the picture. Returns a new picture."""
+    raster = _surface(vertices, triangles, inside, *picture.shape[:2])
     seen = raster.triangle >= 0
     if not seen.any():
         return picture.copy()
@@ -109,7 +119,8 @@ def draw_overlay(picture: np.ndarray, face: Face, overlay: str) -> np.ndarray:
     """A face over its own photo, as one of `settings.OVERLAYS`. Returns a new picture."""
     if overlay == "landmarks":
         return draw_landmarks(picture, face.landmarks)
-    return {"mesh": draw_mesh, "depth": draw_depth}[overlay](picture, face, face.vertices)
+    draw = {"mesh": draw_mesh, "depth": draw_depth}[overlay]
+    return draw(picture, face.vertices, face.triangles, inside=inside_of(face.grid.mask))
 
 
 def depth_map(face: Face, height: int, width: int) -> np.ndarray:
@@ -141,14 +152,16 @@ def draw_clay(face: Face, size: int, yaw: float = 0.0) -> np.ndarray:
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
     place = _on_paper(face.frontal_vertices @ turn.T, face, SUPERSAMPLING * size)
     paper = np.full((SUPERSAMPLING * size, SUPERSAMPLING * size, 3), PAPER, dtype=np.uint8)
-    picture = _painted(face, place, _shading(-vertex_normals(place, face.triangles)), paper)
+    shades = _shading(-vertex_normals(place, face.triangles))
+    picture = _painted(place, face.triangles, inside_of(face.grid.mask), shades, paper)
     return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def draw_frontal(face: Face, image: np.ndarray, size: int) -> np.ndarray:
     """The photo as it would look from the front, (size, size, 3) uint8: each pixel is taken from the photo itself."""
     side = SUPERSAMPLING * size
-    raster = _surface(face, _on_paper(face.frontal_vertices, face, side), side, side)
+    place = _on_paper(face.frontal_vertices, face, side)
+    raster = _surface(place, face.triangles, inside_of(face.grid.mask), side, side)
     picture = sample_photo(image, interpolate(raster, face.triangles, face.vertices))
     picture[raster.triangle < 0] = PAPER
     return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
@@ -160,19 +173,29 @@ def _on_paper(vertices: np.ndarray, face: Face, size: int) -> np.ndarray:
     return (vertices * FLIP_Y * (size / 2 / reach) + [size / 2, size / 2, 0]).astype(np.float32)
 
 
-def _painted(face: Face, vertices: np.ndarray, colours: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """The background with the face's surface in the colours (N, 3) of its vertices: a new picture."""
-    raster = _surface(face, vertices, *background.shape[:2])
-    surface = np.rint(interpolate(raster, face.triangles, colours)).astype(background.dtype)
+def inside_of(mask: np.ndarray) -> np.ndarray:
+    """How far inside the outer edge of a mask (S, S) its texels lie: (N,) float32, 0.5 at the edge, 1 far within.
+
+    The edge is a staircase of texels; a line of equal values a little inside it is smooth.
+    """
+    filled = np.pad(binary_fill_holes(mask), EDGE_REACH).astype(np.float32)
+    blurred = cv2.GaussianBlur(filled, (0, 0), EDGE_REACH / 3)
+    return blurred[EDGE_REACH:-EDGE_REACH, EDGE_REACH:-EDGE_REACH][mask]
+
+
+def _painted(vertices, triangles, inside, colours: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """The background with the surface in the colours (N, 3) of its vertices: a new picture."""
+    raster = _surface(vertices, triangles, inside, *background.shape[:2])
+    surface = np.rint(interpolate(raster, triangles, colours)).astype(background.dtype)
     return np.where(raster.triangle[..., None] >= 0, surface, background)
 
 
-def _surface(face: Face, vertices: np.ndarray, height: int, width: int) -> Raster:
-    """What a picture shows of the face's surface: its outer edge, a staircase of texels, is cut along a smooth line."""
-    raster = rasterise(vertices, face.triangles, height, width)
-    filled = np.pad(binary_fill_holes(face.grid.mask), EDGE_REACH).astype(np.float32)
-    inside = cv2.GaussianBlur(filled, (0, 0), EDGE_REACH / 3)[EDGE_REACH:-EDGE_REACH, EDGE_REACH:-EDGE_REACH]
-    beyond = interpolate(raster, face.triangles, inside[face.grid.mask][:, None])[..., 0] < EDGE_LEVEL
+def _surface(vertices, triangles, inside, height: int, width: int) -> Raster:
+    """What a picture shows of a surface, within its smooth edge."""
+    raster = rasterise(vertices, triangles, height, width)
+    if inside is None:
+        return raster
+    beyond = interpolate(raster, triangles, inside[:, None])[..., 0] < EDGE_LEVEL
     return replace(raster, triangle=np.where(beyond, -1, raster.triangle))
 
 
@@ -184,16 +207,16 @@ def draw_sheet(face: Face, image: np.ndarray) -> np.ndarray:
     lifted = lift_transform(view)
     vertices = apply_transform(lifted, face.vertices).astype(np.float32)
     landmarks = apply_transform(lifted, face.landmarks)
-    pose = face.pose
+    pose, inside = face.pose, inside_of(face.grid.mask)
     texture = uv_texture(face, image, PANEL)
     texture[~visibility_mask(face, PANEL)] //= 3
     texture[~face_mask(face.grid.layout, PANEL)] = PAPER
     panels = [
         ("photo", photo),
         ("68 landmarks", draw_landmarks(photo, landmarks)),
-        (f"mesh, {len(vertices):,} vertices", draw_mesh(photo, face, vertices)),
+        (f"mesh, {len(vertices):,} vertices", draw_mesh(photo, vertices, face.triangles, inside=inside)),
         ("the mesh from the front", draw_clay(face, PANEL)),
-        ("depth, red is near", draw_depth(photo, face, vertices)),
+        ("depth, red is near", draw_depth(photo, vertices, face.triangles, inside)),
         (
             f"pitch {round(pose.pitch)}°, yaw {round(pose.yaw)}°, roll {round(pose.roll)}°",
             draw_pose(photo, compose(lifted, pose.matrix), face.grid.canonical),

@@ -6,7 +6,7 @@ import binascii
 import numpy as np
 
 from prnet.formats.mat_files import ArraysTooLarge, NotMatlab, read_mat_arrays
-from prnet.reconstructing.photo_decoder import NoPhoto, Room, TooLarge, decode_photo
+from prnet.formats.photo_decoder import NoPhoto, Room, TooLarge, decode_photo
 from prnet.serving.limits import Limits
 from prnet.serving.problems import Problem
 

@@ -159,7 +159,7 @@ def test_depth_lies_on_the_surface(sample_model, basis, grid):
 def test_pictures_show_the_face_where_it_is(sample_model, basis, grid):
     face, _ = face_of(sample_model, basis, grid, (0, 0, 0), side=120.0)
     photo = np.full((300, 300, 3), 90, np.uint8)
-    for picture in (draw_landmarks(photo, face.landmarks), draw_mesh(photo, face, face.vertices)):
+    for picture in (draw_landmarks(photo, face.landmarks), draw_mesh(photo, face.vertices, face.triangles)):
         changed = (picture != photo).any(axis=2)
         rows, columns = np.nonzero(changed)
         box = landmark_box(face.landmarks)

@@ -9,10 +9,10 @@ import httpx
 import numpy as np
 import pytest
 from skimage.data import astronaut
-from test_serving_process import started
 
 from prnet.formats.face_model_file import save_face_model
 from tests.helpers.damaged_files import damage
+from tests.helpers.serving_process import started
 from tests.helpers.serving_stand_in import image_file, mean_face_reconstructor
 from tests.helpers.small_faces import mat_bytes
 

@@ -1,13 +1,9 @@
 """`serve_model.py` as a person starts it."""
 
-import re
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -19,41 +15,10 @@ from prnet.common.errors import UserError
 from prnet.common.progress import Poster
 from prnet.formats.face_model_file import save_face_model
 from prnet.reconstructing.reconstructor import FaceReconstructor
+from tests.helpers.serving_process import running, started
 from tests.helpers.serving_stand_in import image_file, mean_face_reconstructor
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@contextmanager
-def started(*arguments):
-    """The address of `serve_model.py`, which is ended by a signal afterwards."""
-    with running(*arguments) as (process, address):
-        yield address
-        process.send_signal(signal.SIGTERM)
-
-
-@contextmanager
-def running(*arguments):
-    """A process of `serve_model.py`, which whoever uses it must end, and its address."""
-    command = [sys.executable, "serve_model.py", *arguments, "--port", "0"]
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
-        try:
-            said = process.stdout.readline() + process.stdout.readline()
-            address = re.search(r"ready: (http://127\.0\.0\.1:\d+)", said)
-            assert address, said + last_words(log)
-            assert "network loaded in" in said
-            yield process, address[1]
-            process.wait(20)
-            assert "Traceback" not in (words := last_words(log)), words
-        finally:
-            process.kill()
-            process.communicate()
-
-
-def last_words(log) -> str:
-    log.seek(0)
-    return log.read()[-5000:]
 
 
 def test_one_command_serves_and_a_signal_ends_it(sample_model, tmp_path):

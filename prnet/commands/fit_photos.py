@@ -1,19 +1,19 @@
 """Fit the face model to photos with landmarks: training labels for photos of your own."""
 
-import argparse
 import sys
 from pathlib import Path
 
+from prnet.commands.flags import Parser, say_what_to_open
 from prnet.common.errors import UserError
 from prnet.configure.config import FACE_MODEL_PATH
 from prnet.reconstructing.settings import DETECTORS, MODEL_PATH
 
 EPILOG = """examples:
-  python fit_photos.py --images photos --landmarks mediapipe.npz --outputdir fits
-  python fit_photos.py --images photos.zip --landmarks labels.hdf5 --outputdir fits --zip
-  python fit_photos.py --images photos --landmarks network --outputdir fits
-  python make_profile_views.py --extractdir fits --outputdir views
-  python build_dataset.py --extractdir fits --hdf5dir dataset --buildmode train
+  {fit-photos} --images photos --landmarks mediapipe.npz --output-dir fits
+  {fit-photos} --images photos.zip --landmarks labels.hdf5 --output-dir fits --zip
+  {fit-photos} --images photos --landmarks network --output-dir fits
+  {make-profile-views} --extract-dir fits --output-dir views
+  {build-dataset} --extract-dir fits --hdf5-dir dataset --build-mode train
 
 Landmarks, by the photos' names: .npz or HDF5 files with names and landmarks68 (N, 68, 2 or 3) or mediapipe (N, 468 or
 478, 3) or both; .pts files, or a folder of them; several of these; or `network`, for photos that have none
@@ -27,14 +27,12 @@ SHOWN = 10
 """Photos left out that are listed on the terminal; all are in fits.csv."""
 
 
-def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def make_parser() -> Parser:
+    parser = Parser(__doc__, EPILOG)
     parser.add_argument("--images", type=Path, required=True, metavar="DIR|ZIP", help="photos (.jpg, .png)")
     parser.add_argument("--landmarks", nargs="+", required=True, metavar="FILE", help="files, or `network`")
-    parser.add_argument("--outputdir", type=Path, required=True, metavar="OUT", help="where the fits go")
-    parser.add_argument("--facemodel", type=Path, default=Path(FACE_MODEL_PATH), help=f"({FACE_MODEL_PATH})")
+    parser.add_argument("--output-dir", "--outputdir", type=Path, required=True, metavar="OUT", help="where fits go")
+    parser.add_argument("--face-model", "--facemodel", type=Path, default=Path(FACE_MODEL_PATH), help="face model")
     parser.add_argument("--group", action="store_true", help="photos named alike but for their last number: one person")
     parser.add_argument("--zip", action="store_true", help="write OUT/300W-LP.zip and not OUT/300W_LP/")
     parser.add_argument(
@@ -45,14 +43,14 @@ def main(argv=None) -> int:
         metavar="N",
         help="say how far the fits lie beside what the network says of N photos and their mirror images (300)",
     )
-    parser.add_argument(
-        "--model", default=MODEL_PATH, help=f"network of --landmarks network and --check ({MODEL_PATH})"
-    )
-    parser.add_argument(
-        "--detector", choices=DETECTORS, default=DETECTORS[0], help="how the network finds faces (%(default)s)"
-    )
-    parser.add_argument("--workers", type=int, help="processes (one for each core)")
-    flags = parser.parse_args(argv)
+    parser.add_argument("--model", default=MODEL_PATH, help="network of --landmarks network and --check")
+    parser.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="how the network finds faces")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
+    return parser
+
+
+def main(argv=None) -> int:
+    flags = make_parser().parse_args(argv)
     for name, most in (("workers", 1024), ("check", 1_000_000)):
         value = getattr(flags, name)
         if value is not None and not 1 <= value <= most:
@@ -62,22 +60,23 @@ def main(argv=None) -> int:
     from prnet.fitting.pictures import HISTOGRAMS, SHEET, draw_sheet, draw_statistics
     from prnet.formats.face_model_file import load_face_model
 
-    face_model = load_face_model(flags.facemodel)
+    face_model = load_face_model(flags.face_model)
     landmarks = _landmarks(flags, face_model)
     made = make_fit_set(
         flags.images,
         landmarks,
-        flags.outputdir,
+        flags.output_dir,
         face_model,
         zipped=flags.zip,
         grouped=flags.group,
         workers=flags.workers,
     )
-    draw_sheet(made, face_model, flags.outputdir / SHEET)
-    draw_statistics(made, flags.outputdir / HISTOGRAMS)
-    _report(made, flags.outputdir / TABLE)
+    draw_sheet(made, face_model, flags.output_dir / SHEET)
+    draw_statistics(made, flags.output_dir / HISTOGRAMS)
+    _report(made, flags.output_dir / TABLE)
     if flags.check:
         _check(made, face_model, flags)
+    say_what_to_open(flags.output_dir / SHEET)
     return int(bool(made.left_out or made.without_photo))
 
 
@@ -94,7 +93,7 @@ def _landmarks(flags, face_model):
     files = [read_landmark_file(path) for path in flags.landmarks]
     if face_model.mediapipe is None and not any(file.has_ibug for file in files):
         raise UserError(
-            f"{flags.facemodel}: does not know where MediaPipe's points lie on it, and {flags.landmarks[0]} has no"
+            f"{flags.face_model}: does not know where MediaPipe's points lie on it, and {flags.landmarks[0]} has no"
             " others; give 68 landmarks, or the face model of build_face_model.py --ict"
         )
     return LandmarkSource(files)

@@ -1,5 +1,5 @@
 """Image files of every format, mode and depth that the server takes, and what decoding each takes:
-`python -m tests.photo_kinds FILE` says bytes at the peak, and those that the header promises."""
+`python -m tests.helpers.photo_kinds FILE` says bytes at the peak, and those that the header promises."""
 
 import io
 import struct
@@ -133,11 +133,11 @@ PHOTOS = {
 
 def measure(path: Path) -> tuple[int, int]:
     """Bytes that this process grows by at most while it decodes a file, and those that its header promises."""
-    from prnet.reconstructing.photo_decoder import Room, bytes_needed, decode_photo
+    from prnet.formats.photo_decoder import Room, bytes_needed, decode_photo
     from prnet.serving.uploads import IMAGE_FORMATS
 
     data, room = path.read_bytes(), Room(1 << 40, 1 << 40)
-    with Image.open(io.BytesIO(data)) as image:
+    with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
         promised = bytes_needed(image)
     with io.BytesIO() as file:
         Image.new("RGB", (9, 9)).save(file, "PNG")

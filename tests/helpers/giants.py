@@ -1,4 +1,4 @@
-"""Networks of any size in small files, a seeded stream of them: `python -m tests.giants SEED COUNT`.
+"""Networks of any size in small files, a seeded stream of them: `python -m tests.helpers.giants SEED COUNT`.
 
 Numbers in the configuration of a small network are replaced, one to four in each file. Run in a process of its own,
 with 1 GB of memory above what it starts with: each file must be opened, or refused by one line, within 2 seconds of
