@@ -37,7 +37,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     try:
         return decode_photo(data, IMAGE_FORMATS, ROOM)
     except TooLarge as error:
-        raise UserError(f"{name}: larger than is read: {error}; reduce it first") from None
+        raise UserError(f"{name}: {error}; reduce it first") from None
     except NoPhoto:
         raise UserError(f"{name}: not an image that can be read; convert it to JPEG or PNG") from None
     except Exception as error:  # a damaged image leads its reader to exceptions of many kinds

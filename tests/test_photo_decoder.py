@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from photo_kinds import PHOTOS
 from PIL import Image, ImageOps
 
 from prnet.formats.photo_decoder import Room, TooLarge, bytes_needed, decode_photo
 from prnet.serving.limits import Limits
 from prnet.serving.uploads import IMAGE_FORMATS
+from tests.helpers.photo_kinds import PHOTOS
 from tests.helpers.serving_stand_in import image_file
 
 ROOM = Room(1 << 40, 1 << 40)
