@@ -71,14 +71,17 @@ def iterative_closest_point(source: np.ndarray, target: np.ndarray, *, scale: bo
     bring home turns of 60 degrees and do not stick to the target's grid of points. Then `POINT_STEPS` point-to-point
     steps at most, on `POINT_SAMPLE` source points against all target points (Besl and McKay, PAMI 14(2), 1992). The
     sampled points are evenly spaced in the array's order. Stop: a step that moves none of them by more than
-    `STEP_TOLERANCE` x the target's size, its root mean squared distance from its centroid.
+    `STEP_TOLERANCE` x the target's size, its root mean squared distance from its centroid. Raises ValueError for points
+    that are not finite, or that all coincide.
     """
     source, target = np.asarray(source, dtype=np.float64), np.asarray(target, dtype=np.float64)
-    tree = cKDTree(target, leafsize=32)
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     source_size, target_size = (
         np.sqrt(np.mean(np.sum(offsets**2, axis=-1))) for offsets in (source - source_mean, target - target_mean)
     )
+    if not (0 < source_size < np.inf and 0 < target_size < np.inf):
+        raise ValueError("iterative_closest_point needs finite points that do not all coincide")
+    tree = cKDTree(target, leafsize=32)
     tolerance = STEP_TOLERANCE * target_size
     linear = np.eye(3) * (target_size / source_size if scale else 1.0)
     transform = np.column_stack([linear, target_mean - linear @ source_mean])

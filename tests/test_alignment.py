@@ -134,3 +134,17 @@ def test_icp_of_a_whole_face_takes_at_most_a_fifth_of_a_second():
         times.append(time.process_time() - start)
     assert 40_000 < len(source) < 50_000
     assert min(times) < 0.2
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda points: points[:1], lambda points: 0 * points, lambda points: points * np.nan]
+)
+def test_points_that_have_no_shape_are_refused(spoil):
+    points = face_surface(step=9.0)
+    with (
+        pytest.raises(ValueError, match="finite points that do not all coincide"),
+        np.errstate(invalid="ignore"),
+    ):
+        iterative_closest_point(spoil(points), points)
+    with pytest.raises(ValueError, match="finite points that do not all coincide"):
+        iterative_closest_point(points, spoil(points))
