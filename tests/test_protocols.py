@@ -166,3 +166,14 @@ def test_a_statement_names_all_five_and_the_alignment():
     ):
         assert part in text
     assert "sqrt(w^2 + h^2)" in " ".join(PROTOCOLS["prnet-keras"].statement)
+
+
+def test_a_reconstruction_is_divided_by_the_eye_distance_of_the_true_map(truth):
+    """Not by that of re-annotated landmarks, which may lie elsewhere."""
+    bent = Prediction(truth.landmarks, truth.mesh[FACE] + 3 * np.sin(truth.mesh[FACE] / 20))
+    wider = replace(truth, landmarks=truth.landmarks * np.float32([2, 1, 1]))
+    expected, found = (errors_of(bent, each, PROTOCOLS["standard"]) for each in (truth, wider))
+    reconstructions = [title for title in expected if title.startswith("reconstruction")]
+    assert len(reconstructions) == 6
+    for title in reconstructions:
+        assert found[title] == pytest.approx(expected[title]) != 0
