@@ -170,7 +170,7 @@ def test_weights_that_are_no_networks_are_refused(tmp_path, change, complaint):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory cannot be limited there")
-@pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.large)])
+@pytest.mark.parametrize("count", [40, pytest.param(800, marks=pytest.mark.large)])
 def test_networks_of_any_size_are_opened_or_refused(count):
     result = subprocess.run(
         [sys.executable, "-m", "tests.helpers.giants", "0", str(count)],
