@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 REMARK = re.compile(
@@ -17,7 +18,7 @@ REMARK = re.compile(
 
 
 @contextmanager
-def without_remarks():
+def without_remarks() -> Iterator[None]:
     """Hold standard error back at its descriptor, then let through every line that is no `REMARK`.
 
     An error lets all of it through. The log is written by C++ that obeys no variable until it is configured.

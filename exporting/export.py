@@ -155,6 +155,7 @@ def _run_litert(path: str, crops: np.ndarray) -> np.ndarray:
         # TensorFlow 2.21 still has the interpreter, and tells of a package that would replace it.
         warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated", UserWarning)
         interpreter = tf.lite.Interpreter(path)
+        interpreter.allocate_tensors()
     run = interpreter.get_signature_runner()
     (taken,) = run.get_input_details()
     (given,) = run.get_output_details()

@@ -1,7 +1,7 @@
 """The public functions that join packages: a photo to faces, a data set to a network, a network to its error."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache
@@ -86,7 +86,7 @@ def train(
     start_keras()
     from prnet.model.training import train as run_training
 
-    settings = replace(RECIPES[recipe]() if isinstance(recipe, str) else recipe, **changes)
+    settings = replace(_choice("recipe", recipe, RECIPES)() if isinstance(recipe, str) else recipe, **changes)
     with ExitStack() as files:
         opened = dataset if isinstance(dataset, Dataset) else files.enter_context(open_dataset(dataset))
         model = face_model if isinstance(face_model, FaceModel) else load_face_model(face_model)
@@ -127,25 +127,32 @@ def evaluate(
     """
     start_keras()
     from prnet.evaluating.evaluation import evaluate as measure
-    from prnet.evaluating.protocols import PROTOCOLS
+    from prnet.evaluating.protocols import PROTOCOLS, TYPES
     from prnet.evaluating.reports import write_report
-    from prnet.evaluating.subjects import DatasetSubjects, PairSubjects
+    from prnet.evaluating.subjects import DatasetSubjects, PairSubjects, Subjects
     from prnet.formats.pairs import find_pairs
 
+    chosen = _choice("protocol", protocol, PROTOCOLS)
+    for index in types:
+        _choice("type", index, dict(enumerate(TYPES)))
     method = network_method(model)
     truth = load_face_model(face_model) if isinstance(face_model, (str, Path)) else face_model
     layout = layout_of_model(truth) if truth is not None else None
+    subjects: Subjects
     with ExitStack() as files:
         place = Path(folder or files.enter_context(tempfile.TemporaryDirectory()))
         if Path(data).suffix in (".hdf5", ".h5"):
-            subjects = DatasetSubjects(files.enter_context(open_dataset(data)), truth, layout, method.size)
+            dataset = files.enter_context(open_dataset(data))
+            if layout is None and method.layout.identity == dataset.layout_identity:
+                layout = method.layout
+            subjects = DatasetSubjects(dataset, truth, layout, method.size)
         else:
             subjects = PairSubjects(files.enter_context(find_pairs(data)), truth, layout, method.size)
         results = measure(
             subjects,
             method,
             types=sorted(set(types)),
-            protocol=PROTOCOLS[protocol],
+            protocol=chosen,
             layout=layout,
             path=place / RESULTS_NAME,
             batch_size=batch_size,
@@ -167,6 +174,12 @@ def network_method(path, name: str = "") -> NetworkMethod:
     return NetworkMethod(
         name, identity, lambda images: predict_maps(network, images), layout, network_image_size(network)
     )
+
+
+def _choice(label: str, value, known: Mapping):
+    if value not in known:
+        raise UserError(f"unknown {label} {value!r}; choose from {', '.join(map(str, known))}")
+    return known[value]
 
 
 @lru_cache(maxsize=2)

@@ -202,18 +202,21 @@ def save_face(face: Face, path, image: Photo | None = None, *, frontal: bool = F
     >>> prnet.save_face(face, "face.glb")
     """
     path = Path(path)
-    if image is None and not isinstance(face, PhotoFace):
+    if image is not None:
+        photo = as_photo(image)
+    elif isinstance(face, PhotoFace):
+        photo = face.photo
+    else:
         raise UserError(f"{path}: the face does not hold its photo; give that too: save_face(face, path, image)")
-    image = face.photo if image is None else as_photo(image)
     if path.suffix[1:] in MESH_FORMATS:
-        write_mesh(face_mesh(face, image, frontal=frontal, texture_size=texture_size), path)
+        write_mesh(face_mesh(face, photo, frontal=frontal, texture_size=texture_size), path)
         return
     forms = {
-        ".mat": lambda: mat_bytes(face, image),
+        ".mat": lambda: mat_bytes(face, photo),
         ".txt": lambda: landmark_text(face),
         ".json": lambda: json.dumps(face.to_dict(), indent=1).encode(),
         ".npy": lambda: _npy_bytes(face.position_map),
-        ".png": lambda: encode_png(draw_sheet(face, image)),
+        ".png": lambda: encode_png(draw_sheet(face, photo)),
     }
     if path.suffix not in forms:
         known = ", ".join([f".{form}" for form in MESH_FORMATS] + list(forms))

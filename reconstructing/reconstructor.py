@@ -68,16 +68,16 @@ class FaceReconstructor:
         self, images: Sequence[Photo], boxes: Sequence[Sequence[Box | Sequence[float]]] | None = None
     ) -> list[list[PhotoFace]]:
         """Faces of several photos, each photo's as `reconstruct` returns them; crops share the network's batches."""
-        images = [as_photo(image) for image in images]
-        boxes = [self.detect(image) for image in images] if boxes is None else boxes
+        photos = [as_photo(image) for image in images]
+        boxes = [self.detect(photo) for photo in photos] if boxes is None else boxes
         owners = [(number, box) for number, of_image in enumerate(boxes) for box in map(as_box, of_image)]
-        faces: list[list[PhotoFace]] = [[] for _ in images]
+        faces: list[list[PhotoFace]] = [[] for _ in photos]
         for start in range(0, len(owners), BATCH_SIZE):
             batch = owners[start : start + BATCH_SIZE]
-            crops, transforms = zip(*(prepare_crop(images[n], box, self.image_size) for n, box in batch), strict=True)
+            crops, transforms = zip(*(prepare_crop(photos[n], box, self.image_size) for n, box in batch), strict=True)
             for (number, box), to_crop, crop_map in zip(batch, transforms, self.predict(np.stack(crops)), strict=True):
                 face = restore_face(crop_map, box, to_crop, self.grid)
-                faces[number].append(in_photo(face, images[number]))
+                faces[number].append(in_photo(face, photos[number]))
         return faces
 
     def predict(self, crops: np.ndarray) -> np.ndarray:

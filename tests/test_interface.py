@@ -199,6 +199,16 @@ def test_a_face_without_its_photo_asks_for_it(face, portrait, tmp_path):
     assert (tmp_path / "a.glb").read_bytes() == (tmp_path / "b.glb").read_bytes()
 
 
+def test_choices_that_do_not_exist_are_named(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match="unknown recipe 'fast'; choose from default, paper"):
+        prnet.train("data/train.hdf5", recipe="fast")
+    with pytest.raises(UserError, match="unknown protocol 'own'; choose from standard"):
+        prnet.evaluate("lprnet.keras", "data/val.hdf5", protocol="own")
+    with pytest.raises(UserError, match="unknown type 6; choose from 0, 1, 2, 3, 4, 5"):
+        prnet.evaluate("lprnet.keras", "data/val.hdf5", types=[6])
+
+
 def test_pandas_takes_the_records_of_a_folder(folder):
     pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame(prnet.reconstruct_folder(folder / "photos"))
