@@ -13,6 +13,7 @@ from prnet.fitting.fit_set import Job, fit_together, pose_parameters
 from prnet.fitting.group import solve_group
 from prnet.fitting.solver import Rules, bounded_minimum, rotation_about, solve
 from prnet.formats.ict import CORRESPONDENCES, read_ict_model
+from prnet.geometry.alignment import align, apply_transform
 from prnet.geometry.face_model import at_landmarks, face_vertices, mixture
 from prnet.geometry.pose import angles_from_rotation, fit_to_pixels, fitted_landmarks
 
@@ -103,7 +104,7 @@ def test_an_ict_person_comes_back_from_exact_landmarks(ict, ict_model, degrees):
     assert apart(ict_model, found, coefficients, pose) < 0.35
     assert angle_between(found.pose, pose) < 1.5
     expression = coefficients[60:]
-    assert np.abs(found.expression - expression).mean() < 0.06
+    assert np.abs(found.expression - expression).mean() < 0.08
     if abs(degrees[1]) < 45:
         mouth = ict_model.expression_names.index("jawOpen")
         assert found.expression[mouth] == pytest.approx(expression[mouth], abs=0.1)
@@ -200,8 +201,12 @@ def test_a_group_shares_an_identity_that_is_nearer_to_the_truth(ict, ict_model):
     assert np.ptp(together, axis=0).max() == 0
 
     def error(coefficients):
-        shape = ict_model.shape_basis[:6706] @ (coefficients - identity)
-        return np.linalg.norm(shape - shape.mean(axis=0), axis=1).mean()
+        """In cm, the size aside, which no photo shows."""
+        found, true = (
+            ict_model.mean[:6706] + ict_model.shape_basis[:6706] @ each.astype(np.float32)
+            for each in (coefficients, identity)
+        )
+        return np.linalg.norm(apply_transform(align(found, true, scale=True), found) - true, axis=1).mean()
 
     assert error(together[0]) < 0.8 * np.mean([error(one) for one in alone])
 
