@@ -15,6 +15,7 @@ LIBRARY = (
     "common",
     "evaluating",
     "exporting",
+    "fitting",
     "formats",
     "generating",
     "geometry",

@@ -126,14 +126,9 @@ def open_method(arguments: argparse.Namespace, files: ExitStack):
     start_keras()
     from prnet.interface import network_method
 
-<<<<<<< HEAD
     name = arguments.name or ("" if arguments.model else Path(path).parent.resolve().name)
-    method = network_method(path, printable(name))
-    return method, method.layout
-=======
-    network = network_method(path, arguments.name or ("" if arguments.model else Path(path).parent.resolve().name))
+    network = network_method(path, printable(name))
     return network, network.layout
->>>>>>> 23e9a9b (house-api)
 
 
 def open_subjects(arguments: argparse.Namespace, files: ExitStack, method, network_layout):

@@ -32,13 +32,8 @@ EXAMPLE = """example:
 A flag that is not given takes the recipe's value. KERAS_BACKEND=jax trains with JAX."""
 
 
-<<<<<<< HEAD
-RECIPE_FLAGS = {
-    "network": ({"choices": NETWORKS}, "prnet; lprnet and morphnet for processors"),
-=======
 RECIPE_FLAGS: dict[str, tuple[dict, str]] = {
-    "network": ({"choices": NETWORKS}, "prnet, or lprnet for processors"),
->>>>>>> 23e9a9b (house-api)
+    "network": ({"choices": NETWORKS}, "prnet; lprnet and morphnet for processors"),
     "image_size": ({"type": int, "choices": IMAGE_SIZES}, "side of the crops in pixels"),
     "head": ({"choices": HEADS}, "sigmoid as published, or linear"),
     "loss": ({"choices": LOSSES}, "loss"),
