@@ -44,13 +44,17 @@ class _Budget:
         if self.left < 0:
             raise ArraysTooLarge(f"holds arrays of more than {self.whole >> 20} MiB when decompressed, or too many")
 
-    def unfold(self, data: memoryview) -> memoryview:
+    def unfold(self, data: memoryview, order: str) -> memoryview:
+        """The matrix in a compressed element. No more is unfolded than its own tag asks for."""
         stream = zlib.decompressobj()
-        unfolded = stream.decompress(data, self.left + 1)
-        self.take(len(unfolded))
-        if not stream.eof:
+        kind, size = struct.unpack(f"{order}II", stream.decompress(data, 8))
+        if kind != _MATRIX:
+            raise ValueError("is damaged: something other than an array is compressed")
+        self.take(size)
+        unfolded = stream.decompress(stream.unconsumed_tail, size + 1)  # one more: then its checksum is read
+        if len(unfolded) < size:
             raise ValueError("is damaged or cut short")
-        return memoryview(unfolded)
+        return memoryview(unfolded)[:size]
 
 
 def read_mat_arrays(content: bytes, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
@@ -83,8 +87,8 @@ def _version_5(content: memoryview, budget: _Budget):
         kind, data, end = _element(content, position, order)
         position = end
         if kind == _COMPRESSED:
-            kind, data, _ = _element(budget.unfold(data), 0, order)
-        if kind != _MATRIX:
+            data = budget.unfold(data, order)
+        elif kind != _MATRIX:
             raise ValueError("is damaged: something other than an array stands between its arrays")
         yield from _matrix(data, order, budget)
 

@@ -99,10 +99,11 @@ def rgb_array(image: Image.Image) -> np.ndarray:
     orientation = image.getexif().get(ORIENTATION, 1)
     image.load()
     width, height = image.size
+    brightest, rows = _brightest(image), max(STRIP_PIXELS // width, 1)
+    if rows >= height and orientation not in range(2, 9):
+        return _rgb(image, brightest)
     upright = np.empty((width, height, 3) if orientation in (5, 6, 7, 8) else (height, width, 3), np.uint8)
     stored = _as_stored(upright, orientation)
-    brightest = _brightest(image)
-    rows = max(STRIP_PIXELS // width, 1)
     for top in range(0, height, rows):
         strip = image.crop((0, top, width, min(top + rows, height)))
         strip.info = image.info
@@ -134,7 +135,7 @@ def _brightest(image: Image.Image) -> float:
 def _rgb(image: Image.Image, brightest: float) -> np.ndarray:
     if image.mode.startswith("I") or image.mode == "F":
         grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        return np.rint(np.clip(grey / brightest, 0, 1) * 255).astype(np.uint8)[..., None]
+        return np.repeat(np.rint(np.clip(grey / brightest, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

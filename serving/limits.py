@@ -25,7 +25,7 @@ class Limits:
     images: int = 32  # of one request (413)
     faces: int = 32  # of one request (413)
     waiting_crops: int = 256  # before the network (503)
-    mat_bytes: int = 64 << 20  # of one .mat file after decompression (413)
+    mat_bytes: int = 32 << 20  # of one .mat file after decompression (413)
     kept_results: int = 64  # whose links still work
     kept_bytes: int = 128 << 20  # of photos and maps behind those links
     kept_seconds: float = 600.0  # after which they are forgotten

@@ -188,7 +188,10 @@ MESHES = {
     "cut short": lambda: mat_file(**MESH)[:900],
     "element longer than the file": lambda: mat_of_elements(struct.pack("<II", 14, 2**32 - 8) + bytes(64)),
     "claims 2^60 numbers": lambda: mat_of_elements(struct.pack("<II", 14, len(CLAIM)) + CLAIM),
-    "decompresses to 100 MiB": lambda: mat_of_elements(compressed(bytes(100 << 20))),
+    "decompresses to 100 MiB": lambda: mat_of_elements(
+        compressed(struct.pack("<II", 14, 100 << 20) + bytes(100 << 20))
+    ),
+    "100 MiB of zeros, compressed": lambda: mat_of_elements(compressed(bytes(100 << 20))),
     "broken deflate": lambda: mat_of_elements(struct.pack("<II", 15, 40) + bytes(40)),
     "100,000 nested cells": lambda: mat_of_elements(nested_cells(3000), nested_cells(100_000)),
     "nested cells, compressed": lambda: mat_of_elements(compressed(nested_cells(20_000))),
