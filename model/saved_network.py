@@ -24,6 +24,7 @@ from prnet.model.network_sizes import require_modest_network, require_modest_wei
 
 LAYOUT_ENTRY = "uv_layout.npz"
 CONFIG_ENTRY, WEIGHTS_ENTRY = "config.json", "model.weights.h5"
+ENTRIES = (CONFIG_ENTRY, WEIGHTS_ENTRY, LAYOUT_ENTRY)
 
 MAX_BYTES = 1 << 29
 """An archive that unpacks to more is refused; our largest network has 54 MB."""
@@ -58,19 +59,15 @@ def load_network(path) -> tuple[keras.Model, UVLayout]:
     if not path.exists():
         raise UserError(f"{path}: no such model file; train one with {command('train')}")
     try:
-        if path.is_dir():
-            layout = _read_layout_of_folder(path)
-        else:
-            with zipfile.ZipFile(path) as archive:
-                layout = _read_layout(archive)
-    except (KeyError, FileNotFoundError):
-        raise UserError(f"{path}: holds no UV layout; save it with prnet.model.saved_network.save_network") from None
+        config, weights, layout = _read_entries(path)
+    except (KeyError, FileNotFoundError) as error:
+        lacking = "UV layout" if LAYOUT_ENTRY in str(error) else "network"
+        raise UserError(f"{path}: holds no {lacking}; save it with prnet.model.saved_network.save_network") from None
     except Exception:  # a damaged file leads its reader to exceptions of many kinds
         raise UserError(f"{path}: damaged, or not a .keras file; train or export the model again") from None
     try:
-        with zipfile.ZipFile(path) as archive:
-            require_modest_network(archive.read(CONFIG_ENTRY), str(path))
-            require_modest_weights(archive.read(WEIGHTS_ENTRY), str(path), MAX_BYTES)
+        require_modest_network(config, str(path))
+        require_modest_weights(weights, str(path), MAX_BYTES)
         network = keras.saving.load_model(path, compile=False)
         taken, given = network.input_shape, network.output_shape
     except UserError:
@@ -103,15 +100,17 @@ def unzip_network(path, folder) -> None:
         archive.extractall(folder)
 
 
-def _read_layout_of_folder(folder: Path) -> UVLayout:
-    if sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) > MAX_BYTES:
-        raise ValueError("holds more than any network")
-    return _parse_layout((folder / LAYOUT_ENTRY).read_bytes())
-
-
-def _read_layout(archive: zipfile.ZipFile) -> UVLayout:
-    _require_modest(archive)
-    return _parse_layout(archive.read(LAYOUT_ENTRY))
+def _read_entries(path: Path) -> tuple[bytes, bytes, UVLayout]:
+    """Configuration, weights and layout of a `.keras` file or of the folder that it unzips to."""
+    if path.is_dir():
+        if sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) > MAX_BYTES:
+            raise ValueError("holds more than any network")
+        config, weights, layout = ((path / name).read_bytes() for name in ENTRIES)
+    else:
+        with zipfile.ZipFile(path) as archive:
+            _require_modest(archive)
+            config, weights, layout = (archive.read(name) for name in ENTRIES)
+    return config, weights, _parse_layout(layout)
 
 
 def _parse_layout(content: bytes) -> UVLayout:
