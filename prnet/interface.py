@@ -13,6 +13,7 @@ from prnet.configure.config import FACE_MODEL_PATH, Run, Training
 from prnet.configure.recipes import RECIPES
 from prnet.evaluating.methods import NetworkMethod, file_hash
 from prnet.evaluating.results import RESULTS_NAME, Results
+from prnet.evaluating.types import EvaluationType
 from prnet.formats.face_model_file import load_face_model
 from prnet.formats.photo_arrays import Photo
 from prnet.formats.photos import IMAGE_SUFFIXES
@@ -127,14 +128,14 @@ def evaluate(
     """
     start_keras()
     from prnet.evaluating.evaluation import evaluate as measure
-    from prnet.evaluating.protocols import PROTOCOLS, TYPES
+    from prnet.evaluating.protocols import PROTOCOLS
     from prnet.evaluating.reports import write_report
     from prnet.evaluating.subjects import DatasetSubjects, PairSubjects, Subjects
     from prnet.formats.pairs import find_pairs
 
     chosen = _choice("protocol", protocol, PROTOCOLS)
     for index in types:
-        _choice("type", index, dict(enumerate(TYPES)))
+        _choice("type", index, {int(kind): kind for kind in EvaluationType})
     method = network_method(model)
     truth = load_face_model(face_model) if isinstance(face_model, (str, Path)) else face_model
     layout = layout_of_model(truth) if truth is not None else None

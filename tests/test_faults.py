@@ -35,6 +35,7 @@ from tests.helpers.small_faces import make_small_model, small_files, write_folde
 from tests.helpers.tiny_data import write_tiny_data
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="faults are injected as POSIX has them")
+ROOT = Path(__file__).resolve().parents[1]
 COUNT = 12
 
 
@@ -160,7 +161,14 @@ def test_closed_standard_streams_do_no_harm(tmp_path, stage, closed):
     """A file that is opened under their numbers would take what libraries print."""
     main, arguments = stage(tmp_path / "out")
     done = subprocess.run(
-        ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, sys.modules[main.__module__].__file__]
+        [
+            "sh",
+            "-c",
+            f'exec "$@" {closed}',
+            "sh",
+            sys.executable,
+            str(ROOT / f"{main.__module__.rpartition('.')[2]}.py"),
+        ]
         + [str(argument) for argument in arguments],
         capture_output=True,
         text=True,

@@ -63,8 +63,9 @@ def test_every_package_is_installed():
 def test_the_version_stands_in_one_place():
     assert re.fullmatch(r"\d+\.\d+\.\d+", prnet.__version__)
     assert PROJECT["project"]["dynamic"] == ["version"]
-    holders = [path for path in ROOT.glob("*/**/*.py") if re.search(r"^__version__", path.read_text("utf-8"), re.M)]
-    assert [path.relative_to(ROOT) for path in holders if ".venv" not in path.parts] == [Path("prnet/__init__.py")]
+    files = [path for path in ROOT.glob("*/**/*.py") if not any(part.startswith(".") for part in path.parts)]
+    holders = [path for path in files if re.search(r"^__version__", path.read_text("utf-8"), re.M)]
+    assert [path.relative_to(ROOT) for path in holders] == [Path("prnet/__init__.py")]
 
 
 @pytest.fixture(scope="module")

@@ -166,7 +166,7 @@ def test_pictures_show_the_face_where_it_is(sample_model, basis, grid):
         assert abs(columns.mean() - box.centre[0]) < 0.1 * box.side
         assert abs(rows.mean() - box.centre[1]) < 0.3 * box.side
         assert not changed[:5].any()
-    assert draw_sheet(face, photo).shape == (712, 1340, 3)
+    assert draw_sheet(face, photo).shape == (712, 1672, 3)
 
 
 def test_the_whole_image_is_the_crop_without_a_detector():
