@@ -1,4 +1,4 @@
-"""Turn ICT-FaceKit, Basel Face Model files, or the sample model, into a face_model.hdf5."""
+"""Turn ICT-FaceKit, Basel Face Model files, plain arrays or the sample model into a face_model.hdf5."""
 
 from prnet.commands.build_face_model import main
 from prnet.commands.terminal import run_script

@@ -15,7 +15,7 @@ YAW_LIMITS = (30.0, 60.0)
 MAX_RESIDUAL = (2.5, 3.0, 4.0)
 """Per cent of the size, by yaw: the far half of a profile is guessed by whoever marks it."""
 
-MAX_IDENTITY = 2.5
+MAX_IDENTITY = 3.0
 """Root of the mean square of the identity coefficients in their deviations, beyond which no person looks like that."""
 
 

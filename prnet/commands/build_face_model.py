@@ -1,4 +1,4 @@
-"""Turn ICT-FaceKit, Basel Face Model files, or the sample model, into a face_model.hdf5."""
+"""Turn ICT-FaceKit, Basel Face Model files, plain arrays or the sample model into a face_model.hdf5."""
 
 from pathlib import Path
 
@@ -18,6 +18,7 @@ def make_parser() -> Parser:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--bfm", type=Path, metavar="FILE", help="face3d's BFM.mat, or the raw 01_MorphableModel.mat")
     source.add_argument("--ict", type=Path, metavar="DIR|ZIP", help="the repository ICT-FaceKit (MIT licence)")
+    source.add_argument("--arrays", type=Path, metavar="NPZ", help="any other model (generating/array_model.py)")
     source.add_argument("--sample", action="store_true", help="the procedural face model of the sample data")
     parser.add_argument("--identity", type=int, metavar="N", help="with --ict: identity components, 1 to 100 (100)")
     parser.add_argument("--parts", choices=("face", "head"), help="with --ict: face with ears and neck, or head (face)")
@@ -66,6 +67,11 @@ def _read(flags):
         if not 1 <= count <= IDENTITIES:
             raise UserError(f"--identity {count}: ICT-FaceKit has 1 to {IDENTITIES} identity components")
         return read_ict_model(flags.ict, count, flags.parts or "face")
+    if flags.arrays:
+        _refuse(flags, "--arrays", "expression", "uv", "uv_data", "identity", "parts")
+        from prnet.generating.array_model import read_array_model
+
+        return read_array_model(flags.arrays)
     _refuse(flags, "--bfm", "identity", "parts")
     from prnet.formats.bfm import read_face3d_model, read_raw_model
 
