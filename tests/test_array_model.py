@@ -5,8 +5,8 @@ import pytest
 
 from prnet.commands import build_face_model
 from prnet.common.errors import UserError
+from prnet.formats.array_model import read_array_model
 from prnet.formats.face_model_file import load_face_model
-from prnet.generating.array_model import read_array_model
 from prnet.geometry.face_model import at_landmarks
 
 

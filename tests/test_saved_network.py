@@ -177,7 +177,7 @@ def test_a_file_that_is_no_network_is_refused_by_name(network, layout, tmp_path)
         "short.keras": "damaged",
         "text.keras": "damaged",
         "plain.keras": "no UV layout",
-        "hollow.keras": "cannot open",
+        "hollow.keras": "holds no network",
     }.items():
         with pytest.raises(UserError, match=f"{name}: .*{complaint}") as caught:
             load_network(tmp_path / name)

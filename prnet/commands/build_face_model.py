@@ -69,7 +69,7 @@ def _read(flags):
         return read_ict_model(flags.ict, count, flags.parts or "face")
     if flags.arrays:
         _refuse(flags, "--arrays", "expression", "uv", "uv_data", "identity", "parts")
-        from prnet.generating.array_model import read_array_model
+        from prnet.formats.array_model import read_array_model
 
         return read_array_model(flags.arrays)
     _refuse(flags, "--bfm", "identity", "parts")
