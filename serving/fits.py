@@ -16,6 +16,9 @@ from prnet.serving.problems import Problem
 FARTHEST = 1e6
 """No vertex of a fit or a mesh lies farther from the photo's origin, in pixels."""
 
+SMALLEST = 1e-3
+"""Side of a fit's face, in pixels, below which its crop cannot be computed."""
+
 
 class FitMeshes:
     """What fits mean with one face model on the grid of one network. model : None where there is no face model, and
@@ -44,7 +47,14 @@ class FitMeshes:
         return place_face(places.reshape(size, size, 3), box, crop_transform(box, size), self._grid)
 
     def _box(self, fit: Fit, name: str, image_height: int) -> Box:
+<<<<<<< HEAD
         return landmark_box(self._vertices(fit, name, image_height, face_landmarks))
+=======
+        box = landmark_box(self._vertices(fit, name, image_height, self._require(name).landmark_vertices))
+        if box.side < SMALLEST:
+            raise Problem(422, f"{name}: the fit's face has no size")
+        return box
+>>>>>>> 08f0ec4 (doors-server)
 
     def _vertices(self, fit: Fit, name: str, image_height: int, points_of=face_vertices) -> np.ndarray:
         model = self._require(name)

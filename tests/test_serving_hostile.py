@@ -24,8 +24,19 @@ from prnet.serving.application import build_application
 from prnet.serving.server import own_names
 from tests.helpers.serving_stand_in import image_file, listening, mean_face_reconstructor
 
-SECONDS = 2.0
-"""Until a refusal."""
+SECONDS, LATEST = 2.0, 10.0
+"""Until a refusal: of this process's own time, in which client and server run; and by the clock, which says little on a
+busy machine."""
+
+
+class Stopwatch:
+    def __init__(self):
+        self.started, self.worked = time.monotonic(), time.process_time()
+
+    def require_soon(self) -> None:
+        assert time.process_time() - self.worked < SECONDS
+        assert time.monotonic() - self.started < LATEST
+
 
 PHOTO = image_file(np.full((64, 64, 3), 90, dtype=np.uint8))
 
@@ -214,6 +225,7 @@ MESHES = {
     "fit with too many parameters": lambda: mat_file(**{**FIT, "Shape_Para": np.zeros(30_000)}),
     "fit 1e30 pixels away": lambda: mat_file(**{**FIT, "Pose_Para": np.array([0, 0, 0, 1e30, 0, 0, 1])}),
     "fit of parameters of 1e30": lambda: mat_file(**{**FIT, "Shape_Para": np.full(32, 1e30)}),
+    "fit of scale 1e-300": lambda: mat_file(**{**FIT, "Pose_Para": np.array([0, 0, 0, 50, 50, 0, 1e-300])}),
     "fit of no size": lambda: mat_file(**{**FIT, "Pose_Para": np.array([0, 0, 0, 50, 50, 0, 1e-12])}),
 }
 
@@ -366,22 +378,22 @@ CASES = [
 """Each a name and a function that makes its path and body."""
 
 
-def refused(answer, seconds) -> None:
+def refused(answer, watch: Stopwatch) -> None:
     assert 400 <= answer.status_code < 500, (answer.status_code, answer.text[:300])
     assert answer.headers["content-type"] == "application/problem+json"
     detail = answer.json()["detail"]
     assert detail
     assert "Traceback" not in detail
-    assert seconds < SECONDS
+    watch.require_soon()
 
 
 @pytest.mark.filterwarnings("ignore:.*SpooledTemporaryFile:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("made", [pytest.param(made, id=name) for name, made in CASES])
 def test_a_request_that_means_harm_is_refused_with_a_reason(address, folder, made):
     path, options = made()
-    start = time.monotonic()
+    watch = Stopwatch()
     answer = httpx.post(address + path, timeout=20, **options)
-    refused(answer, time.monotonic() - start)
+    refused(answer, watch)
     assert list(folder.iterdir()) == []
 
 
@@ -438,9 +450,9 @@ def test_names_that_are_paths_name_nothing(address, folder, name):
     ],
 )
 def test_paths_lead_nowhere(address, path):
-    start = time.monotonic()
+    watch = Stopwatch()
     answer = httpx.get(address + path)
-    refused(answer, time.monotonic() - start)
+    refused(answer, watch)
 
 
 # Pages of other sites
@@ -453,9 +465,9 @@ FOREIGN += ["127.0.0.1/", "[::1", "", "é", "1.2.3", "localhost:port", "x" * 300
 @pytest.mark.parametrize("host", FOREIGN)
 @pytest.mark.parametrize("path", ["/v1/runs", "/", "/static/faces.js"])
 def test_a_name_that_is_made_to_lead_here_reads_nothing(address, host, path):
-    start = time.monotonic()
+    watch = Stopwatch()
     answer = httpx.get(address + path, headers={"Host": host.encode()})
-    refused(answer, time.monotonic() - start)
+    refused(answer, watch)
     assert answer.status_code == 421
     assert "--allow-host" in answer.json()["detail"]
 
@@ -487,9 +499,9 @@ def test_pages_of_other_origins_post_nothing(address, origin, name):
         "photo": posting_photo(PHOTO),
         "json": predicting(PHOTO),
     }[name]
-    start = time.monotonic()
+    watch = Stopwatch()
     answer = httpx.post(address + path, headers={"Origin": origin}, timeout=20, **options)
-    refused(answer, time.monotonic() - start)
+    refused(answer, watch)
     assert answer.status_code == 403
 
 
@@ -543,10 +555,9 @@ def test_every_answer_forbids_guesses_and_tells_no_referrer(address, path, metho
     assert headers["referrer-policy"] == "no-referrer"
 
 
-def converse(address: str, *pieces: bytes, pause: float = 0.0) -> tuple[bytes, float]:
-    """What the server says to raw bytes, and after how long."""
+def converse(address: str, *pieces: bytes, pause: float = 0.0) -> bytes:
+    """What the server says to raw bytes."""
     host, port = address.removeprefix("http://").split(":")
-    start = time.monotonic()
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         answer = b""
         try:
@@ -562,7 +573,7 @@ def converse(address: str, *pieces: bytes, pause: float = 0.0) -> tuple[bytes, f
                     break
         except ConnectionResetError:
             pass
-    return answer, time.monotonic() - start
+    return answer
 
 
 HEAD = b"POST /v1/reconstructions HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
@@ -593,9 +604,10 @@ LONG = HEAD + b"Content-Length: %d\r\n\r\n"
     ],
 )
 def test_bytes_on_the_wire(address, status, pieces, pause):
-    answer, seconds = converse(address, *pieces, pause=pause)
+    watch = Stopwatch()
+    answer = converse(address, *pieces, pause=pause)
+    watch.require_soon()
     assert answer.startswith(b"HTTP/1.1 %d" % status), answer[:200]
-    assert seconds < SECONDS
     assert answer.partition(b"\r\n\r\n")[2]
 
 
