@@ -47,14 +47,10 @@ class FitMeshes:
         return place_face(places.reshape(size, size, 3), box, crop_transform(box, size), self._grid)
 
     def _box(self, fit: Fit, name: str, image_height: int) -> Box:
-<<<<<<< HEAD
-        return landmark_box(self._vertices(fit, name, image_height, face_landmarks))
-=======
-        box = landmark_box(self._vertices(fit, name, image_height, self._require(name).landmark_vertices))
+        box = landmark_box(self._vertices(fit, name, image_height, face_landmarks))
         if box.side < SMALLEST:
             raise Problem(422, f"{name}: the fit's face has no size")
         return box
->>>>>>> 08f0ec4 (doors-server)
 
     def _vertices(self, fit: Fit, name: str, image_height: int, points_of=face_vertices) -> np.ndarray:
         model = self._require(name)
