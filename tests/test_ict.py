@@ -13,7 +13,7 @@ from prnet.commands import build_face_model
 from prnet.common.errors import UserError
 from prnet.formats.face_model_file import load_face_model, save_face_model
 from prnet.formats.ict import arkit_name, read_ict_model
-from prnet.geometry.face_model import at_landmarks, face_landmarks, face_vertices, landmark_model
+from prnet.geometry.face_model import arkit_expressions, at_landmarks, face_landmarks, face_vertices, landmark_model
 from prnet.geometry.mesh import boundary_loops, vertex_normals
 from prnet.geometry.position_map import layout_of_model, map_basis, shape_maps
 from prnet.geometry.uv_layout import face_mask, grid_triangles, landmark_stencil, sample_landmarks
@@ -61,6 +61,17 @@ def test_components_are_named_and_counted(model):
     assert "tongueOut" not in model.expression_names
     assert "Copyright (c) 2020 USC Institute for Creative Technologies" in model.licence
     assert (arkit_name("eyeBlink_L"), arkit_name("jawLeft")) == ("eyeBlinkLeft", "jawLeft")
+
+
+def test_exactly_arkits_52_names_are_given_where_they_are_asked_for(model):
+    values = np.arange(EXPRESSIONS) / 100
+    arkit = arkit_expressions(model.expression_names, values)
+    assert len(arkit) == 52
+    assert {"browInnerUp", "cheekPuff", "tongueOut", "jawOpen", "mouthLeft", "mouthRight"} < set(arkit)
+    by_name = dict(zip(model.expression_names, values, strict=True))
+    assert arkit["browInnerUp"] == pytest.approx((by_name["browInnerUpLeft"] + by_name["browInnerUpRight"]) / 2)
+    assert arkit["browDownLeft"] == by_name["browDownLeft"]
+    assert arkit["tongueOut"] == 0
 
 
 def test_expressions_do_what_their_names_say(model):
