@@ -40,6 +40,9 @@ OTHER_DEVIATION = 0.1
 LAYOUT_ROUNDS, OUTSIDE_IMPORTANCE = 3, 0.5
 """Relaxation of the UV layout (`prnet.geometry.tutte`), and how much ears and neck count in it."""
 
+CHIN, NECK_MARGIN = 8, 0.5
+"""Landmark, and how far below it, in centimetres, the face ends."""
+
 FACE_MARGIN = 1.0
 """How far in cm beyond the narrow face its weight goes, so that the jaw's landmarks lie within it."""
 
@@ -127,7 +130,11 @@ def _region_weights(mean, triangles, uv, landmarks, part: str) -> np.ndarray:
     is_face = cKDTree(mean[:NARROW_FACE]).query(mean)[0] < (FACE_MARGIN if part == "face" else np.inf)
     place = np.column_stack([texel_coordinates(uv, MAP_SIZE), np.zeros(len(uv))])
     raster = rasterise(place, triangles, MAP_SIZE, MAP_SIZE, two_sided=True)
-    face, feature = np.moveaxis(interpolate(raster, triangles, np.column_stack([is_face, is_feature])), 2, 0) > 0.5
+    of_vertices = np.column_stack([is_face, is_feature, mean[:, 1]])
+    face, feature, height = np.moveaxis(interpolate(raster, triangles, of_vertices), 2, 0)
+    face, feature = face > 0.5, feature > 0.5
+    if part == "face":
+        face &= height > landmarks[CHIN, 1] - NECK_MARGIN
     face, feature = face & face[:, ::-1], feature & feature[:, ::-1]
     return np.where(face, np.where(feature, FEATURE_WEIGHT, FACE_WEIGHT), 0).astype(np.float32)
 

@@ -1,6 +1,6 @@
 """Pictures of faces: landmarks, mesh, depth and pose drawn over a photo, and one sheet that shows all of a face."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from prnet.geometry.crop import Box, compose, crop_image, crop_transform, lift_t
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.rasterise import Raster, interpolate, rasterise
 from prnet.geometry.transforms import apply_transform
-from prnet.geometry.uv_layout import face_mask
+from prnet.geometry.uv_layout import face_mask, grid_triangles
 from prnet.reconstructing.face import FLIP_Y, Face
 from prnet.reconstructing.texture import sample_photo, uv_texture, visibility_mask
 
@@ -43,6 +43,7 @@ MAX_RENDERED = 1024
 """A depth map is rendered at no more pixels a side and enlarged from there."""
 
 SKIN = np.array([235.0, 225.0, 215.0])
+CAVITY = np.array([70.0, 58.0, 55.0])
 LINE, POINT = (255, 255, 255), (0, 200, 255)
 RED, GREEN, BLUE = (230, 60, 60), (60, 200, 90), (70, 120, 250)
 PAPER, INK = (250, 250, 250), (40, 40, 40)
@@ -146,25 +147,51 @@ def depth_map(face: Face, height: int, width: int) -> np.ndarray:
 def draw_clay(face: Face, size: int, yaw: float = 0.0) -> np.ndarray:
     """The untextured mesh, lit from above, facing the viewer and then turned by `yaw` degrees: (size, size, 3) uint8.
 
-    A positive yaw turns the face to the picture's right.
+    A positive yaw turns the face to the picture's right. Eyes and mouth, where they are holes, are dark.
     """
     angle = np.deg2rad(yaw)
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
-    place = _on_paper(face.frontal_vertices @ turn.T, face, SUPERSAMPLING * size)
+    closed = _closed_surface(face)
+    place = _on_paper(closed.frontal @ turn.T, face, SUPERSAMPLING * size)
     paper = np.full((SUPERSAMPLING * size, SUPERSAMPLING * size, 3), PAPER, dtype=np.uint8)
-    shades = _shading(-vertex_normals(place, face.triangles))
-    picture = _painted(place, face.triangles, inside_of(face.grid.mask), shades, paper)
+    own = _shading(-vertex_normals(place[~closed.of_hole], face.triangles))
+    shades = np.full((len(place), 3), CAVITY)
+    shades[~closed.of_hole] = own
+    picture = _painted(place, closed.triangles, closed.inside, shades, paper)
     return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def draw_frontal(face: Face, image: np.ndarray, size: int) -> np.ndarray:
-    """The photo as it would look from the front, (size, size, 3) uint8: each pixel is taken from the photo itself."""
-    side = SUPERSAMPLING * size
-    place = _on_paper(face.frontal_vertices, face, side)
-    raster = _surface(place, face.triangles, inside_of(face.grid.mask), side, side)
-    picture = sample_photo(image, interpolate(raster, face.triangles, face.vertices))
+    """The photo as it would look from the front, (size, size, 3) uint8: each pixel is taken from the photo itself,
+    eyes and teeth as well."""
+    side, closed = SUPERSAMPLING * size, _closed_surface(face)
+    raster = _surface(_on_paper(closed.frontal, face, side), closed.triangles, closed.inside, side, side)
+    picture = sample_photo(image, interpolate(raster, closed.triangles, closed.vertices))
     picture[raster.triangle < 0] = PAPER
     return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+
+
+@dataclass(frozen=True)
+class _ClosedSurface:
+    """A face's surface with its holes closed, M vertices."""
+
+    vertices: np.ndarray  # (M, 3) pixels of the photo
+    frontal: np.ndarray  # (M, 3) turned to the viewer, y up
+    triangles: np.ndarray  # (T, 3)
+    inside: np.ndarray  # (M,) of `inside_of`
+    of_hole: np.ndarray  # (M,) bool, vertices that belong to no triangle of the face
+
+
+def _closed_surface(face: Face) -> _ClosedSurface:
+    filled = binary_fill_holes(face.grid.mask)
+    vertices = face.position_map[filled]
+    return _ClosedSurface(
+        vertices=vertices,
+        frontal=face.to_frontal(vertices),
+        triangles=grid_triangles(filled),
+        inside=inside_of(filled),
+        of_hole=~face.grid.mask[filled],
+    )
 
 
 def _on_paper(vertices: np.ndarray, face: Face, size: int) -> np.ndarray:

@@ -119,8 +119,12 @@ class Face:
     @cached_property
     def frontal_vertices(self) -> np.ndarray:
         """The vertices turned to the viewer, (N, 3) float32, in the canonical face's axes and unit (y up)."""
+        return self.to_frontal(self.vertices)
+
+    def to_frontal(self, points: np.ndarray) -> np.ndarray:
+        """Points (n, 3) of the photo turned with the face to the viewer: (n, 3) float32, y up."""
         linear, offset = self.pose.matrix[:, :3], self.pose.matrix[:, 3]
-        return ((self.vertices - offset) @ np.linalg.inv(linear).T).astype(np.float32)
+        return ((points - offset) @ np.linalg.inv(linear).T).astype(np.float32)
 
     @cached_property
     def misfit(self) -> float:
