@@ -15,6 +15,13 @@ def on_files(files, config):
     return files
 
 
+def on_page_markdown(markdown, **_):
+    """Links from docs/ to the pages beside it."""
+    for name, page in PAGES.items():
+        markdown = markdown.replace(f"](../{name}", f"]({page}")
+    return markdown
+
+
 def as_page(text: str) -> str:
     """Its links as they are in docs/."""
     for name, page in PAGES.items():
