@@ -18,7 +18,7 @@ def make_parser() -> Parser:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--bfm", type=Path, metavar="FILE", help="face3d's BFM.mat, or the raw 01_MorphableModel.mat")
     source.add_argument("--ict", type=Path, metavar="DIR|ZIP", help="the repository ICT-FaceKit (MIT licence)")
-    source.add_argument("--arrays", type=Path, metavar="NPZ", help="any other model (generating/array_model.py)")
+    source.add_argument("--arrays", type=Path, metavar="NPZ", help="any other model, as plain arrays (docs/fitting.md)")
     source.add_argument("--sample", action="store_true", help="the procedural face model of the sample data")
     parser.add_argument("--identity", type=int, metavar="N", help="with --ict: identity components, 1 to 100 (100)")
     parser.add_argument("--parts", choices=("face", "head"), help="with --ict: face with ears and neck, or head (face)")
