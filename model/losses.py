@@ -107,7 +107,7 @@ def edge_length_error(truth, prediction, mask):
 
 
 def normal_error(truth, prediction, mask):
-    """Mean cosine between predicted edges and ground truth normals, which are at right angles (SADRNet). Returns (B,)."""
+    """Mean absolute cosine of predicted edges with ground truth normals, 0 in a perfect map (SADRNet). Returns (B,)."""
     right, both_right = _edges(truth, mask, (0, 1))
     down, both_down = _edges(truth, mask, (1, 0))
     normals = ops.cross(right[:, :-1], down[:, :, :-1])
