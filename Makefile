@@ -1,6 +1,7 @@
 # make demo        the whole road on sample faces, and a photo by the shipped network: tables and pictures in output/demo
 # make test        the quick tests;  make test-large  the slow ones
 # make bench       speed against its floors;  make lint  style, types and import rules
+# make docs        the documentation and API reference as one site in output/site; warnings are errors
 # make lock        requirements.txt to requirements.lock: all packages that it takes, the newest that fit, with hashes
 # The first call creates .venv and installs requirements.lock.
 
@@ -16,7 +17,7 @@ DEMO_VAL ?= 120
 DEMO_EPOCHS ?= 22
 DEMO_BATCH ?= 8
 
-.PHONY: demo test test-large bench lint types lock clean
+.PHONY: demo test test-large bench lint types links docs lock clean
 
 $(VENV)/.installed: requirements.lock
 	$(PYTHON) -m venv $(VENV)
@@ -47,13 +48,25 @@ lint: types
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pytest -q tests/test_imports.py tests/test_flags.py
 
-# In a checkout prnet's packages lie beside prnet/; a type checker finds them by links in one place, as an installation
-# has them.
-types: $(VENV)/.installed
+types: $(VENV)/.installed links
 	$(RUN) -m pip install --quiet --disable-pip-version-check mypy==2.4.1
+	cd .types && ../$(RUN) -m mypy --config-file ../pyproject.toml -p prnet -p benchmarks
+
+# In a checkout prnet's packages lie beside prnet/; tools that read code without importing it find them by links in one
+# place, as an installation has them.
+links:
 	rm -rf .types && mkdir -p .types/prnet
 	cd .types/prnet && ln -s ../../prnet/* $(PACKAGES:%=../../%) . && ln -s ../benchmarks ..
-	cd .types && ../$(RUN) -m mypy --config-file ../pyproject.toml -p prnet -p benchmarks
+
+# Reads docstrings without importing anything, so it needs none of the requirements.
+docs: $(VENV)-docs/.installed links
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict
+	@echo "open: output/site/index.html"
+
+$(VENV)-docs/.installed: docs/requirements.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	touch $@
 
 lock:
 	$(PYTHON) -m venv $(VENV)-lock

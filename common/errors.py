@@ -1,4 +1,4 @@
-"""Errors that a person can mend. Programs show them in one line, without a traceback
+"""Errors that a user can fix. Programs show them in one line, without a traceback
 (`prnet.commands.terminal.run_script`).
 """
 

@@ -1,4 +1,4 @@
-"""Files that appear under their name whole or not at all."""
+"""Atomic writes: a file appears under its name complete, or not at all."""
 
 import glob
 import os

@@ -1,4 +1,4 @@
-"""One run at a time in one place: a lock that dies with its process, however that ends."""
+"""One run at a time in one place: a lock that is released when its process ends, however it ends."""
 
 import errno
 import logging

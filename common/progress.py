@@ -71,5 +71,5 @@ class Poster:
             )
             with urllib.request.urlopen(request, timeout=TIMEOUT):
                 pass
-        except Exception as error:  # whatever goes wrong here, the run goes on
+        except Exception as error:  # whatever goes wrong here, the run continues
             problems.append(error)

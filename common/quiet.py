@@ -1,4 +1,4 @@
-"""Keras and its backend without their remarks on their own build; what goes wrong is still said."""
+"""Start Keras and its backend without the messages about their own build; errors are still shown."""
 
 import os
 import re

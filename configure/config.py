@@ -1,4 +1,4 @@
-"""The one config module: constants with their units and sources, and the settings of each stage as frozen dataclasses.
+"""Constants with their units and sources, and the settings of each stage as frozen dataclasses.
 
 A stage takes its dataclass and never a parsed command line. A variant is `dataclasses.replace(default, ...)`.
 """

@@ -1,4 +1,4 @@
-"""The programs, and how a person runs one from here: advice in messages is right in a checkout and once installed."""
+"""The programs, and the command that runs each, in a checkout and once installed, for messages to quote."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Training recipes: each a set of `Training` values that `train_model.py --recipe NAME` begins from.
+"""Training recipes: each a set of `Training` values that `prnet train --recipe NAME` starts from.
 
-A flag on the command line wins over the recipe.
+A flag on the command line overrides the recipe.
 """
 
 from dataclasses import replace
@@ -23,7 +23,7 @@ HARD_LOOKS = replace(
     noise=0.15,
     jpeg=0.15,
 )
-"""What a small set of good photos lacks."""
+"""The variety that a small set of good photos lacks."""
 
 
 def default() -> Training:
@@ -100,7 +100,7 @@ def lprnet_published() -> Training:
 
 
 def photos() -> Training:
-    """The light network for photos as people take them: `lprnet` with worse light, focus and compression, and hands.
+    """The light network for everyday photos: `lprnet` with worse light, focus and compression, and occlusion.
 
     Command: python train_model.py --recipe photos --hdf5dir DIR
     Source: this project; the third of the shipped weights' four runs (docs/model_card.md).
@@ -112,7 +112,7 @@ def photos() -> Training:
 
 
 def morphnet() -> Training:
-    """The network whose surface is a face, on photos with fits: what `photos` asks, mouths and eyes asked for by name.
+    """The network whose surface is a face: the augmentation of `photos`, with losses that ask for open mouths and eyes.
 
     Command: python train_model.py --recipe morphnet --hdf5dir DIR
     Source: this project.

@@ -1,4 +1,4 @@
-"""What a method scores that ignores the photo: the row that every table has beside the method's."""
+"""The score of a method that ignores the photo: a row of every table."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The evaluation itself: subjects pass by in batches, are predicted and measured, and only numbers are kept."""
+"""The evaluation loop: subjects are read in batches, predicted and measured, and only numbers are kept."""
 
 import shutil
 import time

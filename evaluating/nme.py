@@ -42,7 +42,7 @@ def landmark_distance(landmarks: np.ndarray, pair: tuple[int, int]) -> np.ndarra
 
 
 def residuals_from_origins(predicted: np.ndarray, truth: np.ndarray, origin: str) -> np.ndarray:
-    """p_i - t_i with the z of prediction and truth each measured from an origin of its own.
+    """p_i - t_i with the z of prediction and ground truth each measured from its own origin.
 
     predicted, truth : (..., N, 2 or 3). origin : 'min', the farthest of the N points; 'mean', their mean; 'none',
     where z is 0 already.

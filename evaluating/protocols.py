@@ -1,6 +1,6 @@
 """Protocols by name: what an error is divided by, where z begins, which landmarks are true, how images are averaged.
 
-A number means something only with all five; every table that this project prints carries `Protocol.statement`.
+A figure means something only with all five; every table that this project prints carries `Protocol.statement`.
 """
 
 from dataclasses import dataclass

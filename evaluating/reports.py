@@ -1,4 +1,4 @@
-"""Everything that an evaluation leaves in its folder."""
+"""Everything that an evaluation writes to its folder."""
 
 from pathlib import Path
 

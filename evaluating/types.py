@@ -31,7 +31,7 @@ class EvaluationType(IntEnum):
 
     @property
     def needs_mesh(self) -> bool:
-        """Whether landmarks are not enough, of the truth and of the prediction."""
+        """Whether landmarks are not enough, of the ground truth and of the prediction."""
         return self.kind is not Kind.SPARSE
 
     @property

@@ -1,1 +1,1 @@
-"""Networks for others: SavedModel, LiteRT, ONNX, and PRNet's published checkpoint."""
+"""Networks for other runtimes: SavedModel, LiteRT, ONNX, and PRNet's published checkpoint."""

@@ -1,4 +1,4 @@
-"""The canonical face of a network's own predictions: a network can be handed on without its face model's mean."""
+"""The canonical face of a network's own predictions, so that a network can be shared without its face model's mean."""
 
 from dataclasses import replace
 from typing import Any

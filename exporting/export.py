@@ -1,4 +1,4 @@
-"""A network to hand on: small, or as SavedModel, LiteRT or ONNX; and the check that it computes the same."""
+"""A network as a small .keras file, SavedModel, LiteRT or ONNX, and the check that it computes the same."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""Where fits go: a folder or a zip archive in 300W-LP's layout, complete or not there at all."""
+"""Fits as a folder or zip archive in 300W-LP's layout, written atomically."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Texts as attributes of an HDF5 file: of fixed length, which lie in the header that HDF5 keeps a checksum of."""
+"""Strings as attributes of an HDF5 file: of fixed length, and so inside the header, which HDF5 keeps a checksum of."""
 
 import h5py
 import numpy as np

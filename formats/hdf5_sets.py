@@ -1,4 +1,4 @@
-"""What of an HDF5 file lies in the file itself: links and storage may lead to any other file, or to a pipe."""
+"""Which parts of an HDF5 file are stored in it: links and external storage may refer to any other file, or a pipe."""
 
 import h5py
 

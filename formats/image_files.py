@@ -1,4 +1,4 @@
-"""Encoded photos: checked from end to end before they are believed, decoded without surprises."""
+"""Encoded photos: verified from end to end, and decoded the same way everywhere."""
 
 import io
 

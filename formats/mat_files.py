@@ -1,4 +1,4 @@
-"""Arrays of real numbers in MATLAB files of version 4 and 5 to 7.2, from bytes that nobody vouches for.
+"""Arrays of real numbers in MATLAB files of version 4 and 5 to 7.2, from untrusted bytes.
 
 Follows MathWorks' "MAT-File Format". SciPy's reader is compiled for speed on files that can be trusted, and damaged
 ones can crash it; this one checks every length against the bytes that are there. Anything but full real arrays, plain

@@ -1,4 +1,4 @@
-"""Numbers in NumPy files that a person hands over."""
+"""Numbers from NumPy files that a user provides."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""All that a training run needs to resume: weights, optimizer and log in one file that appears whole."""
+"""All that a training run needs to resume: weights, optimizer state and log in one file, written atomically."""
 
 import json
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Losses of position maps, as DESIGN's: functions that give one value an image, and the Keras class around them.
+"""Losses of position maps: functions that return one value an image, and the Keras classes around them.
 
-P and T are predicted and true maps (B, S, S, 3) in target units, W is the weight mask (S, S). The paper prints the
-norm of `wtmse` unsquared (equation 1); its text, and those who followed, say weighted mean squared error.
+P and T are predicted and ground truth maps (B, S, S, 3) in target units, W is the weight mask (S, S). The paper prints
+the norm of `wtmse` unsquared (equation 1); its text, and those who followed, say weighted mean squared error.
 """
 
 import keras
@@ -107,7 +107,7 @@ def edge_length_error(truth, prediction, mask):
 
 
 def normal_error(truth, prediction, mask):
-    """Mean cosine between predicted edges and true normals, which are at right angles (SADRNet). Returns (B,)."""
+    """Mean absolute cosine of predicted edges with ground truth normals, 0 in a perfect map (SADRNet). Returns (B,)."""
     right, both_right = _edges(truth, mask, (0, 1))
     down, both_down = _edges(truth, mask, (1, 0))
     normals = ops.cross(right[:, :-1], down[:, :, :-1])

@@ -1,4 +1,4 @@
-"""What is seen of a run while it runs: progress, speed, waiting for data, and the first number that goes wrong."""
+"""Monitoring of a run: progress, speed, time spent waiting for data, and the first number that is not finite."""
 
 import math
 import threading

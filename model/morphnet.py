@@ -4,8 +4,8 @@
                  \\-> correction of the coefficients ---------------------------------------^
 
 The raw map finds where each point of the face lies, as PRNet does; the projection, which has no parameters to train,
-reads pose and coefficients off it by least squares. All of it are Keras' own layers and operations, so a saved network
-opens without this project.
+reads pose and coefficients off it by least squares. Everything is made of Keras' own layers and operations, so a saved
+network opens without this project.
 """
 
 import keras

@@ -57,7 +57,7 @@ def _label(column: str) -> str:
 
 
 def draw_samples(images: np.ndarray, true_maps: np.ndarray, maps: np.ndarray, layout: UVLayout) -> np.ndarray:
-    """One row a sample: the input, its true map, the predicted map, and both sets of landmarks on the input.
+    """One row a sample: the input, its ground truth map, the predicted map, and both sets of landmarks on the input.
 
     images : (B, S, S, 3) in 0 to 1. true_maps, maps : (B, S, S, 3) in crop pixels. Returns RGB uint8. Green is true,
     red predicted; a map's red, green and blue are x, y and z over the crop's side.

@@ -1,4 +1,4 @@
-"""Where the face is, from what a person knows of it: a rectangle, landmarks, or a 300W-LP fit."""
+"""Where the face is, from what a user provides: a rectangle, landmarks, or a 300W-LP fit."""
 
 import warnings
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What scripts let a person choose when a network is used or exported. No imports of weight: `--help` needs it."""
+"""Choices of the programs that use or export a network. No heavy imports: `--help` needs it."""
 
 from dataclasses import dataclass
 

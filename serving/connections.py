@@ -1,6 +1,6 @@
 """Connections: how many there may be, how long each may wait, and how one is closed.
 
-uvicorn's protocol waits for ever for a request's head and for a client that does not read, takes any number of
+uvicorn's protocol waits indefinitely for a request's head and for a client that does not read, takes any number of
 connections, and resets one that it closes on unread input, so that its client may lose the answer.
 """
 

@@ -1,4 +1,4 @@
-"""The gate in front of the application: a request is taken whole or refused, and dropped when its client leaves.
+"""The gate in front of the application: a request is accepted completely or refused, and dropped with its client.
 
 A body is read into memory before the application sees it, within limits of size, time and rate, so that nothing
 behind the gate waits for a client.

@@ -1,4 +1,4 @@
-"""What the server takes from anyone: the limits of a request, of all requests together, and of what is kept."""
+"""What the server accepts from anyone: the limits of a request, of all requests together, and of what is kept."""
 
 from dataclasses import dataclass
 

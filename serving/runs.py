@@ -2,7 +2,7 @@
 
 An event is one flat JSON object. `run` names the run and `stage` what it does; `done` of `total` epochs or images are
 finished (without `done`, Keras' `epoch`, which counts from 0); every other number is a measure (`loss`, `val_loss`,
-...). All of it may be absent. Runs live in memory: the page shows them until the server stops.
+...). All of it may be absent. Runs are kept in memory: the page shows them until the server stops.
 """
 
 import json

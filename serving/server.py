@@ -80,8 +80,8 @@ def own_names(host: str) -> list[str]:
 
 
 def http_server(app: FastAPI, limits: Limits | None = None) -> uvicorn.Server:
-    """What serves an application to strangers, within limits. Its log names failures of the server alone: what
-    strangers do wrong would fill it."""
+    """What serves an application to untrusted clients, within limits. Its log holds failures of the server only: errors
+    of clients would fill it."""
     return uvicorn.Server(
         uvicorn.Config(
             app,

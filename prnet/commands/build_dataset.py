@@ -33,20 +33,27 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--build-mode", "--buildmode", choices=("train", "val"), required=True, help="train.hdf5 or val.hdf5"
     )
-    parser.add_argument("--data-mode", "--datamode", type=int, choices=range(6), default=5, help="what is stored")
+    parser.add_argument(
+        "--data-mode", "--datamode", type=int, choices=range(6), default=5, help="what is stored, of the modes below"
+    )
     parser.add_argument("--face-model", "--facemodel", metavar="FILE", default=FACE_MODEL_PATH, help="face model")
     parser.add_argument("--batch", type=at_least_one, default=200, metavar="N", help="pairs read and verified at once")
     parser.add_argument(
-        "--buffer-size", "--bufsize", type=at_least_one, default=1000, metavar="N", help="samples held before a write"
+        "--buffer-size",
+        "--bufsize",
+        type=at_least_one,
+        default=1000,
+        metavar="N",
+        help="samples buffered before a write",
     )
     parser.add_argument("--workers", type=at_least_one, metavar="N", help="threads (default: one for each core)")
     parser.add_argument(
         "--extend-data",
         "--extenddata",
         action="store_true",
-        help="train also on AFLW2000_augment (zip or folder) where there is one; it shows photos of the test set",
+        help="train on AFLW2000_augment (zip or folder) too, if present; it contains photos of the test set",
     )
-    parser.add_argument("--no-flips", action="store_true", help="leave the mirrored photos (*_Flip) out")
+    parser.add_argument("--no-flips", action="store_true", help="leave out the mirrored photos (*_Flip)")
     parser.add_argument("--overwrite", action="store_true", help="replace an older file of the same name")
     return parser
 

@@ -17,8 +17,10 @@ def make_parser() -> Parser:
     parser = Parser(__doc__, EXAMPLE)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--bfm", type=Path, metavar="FILE", help="face3d's BFM.mat, or the raw 01_MorphableModel.mat")
-    source.add_argument("--ict", type=Path, metavar="DIR|ZIP", help="the repository ICT-FaceKit (MIT licence)")
-    source.add_argument("--arrays", type=Path, metavar="NPZ", help="any other model (generating/array_model.py)")
+    source.add_argument(
+        "--ict", type=Path, metavar="DIR|ZIP", help="folder or zip of ICT-FaceKit's repository (MIT licence)"
+    )
+    source.add_argument("--arrays", type=Path, metavar="NPZ", help="any other model, as plain arrays (docs/fitting.md)")
     source.add_argument("--sample", action="store_true", help="the procedural face model of the sample data")
     parser.add_argument("--identity", type=int, metavar="N", help="with --ict: identity components, 1 to 100 (100)")
     parser.add_argument("--parts", choices=("face", "head"), help="with --ict: face with ears and neck, or head (face)")
@@ -26,9 +28,7 @@ def make_parser() -> Parser:
     parser.add_argument("--info", type=Path, metavar="FILE", help="with the raw model: 3DDFA's model_info.mat")
     parser.add_argument("--uv", type=Path, metavar="FILE", help="BFM_UV.mat (a Tutte embedding of the mesh)")
     parser.add_argument("--uv-data", type=Path, metavar="DIR", help="PRNet's own masks (derived from the landmarks)")
-    parser.add_argument(
-        "--output", type=Path, default=Path(FACE_MODEL_PATH), metavar="FILE", help="where the programs will look for it"
-    )
+    parser.add_argument("--output", type=Path, default=Path(FACE_MODEL_PATH), metavar="FILE", help="file to write")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Measure a network, or any method's predictions, and write tables, curves and pictures that name their protocol."""
+"""Measure a network, or any method's predictions, under a named protocol; write tables, curves and pictures."""
 
 import argparse
 from contextlib import ExitStack
@@ -40,7 +40,7 @@ def make_parser() -> Parser:
     )
     method.add_argument("--model", metavar="FILE", help=NETWORK_HELP)
     method.add_argument("--predictions", metavar="FILE", help="another method's predictions (.npz)")
-    method.add_argument("--compare", metavar="DIR", nargs="+", help="put finished evaluations in one table and plot")
+    method.add_argument("--compare", metavar="DIR", nargs="+", help="one table and plot of finished evaluations")
 
     truth = parser.add_argument_group("what it is measured on")
     photos = truth.add_mutually_exclusive_group()
@@ -55,7 +55,7 @@ def make_parser() -> Parser:
         "--landmark-file",
         "--landmarkfile",
         metavar="FILE",
-        help="true landmarks (.npy, N x 2 or 3 x 68, 1-based pixels)",
+        help="ground truth landmarks (.npy, N x 2 or 3 x 68, 1-based pixels)",
     )
     truth.add_argument("--yaw-file", "--yawfile", metavar="FILE", help="yaw in degrees (.npy, N) for the bins")
 
@@ -78,7 +78,7 @@ def make_parser() -> Parser:
         "--z-origin",
         "--zorigin",
         choices=("min", "mean", "none"),
-        help="where z is 0, on both sides (default: as --shift-z says)",
+        help="where z is 0, in prediction and ground truth (default: by --shift-z)",
     )
 
     output = parser.add_argument_group("output")
@@ -86,10 +86,12 @@ def make_parser() -> Parser:
         "--output-dir", "--outputdir", metavar="DIR", default="evaluation", help="folder of tables and pictures"
     )
     output.add_argument("--save-predictions", metavar="FILE", help="write the predicted landmarks (.npz)")
-    output.add_argument("--with-vertices", action="store_true", help="put vertices into it, 0.5 MB an image")
+    output.add_argument(
+        "--with-vertices", action="store_true", help="with --save-predictions: vertices too, 0.5 MB an image"
+    )
     output.add_argument("--name", help="what the tables call the method (default: its folder's or file's name)")
     output.add_argument(
-        "--batch-size", "--batchsize", type=at_least_one, default=10, metavar="N", help="photos at once"
+        "--batch-size", "--batchsize", type=at_least_one, default=10, metavar="N", help="photos per batch"
     )
     output.add_argument(
         "--server-log", "--serverlog", default="0", help="post progress: 0, 1 (the project's server) or an address"

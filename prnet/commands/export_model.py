@@ -1,4 +1,4 @@
-"""Networks to hand on: small .keras files, SavedModel, LiteRT, ONNX; and PRNet's published weights as a .keras file."""
+"""Export a network as a small .keras file, SavedModel, LiteRT or ONNX; import PRNet's published weights."""
 
 from prnet.commands.flags import Parser, say_what_to_open
 from prnet.common.errors import UserError
@@ -24,12 +24,12 @@ def make_parser() -> Parser:
     parser = Parser(__doc__, EPILOG)
     parser.add_argument("--model", default=MODEL_PATH, metavar="FILE", help=NETWORK_HELP)
     task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument("--format", choices=EXPORT_FORMATS, help="what is written")
+    task.add_argument("--format", choices=EXPORT_FORMATS, help="format of the output")
     task.add_argument("--from-prnet-checkpoint", metavar="PREFIX", help="published checkpoint, without .index")
-    parser.add_argument("--quantize", choices=QUANTIZATIONS, help="smaller form of a LiteRT file")
+    parser.add_argument("--quantize", choices=QUANTIZATIONS, help="quantisation of a LiteRT file")
     parser.add_argument("--images", help="training images, a data set or a folder (int8, keras, the check)")
     parser.add_argument("--uv-data", help="PRNet's folder uv-data, for --from-prnet-checkpoint")
-    parser.add_argument("--output", required=True, help="what to write: .tflite, .onnx, .keras, or a folder")
+    parser.add_argument("--output", required=True, help="file (.tflite, .onnx, .keras) or folder to write")
     return parser
 
 

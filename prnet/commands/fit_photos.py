@@ -17,7 +17,7 @@ EPILOG = """examples:
 
 Landmarks, by the photos' names: .npz or HDF5 files with names and landmarks68 (N, 68, 2 or 3) or mediapipe (N, 468 or
 478, 3) or both; .pts files, or a folder of them; several of these; or `network`, for photos that have none
-(docs/fitting.md). OUT holds 300W_LP/ (or 300W-LP.zip) with photos and fits, fits.csv with figures of every photo,
+(docs/fitting.md). OUT gets 300W_LP/ (or 300W-LP.zip) with photos and fits, fits.csv with figures of every photo,
 fits.png with best, median, worst and rejected, and fits_statistics.png.
 
 exit status: 0 all photos have their fits, 1 photos were left out (listed in fits.csv), 2 nothing was written
@@ -29,21 +29,34 @@ SHOWN = 10
 
 def make_parser() -> Parser:
     parser = Parser(__doc__, EPILOG)
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR|ZIP", help="photos (.jpg, .png)")
-    parser.add_argument("--landmarks", nargs="+", required=True, metavar="FILE", help="files, or `network`")
-    parser.add_argument("--output-dir", "--outputdir", type=Path, required=True, metavar="OUT", help="where fits go")
+    parser.add_argument(
+        "--images", type=Path, required=True, metavar="DIR|ZIP", help="folder or zip of photos (.jpg, .png)"
+    )
+    parser.add_argument(
+        "--landmarks", nargs="+", required=True, metavar="FILE", help="landmark files, or `network`: those of --model"
+    )
+    parser.add_argument(
+        "--output-dir",
+        "--outputdir",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="folder for photos, fits and reports",
+    )
     parser.add_argument("--face-model", "--facemodel", type=Path, default=Path(FACE_MODEL_PATH), help="face model")
-    parser.add_argument("--group", action="store_true", help="photos named alike but for their last number: one person")
-    parser.add_argument("--zip", action="store_true", help="write OUT/300W-LP.zip and not OUT/300W_LP/")
+    parser.add_argument(
+        "--group", action="store_true", help="photos whose names differ only in the last number show one person"
+    )
+    parser.add_argument("--zip", action="store_true", help="write OUT/300W-LP.zip instead of the folder OUT/300W_LP/")
     parser.add_argument(
         "--check",
         type=int,
         nargs="?",
         const=300,
         metavar="N",
-        help="say how far the fits lie beside what the network says of N photos and their mirror images (300)",
+        help="report the offset of the fits from the network's landmarks on N photos and their mirror images (300)",
     )
-    parser.add_argument("--model", default=MODEL_PATH, help="network of --landmarks network and --check")
+    parser.add_argument("--model", default=MODEL_PATH, help="network for --landmarks network and --check")
     parser.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="how the network finds faces")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
     return parser

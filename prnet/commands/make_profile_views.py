@@ -1,4 +1,4 @@
-"""Turn photos with fits into views rotated in depth, in 300W-LP's format."""
+"""Rotate photos with fits in depth, to views in 300W-LP's format."""
 
 import sys
 from pathlib import Path
@@ -28,7 +28,7 @@ def make_parser() -> Parser:
         "--zip-dir", "--zipDir", type=Path, metavar="DIR", help="folder with 300W-LP.zip, or any such zip itself"
     )
     parser.add_argument(
-        "--output-dir", "--outputdir", type=Path, required=True, metavar="DIR", help="where the views go"
+        "--output-dir", "--outputdir", type=Path, required=True, metavar="DIR", help="folder for the views"
     )
     for name, default, meaning in (
         ("yaw", 90.0, "greatest |yaw| of a view in degrees"),
@@ -41,7 +41,7 @@ def make_parser() -> Parser:
         type=float,
         default=10.0,
         metavar="DEG",
-        help="width of a bin of the yaw histogram",
+        help="bin width of the yaw histogram",
     )
     parser.add_argument(
         "--views", type=int, metavar="N", help="views of each photo, itself included (default: for an even histogram)"
@@ -62,7 +62,9 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--processes", "--workers", type=int, metavar="N", help="processes that render (default: one for each core)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed makes the same views")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="random seed; the same seed makes the same views"
+    )
     return parser
 
 

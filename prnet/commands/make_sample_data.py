@@ -20,11 +20,11 @@ AFW_Flip and so on. The same seed gives the same files, and a picture does not d
 def make_parser() -> Parser:
     parser = Parser(__doc__, EXAMPLE)
     parser.add_argument(
-        "--output-dir", "--outdir", type=Path, required=True, metavar="DIR", help="where the three files go"
+        "--output-dir", "--outdir", type=Path, required=True, metavar="DIR", help="folder for the three files"
     )
     parser.add_argument("--train", type=int, default=600, metavar="N", help="pictures in 300W-LP.zip")
     parser.add_argument("--val", type=int, default=120, metavar="N", help="pictures in AFLW2000-3D.zip")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other people")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed; another seed makes other people")
     parser.add_argument(
         "--processes", "--workers", type=int, metavar="N", help="processes that render (default: one for each core)"
     )

@@ -1,4 +1,4 @@
-"""Photos, folders of photos and videos to faces: landmarks, pose, mesh, maps and pictures."""
+"""Reconstruct faces in photos and videos: landmarks, pose, mesh, position map and pictures."""
 
 import sys
 from pathlib import Path
@@ -19,26 +19,26 @@ docs/reconstruction.md says what is in each file and which way the axes point.""
 def make_parser() -> Parser:
     parser = Parser(__doc__, EPILOG)
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help="photos, videos, and folders of them")
-    parser.add_argument("--image", metavar="INPUT", help="one more of them")
+    parser.add_argument("--image", metavar="INPUT", help="one more input")
     parser.add_argument("--model", default=MODEL_PATH, metavar="FILE", help=NETWORK_HELP)
     parser.add_argument(
         "--output-dir", "--outputdir", default="output/faces", metavar="DIR", help="folder for the results"
     )
-    parser.add_argument("--detector", choices=DETECTORS, default="mtcnn", help="none: the whole photo is the face")
+    parser.add_argument("--detector", choices=DETECTORS, default="mtcnn", help="none: the face fills the photo")
     parser.add_argument(
-        "--mirrored", action="store_true", help="the mean with the mirrored photo's faces: less error, twice the time"
+        "--mirrored", action="store_true", help="average with the mirrored photo's faces: less error, twice the time"
     )
     place = parser.add_mutually_exclusive_group()
     place.add_argument(
-        "--bbox", nargs=4, type=float, metavar=("X", "Y", "W", "H"), help="the face's box, as detectors give it"
+        "--bbox", nargs=4, type=float, metavar=("X", "Y", "W", "H"), help="the face's box, as detectors return it"
     )
-    place.add_argument("--landmarks", metavar="FILE", help="68 landmarks, .txt or .npy: rows of x y in pixels from 0")
+    place.add_argument("--landmarks", metavar="FILE", help="68 landmarks, .txt or .npy: rows of x y, 0-based pixels")
     place.add_argument("--fit", metavar="FILE", help="a fit in 300W-LP's format, .mat")
     parser.add_argument(
         "--face-model", "--facemodel", default=FACE_MODEL_PATH, metavar="FILE", help="for a --fit without pt3d_68"
     )
-    parser.add_argument("--mat", action="store_true", help="also a MATLAB file with the mesh")
-    parser.add_argument("--frontal", action="store_true", help="also the meshes turned to the front")
+    parser.add_argument("--mat", action="store_true", help="also write the mesh for MATLAB")
+    parser.add_argument("--frontal", action="store_true", help="also write the meshes in frontal pose")
     parser.add_argument("--texture", type=int, choices=(256, 512, 1024), default=256, help="side of the UV texture")
     parser.add_argument("--overlay", choices=OVERLAYS, default="landmarks", help="what is drawn over a video")
     parser.add_argument("--smooth", action="store_true", help="filter a video's faces against jitter (one-euro)")

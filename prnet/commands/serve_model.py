@@ -1,4 +1,4 @@
-"""Serve a network over HTTP: photos in, faces out, with a page for people and an API for programs."""
+"""Serve a network over HTTP: a page for people and an API for programs."""
 
 from prnet.commands.flags import Parser
 from prnet.common.quiet import start_keras
@@ -15,13 +15,13 @@ def make_parser() -> Parser:
     parser = Parser(__doc__, EXAMPLE)
     parser.add_argument("-m", "--model", default=MODEL_PATH, metavar="FILE", help=NETWORK_HELP)
     parser.add_argument("--host", default=SERVER_HOST, help="address to listen on (default: %(default)s, this machine)")
-    parser.add_argument("--port", type=int, default=SERVER_PORT, help="port; 0 takes a free one")
+    parser.add_argument("--port", type=int, default=SERVER_PORT, help="port; 0 picks a free one")
     parser.add_argument(
         "--face-model", "--facemodel", default=FACE_MODEL_PATH, metavar="FILE", help="face model for /extract and fits"
     )
-    parser.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="none: the whole photo is a face")
+    parser.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="none: the face fills the photo")
     parser.add_argument(
-        "--mirrored", action="store_true", help="the mean with the mirrored photo's faces: less error, twice the time"
+        "--mirrored", action="store_true", help="average with the mirrored photo's faces: less error, twice the time"
     )
     parser.add_argument(
         "--batch-size",
@@ -29,14 +29,14 @@ def make_parser() -> Parser:
         type=int,
         default=8,
         metavar="N",
-        help="most crops that the network takes at once",
+        help="largest batch of the network",
     )
     parser.add_argument(
         "--allow-host",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="further names that the server answers to, such as a proxy's; addresses, localhost and the machine's own"
+        help="further host names that the server accepts, such as a proxy's; addresses, localhost and the machine's own"
         " name always work",
     )
     return parser

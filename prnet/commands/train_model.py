@@ -29,37 +29,37 @@ EXAMPLE = """example:
   {train} --epochs 100 --batch-size 16 --learning-rate 1e-4 --loss wtmse --hdf5-dir data
   {train} --recipe lprnet --hdf5-dir data
 
-A flag that is not given takes the recipe's value. KERAS_BACKEND=jax trains with JAX."""
+A flag that is not given takes its value from the recipe. KERAS_BACKEND=jax trains with JAX."""
 
 
 RECIPE_FLAGS: dict[str, tuple[dict, str]] = {
-    "network": ({"choices": NETWORKS}, "prnet; lprnet and morphnet for processors"),
+    "network": ({"choices": NETWORKS}, "prnet; lprnet and morphnet are light enough for CPUs"),
     "image_size": ({"type": int, "choices": IMAGE_SIZES}, "side of the crops in pixels"),
-    "head": ({"choices": HEADS}, "sigmoid as published, or linear"),
-    "loss": ({"choices": LOSSES}, "loss"),
+    "head": ({"choices": HEADS}, "output activation: sigmoid as published, or linear"),
+    "loss": ({"choices": LOSSES}, "loss of the position map"),
     "epochs": ({"type": int, "metavar": "N"}, "passes over the training samples"),
-    "steps": ({"type": int, "metavar": "N"}, "instead of --epochs: as many whole epochs as hold these steps"),
+    "steps": ({"type": int, "metavar": "N"}, "length in steps instead of --epochs, rounded up to full epochs"),
     "batch_size": ({"type": int, "metavar": "N"}, "samples of one step, over all devices"),
     "learning_rate": ({"type": float, "metavar": "RATE"}, "Adam's step size at the start"),
     "drop_factor": ({"type": float, "metavar": "FACTOR"}, "factor on the learning rate at each drop"),
     "drop_every": ({"type": float, "metavar": "N"}, "epochs or steps between drops"),
     "drop_unit": ({"choices": ("epochs", "steps")}, "unit of --drop-every"),
-    "schedule": ({"choices": SCHEDULES}, "drops in steps, or half a cosine over the whole run"),
-    "warmup": ({"type": float, "metavar": "EPOCHS"}, "of a rising learning rate before a cosine"),
-    "clip_norm": ({"type": float, "metavar": "NORM"}, "greatest norm of the gradient"),
-    "average": ({"type": float, "metavar": "MOMENTUM"}, "moving average of the weights, which is then saved"),
+    "schedule": ({"choices": SCHEDULES}, "learning rate: drops in steps, or half a cosine over the run"),
+    "warmup": ({"type": float, "metavar": "EPOCHS"}, "epochs of a rising learning rate before the cosine"),
+    "clip_norm": ({"type": float, "metavar": "NORM"}, "greatest norm of the gradient of each weight tensor"),
+    "average": ({"type": float, "metavar": "MOMENTUM"}, "momentum of a moving average of the weights, which is saved"),
     "balance": ({"type": float, "metavar": "SHARE"}, "0 to 1: draw rare expressions and poses as often as common ones"),
-    "identities": ({"type": int, "metavar": "N"}, "identity components of a morphnet"),
-    "precision": ({"choices": PRECISIONS}, "of the computation; models are saved in float32"),
-    "seed": ({"type": int, "metavar": "N"}, "of weights, order and augmentation"),
+    "identities": ({"type": int, "metavar": "N"}, "identity components of a morphnet; without it all"),
+    "precision": ({"choices": PRECISIONS}, "precision of the computation; models are saved in float32"),
+    "seed": ({"type": int, "metavar": "N"}, "seed of weights, order and augmentation"),
 }
 """Fields of `Training` that a flag of the same name sets, with how it is parsed and its help."""
 
 TERMS = {
     "landmarks": "mean distance of the 68 landmarks",
     "apertures": "how far eyes and mouth are open",
-    "edges": "lengths between neighbouring texels",
-    "normals": "directions of the surface",
+    "edges": "lengths of edges between neighbouring texels",
+    "normals": "surface normals",
     "raw": "the raw map of a morphnet",
 }
 """Fields of `LossTerms`, each with what its flag's help says."""
@@ -71,7 +71,7 @@ OLDER_SPELLINGS = {"loss": "--lossfunct"}
 def make_parser() -> Parser:
     parser = Parser(__doc__, EXAMPLE + recipe_table())
     what = parser.add_argument_group("what is trained")
-    what.add_argument("--recipe", choices=RECIPES, default="default", help="values to begin from, listed below")
+    what.add_argument("--recipe", choices=RECIPES, default="default", help="values to start from, listed below")
     for field, (options, meaning) in RECIPE_FLAGS.items():
         older = OLDER_SPELLINGS.get(field, f"--{field.replace('_', '')}")
         spellings = dict.fromkeys((kebab(field), older))
@@ -81,14 +81,14 @@ def make_parser() -> Parser:
         value = getattr(RECIPES["default"]().terms, term)
         help_text = f"weight in the loss: {meaning} (default: {value}, or the recipe's)"
         what.add_argument(f"--{term}-loss", type=float, metavar="WEIGHT", help=help_text)
-    what.add_argument("--model", metavar="KERAS", help="begin with the weights of this .keras file")
+    what.add_argument("--model", metavar="KERAS", help="start from the weights of this .keras file")
     what.add_argument(
         "--start-epoch",
         "--start_epoch",
         type=int,
         default=0,
         metavar="N",
-        help="finished epochs that --model counts for",
+        help="number of finished epochs that --model counts as",
     )
 
     where = parser.add_argument_group("files")
@@ -97,7 +97,7 @@ def make_parser() -> Parser:
     where.add_argument(
         "--output-dir", "--outputdir", metavar="DIR", help="(default: output_<learning rate>_<loss>, in this folder)"
     )
-    where.add_argument("--overwrite", action="store_true", help="begin again where the folder holds another run")
+    where.add_argument("--overwrite", action="store_true", help="start afresh where the folder holds another run")
     where.add_argument(
         "--report-test",
         nargs="?",
@@ -108,7 +108,7 @@ def make_parser() -> Parser:
 
     how = parser.add_argument_group("how it runs")
     how.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="threads that prepare batches")
-    how.add_argument("--devices", type=int, default=1, metavar="N", help="devices that share every batch")
+    how.add_argument("--devices", type=int, default=1, metavar="N", help="devices that every batch is split among")
     how.add_argument("--jit", choices=("auto", "on", "off"), default="auto", help="XLA; auto: where there is a GPU")
     how.add_argument(
         "--server-log",
