@@ -123,7 +123,7 @@ def _with_uv(model: FaceModel, path, uv_path, uv_data) -> FaceModel:
         try:
             uv = tutte_embedding(model.mean, model.triangles).astype(np.float32)
         except ValueError as error:
-            raise UserError(f"{path}: cannot be flattened, {error}; give its UV coordinates with --uv") from error
+            raise UserError(f"{path}: cannot be flattened, {error}; give its UV coordinates as `uv`") from error
     landmark_uv = at_landmarks(model, uv)
     try:
         weights = derive_region_weights(landmark_uv) if uv_data is None else read_region_weights(uv_data, landmark_uv)
@@ -170,7 +170,7 @@ def _check_landmark_texels(path: Path, landmark_uv: np.ndarray) -> None:
     if distance > 2:
         raise UserError(
             f"{path}: its landmarks lie {distance:.1f} texels from the face model's; these masks belong to the"
-            " coordinates of BFM_UV.mat, give that with --uv"
+            " coordinates of BFM_UV.mat, give that as `uv`"
         )
 
 

@@ -155,7 +155,7 @@ def build_dataset(
 
 def _require_free(output: Path, overwrite: bool) -> None:
     if output.exists() and not overwrite:
-        raise UserError(f"{output}: is there already; --overwrite replaces it")
+        raise UserError(f"{output}: is there already; `overwrite` replaces it")
 
 
 def _progress_bar(total: int, name: str, shown: bool):
@@ -276,7 +276,7 @@ def describe(report: BuildReport) -> str:
     width = max(map(len, report.counts))
     lines = [f"{folder:<{width}}  {count:>7,}" for folder, count in report.counts.items()]
     if report.flips_left_out:
-        lines.append(f"{report.flips_left_out:,} mirrored photos not taken (--no-flips)")
+        lines.append(f"{report.flips_left_out:,} mirrored photos not taken (`flips`)")
     total = sum(report.counts.values())
     held_out = f" ({report.validation_count:,} for validation)" if report.validation_count else ""
     lines.append(

@@ -1,9 +1,9 @@
 """From the settings of a server to a process that listens."""
 
 import ipaddress
+import logging
 import signal
 import socket
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +24,8 @@ from prnet.serving.connections import Connection
 from prnet.serving.engine import warm_up
 from prnet.serving.limits import Limits
 from prnet.serving.origins import is_address
+
+logger = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 30
 """How long a stop waits for the requests that were taken."""
@@ -54,7 +56,7 @@ def serve(settings: Serving) -> None:
         face_model, missing = _face_model(settings.face_model, reconstructor)
         warm_up(reconstructor, settings.batch_size)
         if missing:
-            print(f"fits are refused: {missing}", file=sys.stderr)
+            logger.warning(f"fits are refused: {missing}")
         app = build_application(
             reconstructor,
             face_model=face_model,
@@ -64,8 +66,8 @@ def serve(settings: Serving) -> None:
         )
         address, port = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
-        loaded = f"network loaded in {time.monotonic() - start:.1f} s: {settings.model}"
-        print(f"{loaded}\nready: http://{shown}:{port}", flush=True)
+        logger.info(f"network loaded in {time.monotonic() - start:.1f} s: {settings.model}")
+        logger.info(f"ready: http://{shown}:{port}")
         server = http_server(app)
         with _ended_by_hangup(server):
             server.run(sockets=[listener])
@@ -115,7 +117,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=Limits.connections)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{host}:{port}: cannot listen there: {reason}; give another --host or --port") from None
+        raise UserError(f"{host}:{port}: cannot listen there: {reason}; give another `host` or `port`") from None
 
 
 def _face_model(path: str, reconstructor: FaceReconstructor) -> tuple[FaceModel | None, str]:

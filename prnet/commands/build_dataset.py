@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from prnet.commands.flags import Parser, at_least_one, say_what_to_open
+from prnet.commands.terminal import in_flags
 from prnet.configure.config import FACE_MODEL_PATH
 
 EPILOG = """examples:
@@ -81,8 +82,8 @@ def main(argv=None) -> int:
         overwrite=arguments.overwrite,
         **({} if training else {"validation_share": 0.0}),
     )
-    print(describe(report))
+    print(in_flags(describe(report)))
     for line in report.left_out:
-        print(f"left out: {line}", file=sys.stderr)
+        print(f"left out: {in_flags(line)}", file=sys.stderr)
     say_what_to_open(path)
     return 1 if report.left_out else 0
