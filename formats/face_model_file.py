@@ -55,7 +55,7 @@ def check_face_model(model: FaceModel, name) -> FaceModel:
     Types, shapes that must agree with each other, vertex indices, finite values, coordinates and colours in 0 to 1,
     shares that sum to 1.
     """
-    sizes = {}
+    sizes: dict[str, int] = {}
     for field, (kind, shape, _) in _ARRAYS.items():
         _check_array(getattr(model, field), field, kind, shape, sizes, name)
     shares = {"landmark_weights": model.landmark_weights}
@@ -167,7 +167,11 @@ def load_face_model(path=FACE_MODEL_PATH) -> FaceModel:
         _give_weights(arrays)
     points = {field: arrays.pop(f"mediapipe/{field}") for field in _MEDIAPIPE_ARRAYS if f"mediapipe/{field}" in arrays}
     model = FaceModel(
-        **arrays, **texts, expression_names=names, mediapipe=MediaPipePoints(**points) if points else None
+        **arrays,
+        source=texts["source"],
+        licence=texts["licence"],
+        expression_names=names,
+        mediapipe=MediaPipePoints(**points) if points else None,
     )
     check_face_model(model, path)
     if model.identity != identity:

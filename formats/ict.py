@@ -8,6 +8,7 @@ that are used. The repository gives no texture.
 import json
 import re
 import zipfile
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path, PurePosixPath
 
@@ -144,13 +145,13 @@ class _Repository:
     def __init__(self, path):
         self.path = Path(path)
         if self.path.is_dir():
-            self._contents = {str(file.relative_to(self.path).as_posix()): file for file in self.path.rglob("*")}
-            self._read = Path.read_bytes
+            self._names = {file.relative_to(self.path).as_posix() for file in self.path.rglob("*")}
+            self._read: Callable[[str], bytes] = lambda name: (self.path / name).read_bytes()
         else:
             self._archive = self._open()
-            self._contents = {entry.filename: entry for entry in self._archive.infolist()}
+            self._names = set(self._archive.namelist())
             self._read = self._unpack
-        neutral = [name for name in self._contents if PurePosixPath(name).name == "generic_neutral_mesh.obj"]
+        neutral = [name for name in sorted(self._names) if PurePosixPath(name).name == "generic_neutral_mesh.obj"]
         if not neutral:
             raise UserError(
                 f"{path}: holds no generic_neutral_mesh.obj; give the repository ICT-FaceKit, or a zip of it"
@@ -165,17 +166,18 @@ class _Repository:
         except (OSError, zipfile.BadZipFile) as error:
             raise UserError(f"{self.path}: not a readable zip ({error}); give the repository ICT-FaceKit") from None
 
-    def _unpack(self, entry: zipfile.ZipInfo) -> bytes:
+    def _unpack(self, name: str) -> bytes:
+        entry = self._archive.getinfo(name)
         if entry.file_size > _MOST_BYTES:
             raise ValueError(f"unpacks to {entry.file_size:,} bytes")
         return self._archive.read(entry)
 
     def text(self, name: str, folder: PurePosixPath | None = None) -> str:
         place = str((folder or self._folder) / name)
-        if place not in self._contents:
+        if place not in self._names:
             raise UserError(f"{self.path}: lacks {place}; give ICT-FaceKit as it is published")
         try:
-            return self._read(self._contents[place]).decode()
+            return self._read(place).decode()
         except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
             raise UserError(f"{self.path}: {place} cannot be read ({error}); download it again") from None
 

@@ -94,7 +94,7 @@ class StoredRows:
     def read(self, start: int, count: int) -> np.ndarray:
         """`count` rows from row `start` on."""
         result = np.empty((count, *self.shape[1:]), dtype=self.dtype)
-        target = memoryview(result.reshape(-1).view(np.uint8))
+        target = result.reshape(-1).view(np.uint8).data
         position, done = start * self._row_bytes, 0
         while done < len(target):
             chunk, offset = divmod(position + done, self._chunk_bytes)
@@ -185,7 +185,7 @@ class Dataset:
         if not holds.all():
             raise UserError(f"{self.path}: the set {name} holds impossible values; build it again")
 
-    def _set(self, file: h5py.File, name: str, kind: str, shape: tuple) -> h5py.Dataset:
+    def _set(self, file: h5py.File, name: str, kind: str | np.dtype, shape: tuple) -> h5py.Dataset:
         """A set, if it is of its type and shape (None stands for any length) and all of it is in the file."""
         found = file.get(name)
         if not isinstance(found, h5py.Dataset):
@@ -197,7 +197,7 @@ class Dataset:
             raise UserError(f"{self.path}: the set {name} is {found.dtype} of shape {found.shape}; build it again")
         return found
 
-    def _array(self, file: h5py.File, name: str, kind: str, shape: tuple) -> np.ndarray:
+    def _array(self, file: h5py.File, name: str, kind: str | np.dtype, shape: tuple) -> np.ndarray:
         return self._set(file, name, kind, shape)[()]
 
     def _rows(self, file: h5py.File, name: str, kind: str, shape: tuple) -> StoredRows:
@@ -246,21 +246,25 @@ class Dataset:
         if self._offsets is None:
             image = self._images[index]
             return image if image.dtype == np.uint8 else image.astype(np.float32, copy=False)
-        image = decode_image(self.encoded_image(index), self._called(index))
+        image = decode_image(self.encoded_image(index).data, self._called(index))
         if image.shape[:2] != (self.image_heights[index], self.image_widths[index]):
             raise UserError(f"{self._called(index)}: the image is not of its stated size; build the data set again")
         return image
 
     def encoded_image(self, index: int) -> np.ndarray:
         """Bytes (n,) uint8 of the JPEG or PNG file, in data modes 4 and 5."""
+        if self._offsets is None:
+            raise UserError(f"{self.path}: is of data mode {self.data_mode}; encoded images are in data modes 4 and 5")
         start, stop = int(self._offsets[index]), int(self._offsets[index + 1])
         content = self._images.read(start, stop - start)
-        if zlib.crc32(content) != self._checksums[index]:
+        if zlib.crc32(content.data) != self._checksums[index]:
             raise UserError(f"{self._called(index)}: the stored image is damaged; build the data set again")
         return content
 
     def map(self, index: int) -> np.ndarray:
         """(256, 256, 3) float32 position map in pixels of the stored image, in data modes 0 to 4."""
+        if self._maps is None:
+            raise UserError(f"{self.path}: is of data mode {self.data_mode}; maps are in data modes 0 to 4")
         return self._maps[index].astype(np.float32, copy=False)
 
     def _called(self, index: int) -> str:

@@ -138,7 +138,7 @@ def write_photo(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
     """
     image = read_image(path)
     for box in boxes or ():
-        require_near(box, *image.shape[:2], str(path))
+        require_near(box, image.shape[0], image.shape[1], str(path))
     earlier = _files_of_faces(folder / f"{stem}.json", stem)
     faces = reconstructor.reconstruct(image, boxes)
     if not faces:
@@ -176,7 +176,7 @@ def write_face(face: Face, image: np.ndarray, folder: Path, stem: str, settings:
         "depth": ("_depth.png", encode_png(levels)),
         "position_map": ("_uv_map.npy", _npy_bytes(face.position_map)),
         "texture": ("_texture.png", encode_png(uv_texture(face, image, size))),
-        "visible": ("_texture_visible.png", encode_png(np.uint8(visibility_mask(face, size)) * 255)),
+        "visible": ("_texture_visible.png", encode_png(visibility_mask(face, size).astype(np.uint8) * 255)),
     }
     if settings.mat:
         contents["mat"] = (".mat", mat_bytes(face, image))
@@ -255,10 +255,10 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
         tracks = io.BytesIO()
         np.savez_compressed(
             tracks,
-            frame=np.int32(frames),
-            track=np.int32(numbers),
-            landmarks=np.float32(landmarks).reshape(-1, 68, 3),
-            angles=np.float32(angles).reshape(-1, 3),
+            frame=np.array(frames, np.int32),
+            track=np.array(numbers, np.int32),
+            landmarks=np.array(landmarks, np.float32).reshape(-1, 68, 3),
+            angles=np.array(angles, np.float32).reshape(-1, 3),
             rate=video.rate,
         )
         _write_bytes(folder / f"{stem}_tracks.npz", tracks.getvalue())

@@ -19,7 +19,7 @@ class Guard:
 
     def __init__(self, app, limits: Limits, origins: Origins):
         self.app, self.limits, self.origins = app, limits, origins
-        self.taken = Counter()  # requests with a body that are being served, by client address
+        self.taken: Counter[str] = Counter()  # requests with a body that are being served, by client address
         self.buffered = 0  # bytes of bodies in memory
 
     async def __call__(self, scope, receive, send):

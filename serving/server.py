@@ -1,5 +1,6 @@
 """From the settings of a server to a process that listens."""
 
+import asyncio
 import ipaddress
 import logging
 import signal
@@ -8,6 +9,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -87,7 +89,7 @@ def http_server(app: FastAPI, limits: Limits | None = None) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            http=partial(Connection, limits=limits or Limits()),
+            http=cast(type[asyncio.Protocol], partial(Connection, limits=limits or Limits())),
             ws="none",
             headers=HEADERS,
             log_level="error",
@@ -99,9 +101,9 @@ def http_server(app: FastAPI, limits: Limits | None = None) -> uvicorn.Server:
 @contextmanager
 def _ended_by_hangup(server: uvicorn.Server):
     """Let a closed terminal end the server as SIGTERM does, which uvicorn knows, unless SIGHUP is ignored."""
-    hangup = getattr(signal, "SIGHUP", None)
-    before = hangup and signal.getsignal(hangup)
-    if before in (None, signal.SIG_IGN):
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    before = None if hangup is None else signal.getsignal(hangup)
+    if hangup is None or before in (None, signal.SIG_IGN):
         yield
         return
     signal.signal(hangup, server.handle_exit)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from prnet.commands.flags import Parser, at_least_one, say_what_to_open
 from prnet.commands.terminal import in_flags
-from prnet.configure.config import FACE_MODEL_PATH
+from prnet.configure.config import FACE_MODEL_PATH, VALIDATION_SHARE
 
 EPILOG = """examples:
   {build-dataset} --zip-dir downloads --hdf5-dir data --build-mode train
@@ -80,7 +80,7 @@ def main(argv=None) -> int:
         buffer=arguments.buffer_size,
         workers=arguments.workers,
         overwrite=arguments.overwrite,
-        **({} if training else {"validation_share": 0.0}),
+        validation_share=VALIDATION_SHARE if training else 0.0,
     )
     print(in_flags(describe(report)))
     for line in report.left_out:
