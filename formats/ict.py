@@ -52,7 +52,7 @@ _CLAY = 0.75
 _MOST_BYTES = 1 << 25
 
 
-def read_ict_model(path, identity_count: int = IDENTITIES, part: str = "face") -> FaceModel:
+def read_ict_model(path: str | Path, identity_count: int = IDENTITIES, part: str = "face") -> FaceModel:
     """Face model of the ICT-FaceKit repository, a folder or a zip of it.
 
     identity_count : how many of the 100 identity components, the first ones; their coefficients have a standard
@@ -95,7 +95,7 @@ def arkit_name(name: str) -> str:
     return re.sub("_([LR])$", lambda side: {"L": "Left", "R": "Right"}[side[1]], name)
 
 
-def _symmetric_triangles(mean: np.ndarray, polygons: list[list[int]], path) -> np.ndarray:
+def _symmetric_triangles(mean: np.ndarray, polygons: list[list[int]], path: str | Path) -> np.ndarray:
     """Triangles (T, 3) int32. Quads are cut at their corner nearest to the mid-plane, alike on both sides."""
     twin = cKDTree(mean).query(mean * (-1, 1, 1))[1]
     sideways = np.abs(mean[:, 0]) + np.abs(mean[twin, 0])
@@ -111,7 +111,7 @@ def _symmetric_triangles(mean: np.ndarray, polygons: list[list[int]], path) -> n
     return np.array(triangles, dtype=np.int32)
 
 
-def _layout(mean: np.ndarray, triangles: np.ndarray, path) -> np.ndarray:
+def _layout(mean: np.ndarray, triangles: np.ndarray, path: str | Path) -> np.ndarray:
     importance = np.where(np.arange(len(mean)) < NARROW_FACE, 1.0, OUTSIDE_IMPORTANCE)
     try:
         return tutte_embedding(mean, triangles, LAYOUT_ROUNDS, importance).astype(np.float32)
@@ -119,7 +119,9 @@ def _layout(mean: np.ndarray, triangles: np.ndarray, path) -> np.ndarray:
         raise UserError(f"{path}: cannot be flattened, {error}; give ICT-FaceKit as it is published") from error
 
 
-def _region_weights(mean, triangles, uv, landmarks, part: str) -> np.ndarray:
+def _region_weights(
+    mean: np.ndarray, triangles: np.ndarray, uv: np.ndarray, landmarks: np.ndarray, part: str
+) -> np.ndarray:
     """(256, 256) float32: the weights of eyes with their lids, nose and lips, of the rest of the face or head, and 0 in
     holes and, of the part "face", on ears and neck; the same on both sides."""
     rims = np.concatenate([mean[rim] for rim in boundary_loops(triangles, mean)[1:]])
@@ -142,7 +144,7 @@ def _closed_line(points: np.ndarray) -> np.ndarray:
 class _Repository:
     """The files of ICT-FaceKit in a folder or a zip, found by the place of the neutral mesh."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path):
         self.path = Path(path)
         if self.path.is_dir():
             self._names = {file.relative_to(self.path).as_posix() for file in self.path.rglob("*")}

@@ -9,6 +9,7 @@ import io
 import math
 import struct
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def read_mat_arrays(content: bytes, max_bytes: int = MAX_BYTES) -> dict[str, np.
     return arrays
 
 
-def _version_5(content: memoryview, budget: _Budget):
+def _version_5(content: memoryview, budget: _Budget) -> Iterator[tuple[str, np.ndarray]]:
     order = {b"IM": "<", b"MI": ">"}.get(bytes(content[126:128]))
     if order is None:
         raise NotMatlab("is not a MATLAB file")
@@ -97,7 +98,7 @@ def _version_5(content: memoryview, budget: _Budget):
         yield from _matrix(data, order, budget)
 
 
-def _matrix(data: memoryview, order: str, budget: _Budget, struct_field: str = ""):
+def _matrix(data: memoryview, order: str, budget: _Budget, struct_field: str = "") -> Iterator[tuple[str, np.ndarray]]:
     """Name and array of a matrix, or those of the fields of a struct that is not itself a field."""
     budget.take()
     _, flags, at = _element(data, 0, order)
@@ -140,7 +141,7 @@ def _element(content: memoryview, position: int, order: str) -> tuple[int, memor
     return kind, content[start : start + size], end
 
 
-def _version_4(content: bytes, budget: _Budget):
+def _version_4(content: bytes, budget: _Budget) -> Iterator[tuple[str, np.ndarray]]:
     position = 0
     while position < len(content):
         budget.take()
@@ -159,7 +160,7 @@ def _version_4(content: bytes, budget: _Budget):
             yield name, _array(content[start:position], order, kind, [rows, columns])
 
 
-def _array(values, order: str, kind: str | None, shape: list[int]) -> np.ndarray:
+def _array(values: bytes | memoryview, order: str, kind: str | None, shape: list[int]) -> np.ndarray:
     if kind is None or len(shape) < 2 or min(shape) < 0 or len(values) != math.prod(shape) * np.dtype(kind).itemsize:
         raise ValueError("is damaged: an array has no such type or shape")
     return np.frombuffer(values, order + kind).reshape(shape, order="F")

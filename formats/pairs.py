@@ -87,7 +87,7 @@ class PairSource:
     def __enter__(self) -> "PairSource":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -159,7 +160,7 @@ def _require_free(output: Path, overwrite: bool) -> None:
         raise UserError(f"{output}: is there already; `overwrite` replaces it")
 
 
-def _progress_bar(total: int, name: str, shown: bool):
+def _progress_bar(total: int, name: str, shown: bool) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=total, desc=name, unit="pair", disable=not shown)
@@ -178,7 +179,9 @@ def _units(pairs: list[Pair], batch: int, stored_bytes: int) -> Iterator[list[Pa
         yield unit
 
 
-def _made(make: "SampleMaker", units: Iterable[list[Pair]], workers: int | None):
+def _made(
+    make: "SampleMaker", units: Iterable[list[Pair]], workers: int | None
+) -> Iterator[tuple[list[Sample], list[str]]]:
     """What becomes of each unit, in order, made a few ahead in threads."""
     workers = workers or os.cpu_count() or 1
     cv2.setNumThreads(1)

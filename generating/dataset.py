@@ -25,10 +25,11 @@ own checksum, so that no flipped bit goes unnoticed. (Files of older builds have
 
 import threading
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import h5py
 import numpy as np
@@ -82,13 +83,13 @@ class StoredRows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, index) -> np.ndarray:
+    def __getitem__(self, index: int | np.integer | slice | Sequence[int] | np.ndarray) -> np.ndarray:
         if isinstance(index, (int, np.integer)):
             return self.read(range(len(self))[index], 1)[0]
         indices = np.arange(len(self))[index]
         return np.concatenate([self.read(row, 1) for row in indices]) if len(indices) else self.read(0, 0)
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return self.read(0, len(self)).astype(dtype or self.dtype, copy=False)
 
     def read(self, start: int, count: int) -> np.ndarray:
@@ -220,7 +221,7 @@ class Dataset:
         """Whether samples are stored as fits (data mode 5), from which position maps are made, or as the maps."""
         return DATA_MODES[self.data_mode].label is None
 
-    def fits(self, indices) -> tuple[np.ndarray, np.ndarray]:
+    def fits(self, indices: slice | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients (B, K) float32 and poses (B, 7) float64 of some samples, where the data set stores fits."""
         if self.coefficients is None or self.poses is None:
             raise UserError(f"{self.path}: is of data mode {self.data_mode}; give one with fits, of data mode 5")
@@ -276,7 +277,7 @@ class Dataset:
     def __enter__(self) -> "Dataset":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -332,7 +333,7 @@ def _chunk_addresses(dataset: h5py.Dataset, file_size: int) -> tuple[int, np.nda
         chunk_bytes = int(np.prod(dataset.chunks, dtype=np.int64)) * dataset.dtype.itemsize
         addresses = np.full(-(-dataset.shape[0] // dataset.chunks[0]), -1, dtype=np.int64)
 
-        def note(chunk):
+        def note(chunk: Any) -> None:
             addresses[chunk.chunk_offset[0] // dataset.chunks[0]] = chunk.byte_offset
 
         dataset.id.chunk_iter(note)

@@ -3,6 +3,7 @@
 import hashlib
 import sys
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,9 @@ def _content(part: bytes | np.ndarray) -> bytes | memoryview:
 
 
 @contextmanager
-def dataset_writer(path: str | Path, *, data_mode: int, model_identity: str, layout_identity: str):
+def dataset_writer(
+    path: str | Path, *, data_mode: int, model_identity: str, layout_identity: str
+) -> Iterator["DatasetWriter"]:
     """Yield a `DatasetWriter`. The file is at `path`, complete, once the block has ended without an error.
 
     Raises UserError where the file cannot be written; whatever was at `path` before is then still there.
