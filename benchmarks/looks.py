@@ -86,10 +86,12 @@ def train_with_each(dataset, model, folder: Path, epochs: int, further: int) -> 
 
 
 def learn(training: Training, dataset, model, folder: Path, start_from: Path | None = None) -> None:
+    from prnet.commands.terminal import log_on_terminal
     from prnet.model.training import train
 
     print(f"== {folder.name}", flush=True)
-    train(training, Run(), dataset, model, folder, start_from=start_from)
+    with log_on_terminal():
+        train(training, Run(), dataset, model, folder, start_from=start_from)
 
 
 def report_looks(networks: dict[str, Path], dataset, model) -> None:

@@ -112,7 +112,7 @@ def _network(training: Training):
     from contextlib import nullcontext
 
     from prnet.geometry.uv_layout import UVLayout
-    from prnet.model.training import compiled_network
+    from prnet.model.compilation import compiled_network
 
     grid = np.linspace(0.1, 0.9, 68)
     layout = UVLayout(
@@ -120,7 +120,7 @@ def _network(training: Training):
         region_weights=np.full((256, 256), 3, dtype=np.float32),
         canonical_map=np.zeros((256, 256, 3), dtype=np.float32),
     )
-    return compiled_network(training, Run(), layout, 1000, nullcontext)
+    return compiled_network(training, Run(), layout, None, 1000, nullcontext)
 
 
 def _ready_sequence(training: Training, steps: int):

@@ -17,8 +17,9 @@ class InputLost(UserError):
 
 def in_one_line(error: UserError | OSError) -> str:
     """What is shown of an error, in one line."""
-    named = isinstance(error, OSError) and error.filename
-    return printable(f"{error.filename}: {error.strerror}" if named else str(error))
+    if isinstance(error, OSError) and error.filename:
+        return printable(f"{error.filename}: {error.strerror}")
+    return printable(str(error))
 
 
 def printable(text: str) -> str:

@@ -1,7 +1,7 @@
 """Progress posted to a server as JSON. A server that does not answer costs one warning line and nothing else."""
 
 import json
-import sys
+import logging
 import urllib.request
 from contextlib import suppress
 from threading import Thread
@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 
 from prnet.common.errors import UserError, printable
 
+logger = logging.getLogger(__name__)
+
 TIMEOUT = 1.0
 """Seconds that a post may hold its caller up, from the look-up of the name to the last byte of the answer."""
 
 
 def server_address(choice: str, own_server: str) -> str | None:
-    """What `--serverlog` means: 0 is off, 1 the project's own server, else an http address."""
+    """What a choice of server means: 0 is off, 1 the project's own server, else an http address."""
     if choice == "0":
         return None
     return checked_address(own_server if choice == "1" else choice, own_server)
@@ -31,9 +33,9 @@ def checked_address(address: str, example: str = "http://127.0.0.1:20000") -> st
     except ValueError:
         usable = False
     if "@" in address:
-        raise UserError(f"--serverlog {public}: user names and passwords are not taken; leave out what precedes the @")
+        raise UserError(f"`server` {public}: user names and passwords are not taken; leave out what precedes the @")
     if not usable or "?" in address or "#" in address:
-        raise UserError(f"--serverlog {public}: not 0, 1 or an address; give one such as {example}")
+        raise UserError(f"`server` {public}: not 0, 1 or an address; give one such as {example}")
     return address.rstrip("/")
 
 
@@ -46,29 +48,28 @@ class Poster:
     def __init__(self, address: str | None):
         self.address = address and checked_address(address)
         self.warned = False
-        self._sender = None
+        self._sender: Thread | None = None
 
     def post(self, path: str, record: dict) -> None:
         """Post `record` as JSON to `path` (it begins with /); without an address nothing happens."""
         if self.address is None or (self._sender and self._sender.is_alive()):
             return
-        problems = []
-        self._sender = Thread(target=self._send, args=(path, record, problems), daemon=True)
-        self._sender.start()
-        self._sender.join(TIMEOUT)
-        if self._sender.is_alive():
+        problems: list[Exception | str] = []
+        sender = Thread(target=self._send, args=(self.address + path, record, problems), daemon=True)
+        self._sender = sender
+        sender.start()
+        sender.join(TIMEOUT)
+        if sender.is_alive():
             problems.append(f"no answer within {TIMEOUT:g} s")
         if problems and not self.warned:
-            warning = printable(f"warning: {self.address} does not take the log ({problems[0]}); continuing without it")
+            warning = printable(f"{self.address} does not take the log ({problems[0]}); continuing without it")
             with suppress(OSError):
-                print(warning, file=sys.stderr)
+                logger.warning(warning)
             self.warned = True
 
-    def _send(self, path: str, record: dict, problems: list) -> None:
+    def _send(self, url: str, record: dict, problems: list[Exception | str]) -> None:
         try:
-            request = urllib.request.Request(
-                self.address + path, json.dumps(record).encode(), {"Content-Type": "application/json"}
-            )
+            request = urllib.request.Request(url, json.dumps(record).encode(), {"Content-Type": "application/json"})
             with urllib.request.urlopen(request, timeout=TIMEOUT):
                 pass
         except Exception as error:  # whatever goes wrong here, the run continues

@@ -36,6 +36,9 @@ class Method(typing.Protocol):
     def require_matches(self, subjects: Subjects, layout: UVLayout | None, dense: bool) -> None:
         """Raise UserError unless it can be measured on these subjects; dense : its vertices against their maps."""
 
+    def vertex_mask(self, layout: UVLayout | None) -> np.ndarray | None:
+        """The face mask (256, 256) whose texels its vertices are; None where they are not those of one."""
+
     def predict(self, subjects: list[Subject]) -> list[Prediction | Failure]:
         """For each subject a prediction in the photo's pixels, or why there is none."""
         ...
@@ -170,8 +173,10 @@ class PredictionFile:
 
     def vertex_mask(self, layout: UVLayout | None) -> np.ndarray | None:
         """The face mask (256, 256) whose texels the vertices are: the layout's, or None where they are not."""
-        mask = None if layout is None or not self.has_vertices else face_mask(layout, MAP_SIZE)
-        return mask if mask is not None and np.count_nonzero(mask) == self._vertices.shape[1] else None
+        if layout is None or self._vertices.shape is None:
+            return None
+        mask = face_mask(layout, MAP_SIZE)
+        return mask if np.count_nonzero(mask) == self._vertices.shape[1] else None
 
     def predict(self, subjects: list[Subject]) -> list[Prediction | Failure]:
         """For each subject a prediction in the photo's pixels, or why there is none."""

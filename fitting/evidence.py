@@ -115,7 +115,7 @@ class FitModel:
         """Identity (S,) and expression (E,) coefficients of the face model, of the solver's."""
         values = np.zeros(self.coefficient_count, np.float32)
         values[self.used] = coefficients
-        return tuple(np.split(values, [self.identity_count]))
+        return values[: self.identity_count], values[self.identity_count :]
 
     def _mediapipe_weights(self, model: FaceModel) -> np.ndarray:
         if model.mediapipe is None:
@@ -139,9 +139,9 @@ class FitModel:
             if ibug is None:
                 raise UserError("has MediaPipe's points alone, whose places on this face model are not known")
             mediapipe = None
-        if ibug is None and mediapipe is None:
-            raise UserError(f"has fewer than {MIN_POINTS} known points")
         if ibug is None:
+            if mediapipe is None:
+                raise UserError(f"has fewer than {MIN_POINTS} known points")
             return self._observe(None, mediapipe, np.nan, self._pose(mediapipe, 1))
         pose = self._pose(ibug, 0)
         disagreement = self._disagreement(ibug, mediapipe, pose) if mediapipe is not None else np.nan
@@ -174,7 +174,7 @@ class FitModel:
         known = np.isfinite(points[:, 0])
         chosen, places = chosen[known], points[known] * UPWARDS
         observation = Observation(places, np.ones(len(places)), np.zeros(len(places)), 1.0)
-        return start(_Mean(self.points.mean[chosen]), observation)
+        return start(self.points.mean[chosen], observation)
 
     def _disagreement(self, ibug: np.ndarray, mediapipe: np.ndarray, pose: Pose) -> float:
         """Mean distance of the inner 51 landmarks from MediaPipe's points there, what the mean face has aside."""
@@ -182,13 +182,6 @@ class FitModel:
         expected = ((own - other) @ pose.rotation.T * pose.scale * UPWARDS)[:, :2]
         apart = (ibug[_INNER] - mediapipe[self._twins])[:, :2] - expected
         return float(np.nanmean(np.linalg.norm(apart, axis=1)) * 100 / _mean_face_size(self.points, pose))
-
-
-@dataclass(frozen=True)
-class _Mean:
-    """All that `start` needs of the points."""
-
-    mean: np.ndarray
 
 
 def _known(points: np.ndarray | None) -> np.ndarray | None:

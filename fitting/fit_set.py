@@ -3,7 +3,6 @@
 import csv
 import multiprocessing
 import os
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.common.files import atomic_write
+from prnet.common.ordered import in_order
 from prnet.fitting.evidence import UPWARDS, FitModel, Landmarks
 from prnet.fitting.group import solve_group
 from prnet.fitting.output import as_jpeg, fit_archive, fit_file, fit_folder, stem_in_set
@@ -60,6 +60,11 @@ class Outcome:
     reason: str | None = None  # why it is left out
 
     @property
+    def residual(self) -> float:
+        """Of its fit; infinite without one."""
+        return self.quality.residual if self.quality else np.inf
+
+    @property
     def coefficients(self) -> np.ndarray:
         return np.concatenate([self.identity, self.expression])
 
@@ -88,7 +93,7 @@ class LandmarkSource:
 
     def __init__(self, files: list):
         self.files = files
-        self._used = [set() for _ in files]
+        self._used: list[set[int]] = [set() for _ in files]
 
     def landmarks(self, stem: str) -> Landmarks | None:
         ibug = mediapipe = None
@@ -132,7 +137,7 @@ def make_fit_set(
     from tqdm import tqdm
 
     model = FitModel(face_model)
-    outcomes = {}
+    outcomes: dict[str, Outcome] = {}
     write = fit_archive if zipped else fit_folder
     with find_pairs(images) as source, write(output) as add:
         if not source.photos:
@@ -201,7 +206,7 @@ def _groups(jobs: Iterator[Job], grouped: bool) -> Iterator[list[Job]]:
     if not grouped:
         yield from ([job] for job in jobs)
         return
-    groups = {}
+    groups: dict[PurePosixPath, list[Job]] = {}
     for job in jobs:
         path = PurePosixPath(job.photo)
         groups.setdefault(path.parent / group_name(path.stem), []).append(job)
@@ -213,13 +218,8 @@ def _fitted(chunks, model: FitModel, grouped: bool, workers: int | None) -> Iter
     workers = workers or os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")
     with _one_blas_thread(), ProcessPoolExecutor(workers, context, _start_worker, (model,)) as pool:
-        running = deque()
-        for chunk in chunks:
-            running.append(pool.submit(_fit_chunk, chunk))
-            if len(running) >= workers * JOBS_AHEAD:
-                yield from running.popleft().result()
-        while running:
-            yield from running.popleft().result()
+        for outcomes in in_order(pool, _fit_chunk, chunks, ahead=workers * JOBS_AHEAD):
+            yield from outcomes
 
 
 @contextmanager
@@ -231,6 +231,9 @@ def _one_blas_thread():
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+_model: FitModel
 
 
 def _start_worker(model: FitModel) -> None:

@@ -34,7 +34,7 @@ class LandmarkFile:
         self.path, self.names = path, names
         self._ibug, self._mediapipe = ibug, mediapipe
         self._rows = {name: row for row, name in enumerate(names)}
-        self._short = {}
+        self._short: dict[str, list[int]] = {}
         for row, name in enumerate(names):
             self._short.setdefault(PurePosixPath(name).name, []).append(row)
         if len(self._rows) != len(names):
@@ -121,7 +121,7 @@ def _checked(path: Path, arrays: dict) -> LandmarkFile:
         if ibug.shape[2] == 2:
             ibug = np.concatenate([ibug, np.full((*ibug.shape[:2], 1), np.nan, np.float32)], axis=2)
     if mediapipe is not None:
-        mediapipe = mediapipe[:, :MEDIAPIPE_COUNT].astype(np.float32) * np.float32([1, 1, -1])
+        mediapipe = mediapipe[:, :MEDIAPIPE_COUNT].astype(np.float32) * np.array([1, 1, -1], np.float32)
         found = arrays.get("mediapipe_found", np.ones(len(names), bool)).astype(bool)
         if found.shape != (len(names),):
             raise UserError(f"{path}: mediapipe_found has shape {found.shape} and not ({len(names)},)")
@@ -144,10 +144,11 @@ def _read_pts(path: Path) -> LandmarkFile:
 
 def _read_one_pts(path: Path) -> np.ndarray:
     """(68, 3) float32 of iBUG's text format, which counts pixels from 1; z is NaN."""
-    inside = re.search(r"\{([^}]*)\}", path.read_text(errors="replace"))
+    braces = re.findall(r"\{([^}]*)\}", path.read_text(errors="replace"))
     try:
-        values = np.array(inside[1].split(), dtype=np.float32).reshape(-1, 2)
-    except (TypeError, ValueError):
+        (inside,) = braces[:1]
+        values = np.array(inside.split(), dtype=np.float32).reshape(-1, 2)
+    except ValueError:
         raise UserError(f"{path}: not a .pts file; give lines of x y between braces") from None
     if len(values) != LANDMARK_COUNT:
         raise UserError(f"{path}: has {len(values)} points and not {LANDMARK_COUNT}")

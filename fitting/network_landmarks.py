@@ -34,7 +34,7 @@ class NetworkLandmarks:
         photo = decode_image(content, name)
         boxes = self._reconstructor.detect(photo)[:1]
         if not boxes:
-            raise UserError("no face found; cut the photo closer, or give --detector none for photos of one face alone")
+            raise UserError("no face found; cut the photo closer, or give `detector` none for photos of one face alone")
         for _ in range(LOOKS):
             (face,) = self._reconstructor.reconstruct(photo, boxes)
             boxes = [face.tracked_box]

@@ -12,8 +12,8 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.common.files import atomic_write
-from prnet.formats.fit_files import fit_bytes
 from prnet.formats.image_files import decode_image
+from prnet.formats.mat_files import mat_file_bytes
 from prnet.geometry.pose import fit_to_pixels
 
 ROOT = "300W_LP"
@@ -73,7 +73,7 @@ def fit_file(identity, expression, pose, landmarks: np.ndarray, height: int, wid
     """A `.mat` in 300W-LP's fields. landmarks : (68, 3) model units; `pt2d` are they in 1-based pixels."""
     to_pixels = fit_to_pixels(pose, height)
     placed = (landmarks @ to_pixels[:2, :3].T + to_pixels[:2, 3]).T + 1
-    return fit_bytes(
+    return mat_file_bytes(
         {
             "Shape_Para": identity[:, None].astype(np.float32),
             "Exp_Para": expression[:, None].astype(np.float32),

@@ -24,10 +24,9 @@ PAPER = 250
 
 def draw_sheet(made: FitSet, face_model: FaceModel, path: Path) -> None:
     """Four double rows, photo above fit: least residual, median, greatest that was kept, and what was rejected."""
-    kept = sorted(made.kept, key=lambda outcome: outcome.quality.residual)
-    rejected = sorted(
-        (outcome for outcome in made.left_out if outcome.quality), key=lambda outcome: outcome.quality.residual
-    )
+    kept = sorted(made.kept, key=lambda outcome: outcome.residual)
+    fitted = (outcome for outcome in made.left_out if outcome.quality)
+    rejected = sorted(fitted, key=lambda outcome: outcome.residual)
     middle = max(len(kept) // 2 - COLUMNS // 2, 0)
     chosen = kept[:COLUMNS], kept[middle : middle + COLUMNS], kept[-COLUMNS:], rejected[-COLUMNS:]
     triangles = face_triangles(face_model)
@@ -45,6 +44,8 @@ def face_triangles(model: FaceModel) -> np.ndarray:
 
 def draw_fit(outcome: Outcome, photo: np.ndarray, model: FaceModel, triangles: np.ndarray, size: int, opacity=0.85):
     """A fit's face as shaded clay over its photo, both cut to the face: two pictures (size, size, 3) uint8."""
+    if outcome.pose is None:
+        raise ValueError(f"{outcome.photo}: has no fit that can be drawn")
     to_pixels = fit_to_pixels(outcome.pose, outcome.height)
     vertices = apply_transform(to_pixels, face_vertices(model, outcome.coefficients))
     crop = crop_transform(landmark_box(at_landmarks(model, vertices)), size, margin=MARGIN)
@@ -58,7 +59,7 @@ def _double_row(outcomes: list[Outcome], source: PairSource, model: FaceModel, t
     for place, outcome in enumerate(outcomes):
         photo = decode_image(source.read(outcome.photo, MAX_IMAGE_BYTES), outcome.photo)
         tile = np.concatenate(draw_fit(outcome, photo, model, triangles, TILE))
-        label = f"{outcome.quality.residual:.1f} %"
+        label = f"{outcome.residual:.1f} %"
         cv2.putText(tile, label, (4, TILE - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 3, cv2.LINE_AA)
         cv2.putText(tile, label, (4, TILE - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
         row[:, place * TILE : (place + 1) * TILE] = tile

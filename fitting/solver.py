@@ -79,10 +79,10 @@ class Rules:
     offset_prior: float = 20.0  # weighted per cent that an offset of one per cent costs
 
 
-def start(points: ModelPoints, observation: Observation) -> Pose:
-    """The mean face's pose that is nearest to what the photo shows, by an affine camera made orthogonal."""
+def start(mean: np.ndarray, observation: Observation) -> Pose:
+    """The pose of the mean face (N, 3) that is nearest to what the photo shows, by an affine camera made orthogonal."""
     weight = observation.weights[:, None]
-    design = np.column_stack([points.mean, np.ones(len(points.mean))]) * weight
+    design = np.column_stack([mean, np.ones(len(mean))]) * weight
     affine = np.linalg.lstsq(design, observation.places[:, :2] * weight, rcond=None)[0].T
     u, size, v = np.linalg.svd(affine[:, :3], full_matrices=False)
     first, second = u @ v
@@ -95,7 +95,7 @@ def solve(points: ModelPoints, observation: Observation, rules: Rules, identity:
     The same numbers give the same fit. Raises `ValueError` where the points do not determine a pose.
     """
     problem = _Problem(points, observation, rules, identity)
-    pose = start(points, observation)
+    pose = start(points.mean, observation)
     if not (pose.scale > 0 and np.isfinite(pose.rotation).all()):
         raise ValueError("the points do not determine a pose")
     unknowns = problem.first_guess()

@@ -26,7 +26,7 @@ NOSE_TIP, CLAY = 30, 0.75
 _NEEDED = ("mean", "triangles", "shape_basis", "expression_basis", "landmark_vertices")
 
 
-def read_array_model(path) -> FaceModel:
+def read_array_model(path: str | Path) -> FaceModel:
     """The face model of an `.npz` file. What is missing or wrong is a `UserError` that names file and array."""
     arrays = _read(path)
     missing = [name for name in _NEEDED if name not in arrays]
@@ -43,7 +43,7 @@ def read_array_model(path) -> FaceModel:
     return check_face_model(model, path)
 
 
-def _read(path) -> dict[str, np.ndarray]:
+def _read(path: str | Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path) as file:
             return dict(file)
@@ -53,7 +53,7 @@ def _read(path) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: not a readable .npz file ({error}); write it with numpy.savez") from None
 
 
-def _model(arrays: dict[str, np.ndarray], path) -> FaceModel:
+def _model(arrays: dict[str, np.ndarray], path: str | Path) -> FaceModel:
     mean = arrays["mean"].astype(np.float32)
     bases = [arrays[name].astype(np.float32) for name in ("shape_basis", "expression_basis")]
     vertices = np.atleast_2d(arrays["landmark_vertices"].astype(np.int32).T).T

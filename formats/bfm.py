@@ -6,6 +6,7 @@ micrometres, x to the image's right, y up, z to the camera; colours are 0 to 255
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,7 +35,9 @@ GB, and the file is the user's own."""
 NOSE_TIP = 30
 
 
-def read_face3d_model(path, uv_path=None, uv_data=None) -> FaceModel:
+def read_face3d_model(
+    path: str | Path, uv_path: str | Path | None = None, uv_data: str | Path | None = None
+) -> FaceModel:
     """Face model of face3d's `BFM.mat`, a struct `model`.
 
     uv_path : `BFM_UV.mat`, else the mesh is flattened (`geometry.tutte`). uv_data : folder of PRNet's own masks, else
@@ -57,7 +60,13 @@ def read_face3d_model(path, uv_path=None, uv_data=None) -> FaceModel:
     return _with_uv(model, path, uv_path, uv_data)
 
 
-def read_raw_model(path, expression_path, info_path, uv_path=None, uv_data=None) -> FaceModel:
+def read_raw_model(
+    path: str | Path,
+    expression_path: str | Path,
+    info_path: str | Path,
+    uv_path: str | Path | None = None,
+    uv_data: str | Path | None = None,
+) -> FaceModel:
     """Face model of the raw `01_MorphableModel.mat` (53,490 vertices) with the expressions and the trim of 3DDFA.
 
     expression_path : `Model_Exp.mat` or `Model_Expression.mat` with `mu_exp`, `w_exp` and `sigma_exp`, of the kept
@@ -92,7 +101,15 @@ def read_raw_model(path, expression_path, info_path, uv_path=None, uv_data=None)
     return _with_uv(model, path, uv_path, uv_data)
 
 
-def _untextured(*, mean, triangles, landmark_vertices, mean_texture, source, **bases) -> FaceModel:
+def _untextured(
+    *,
+    mean: np.ndarray,
+    triangles: np.ndarray,
+    landmark_vertices: np.ndarray,
+    mean_texture: np.ndarray,
+    source: str,
+    **bases: Any,
+) -> FaceModel:
     """The model before it has UV coordinates and regions, from flat arrays."""
     mean = mean.reshape(-1, 3)
     return FaceModel(
@@ -115,7 +132,7 @@ def _facing_outwards(mean: np.ndarray, triangles: np.ndarray, landmark_vertices:
     return triangles if normal[2] > 0 else np.ascontiguousarray(triangles[:, ::-1])
 
 
-def _with_uv(model: FaceModel, path, uv_path, uv_data) -> FaceModel:
+def _with_uv(model: FaceModel, path: str | Path, uv_path: str | Path | None, uv_data: str | Path | None) -> FaceModel:
     """The model with its UV coordinates and region weights, checked."""
     if uv_path is not None:
         uv = _MatFile(uv_path).texture_coordinates("UV", len(model.mean))
@@ -123,7 +140,7 @@ def _with_uv(model: FaceModel, path, uv_path, uv_data) -> FaceModel:
         try:
             uv = tutte_embedding(model.mean, model.triangles).astype(np.float32)
         except ValueError as error:
-            raise UserError(f"{path}: cannot be flattened, {error}; give its UV coordinates with --uv") from error
+            raise UserError(f"{path}: cannot be flattened, {error}; give its UV coordinates as `uv`") from error
     landmark_uv = at_landmarks(model, uv)
     try:
         weights = derive_region_weights(landmark_uv) if uv_data is None else read_region_weights(uv_data, landmark_uv)
@@ -132,7 +149,7 @@ def _with_uv(model: FaceModel, path, uv_path, uv_data) -> FaceModel:
     return check_face_model(replace(model, uv=uv, region_weights=weights), path)
 
 
-def read_region_weights(folder, landmark_uv: np.ndarray) -> np.ndarray:
+def read_region_weights(folder: str | Path, landmark_uv: np.ndarray) -> np.ndarray:
     """Region weights (256, 256) float32 from PRNet's own masks; what the folder lacks is derived from the landmarks.
 
     folder : holds `uv_face_mask.png`, `uv_weight_mask.png` or both, which belong to the coordinates of `BFM_UV.mat`:
@@ -170,7 +187,7 @@ def _check_landmark_texels(path: Path, landmark_uv: np.ndarray) -> None:
     if distance > 2:
         raise UserError(
             f"{path}: its landmarks lie {distance:.1f} texels from the face model's; these masks belong to the"
-            " coordinates of BFM_UV.mat, give that with --uv"
+            " coordinates of BFM_UV.mat, give that as `uv`"
         )
 
 
@@ -189,7 +206,7 @@ class _MatFile:
     Every method gives float32 or, 0-based, int32. What is missing or wrong is a `UserError` that names file and field.
     """
 
-    def __init__(self, path, struct=None):
+    def __init__(self, path: str | Path, struct: str | None = None):
         self.path = path
         try:
             arrays = read_mat_arrays(Path(path).read_bytes(), MAX_FILE_BYTES)
@@ -199,7 +216,7 @@ class _MatFile:
             raise UserError(f"{path}: {error}") from None
         self.content = {name.removeprefix(f"{struct}."): array for name, array in arrays.items()}
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in self.content
 
     def _numbers(self, name: str) -> np.ndarray:

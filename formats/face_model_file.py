@@ -49,13 +49,13 @@ _MEDIAPIPE_ARRAYS = {
 }
 
 
-def check_face_model(model: FaceModel, name) -> FaceModel:
+def check_face_model(model: FaceModel, name: str | Path) -> FaceModel:
     """The model itself, or a `UserError` that begins with `name` and names the array that is wrong.
 
     Types, shapes that must agree with each other, vertex indices, finite values, coordinates and colours in 0 to 1,
     shares that sum to 1.
     """
-    sizes = {}
+    sizes: dict[str, int] = {}
     for field, (kind, shape, _) in _ARRAYS.items():
         _check_array(getattr(model, field), field, kind, shape, sizes, name)
     shares = {"landmark_weights": model.landmark_weights}
@@ -80,7 +80,7 @@ def check_face_model(model: FaceModel, name) -> FaceModel:
     return model
 
 
-def _check_array(array: np.ndarray, field: str, kind, shape: tuple, sizes: dict, name) -> None:
+def _check_array(array: np.ndarray, field: str, kind: type, shape: tuple, sizes: dict, name: str | Path) -> None:
     """One array's type, shape and values. sizes : what each letter of a shape stands for, as found so far."""
     if array.dtype != kind:
         raise UserError(f"{name}: {field} is {array.dtype} and not {np.dtype(kind)}; make the face model again")
@@ -98,7 +98,7 @@ def _check_array(array: np.ndarray, field: str, kind, shape: tuple, sizes: dict,
         raise UserError(f"{name}: {field} points outside the {sizes['V']} vertices; make the face model again")
 
 
-def save_face_model(model: FaceModel, path) -> None:
+def save_face_model(model: FaceModel, path: str | Path) -> None:
     """Write a face model to an HDF5 file; an older file at `path` is replaced once the new one is whole."""
     check_face_model(model, path)
     with (
@@ -118,12 +118,12 @@ def save_face_model(model: FaceModel, path) -> None:
             write_texts(file.create_dataset("expression_names", data=names), description="in ARKit's spelling")
 
 
-def _write_arrays(group: h5py.Group, holder, arrays: dict) -> None:
+def _write_arrays(group: h5py.Group, holder: object, arrays: dict) -> None:
     for field, (_, _, description) in arrays.items():
         write_texts(group.create_dataset(field, data=getattr(holder, field)), description=description)
 
 
-def load_face_model(path=FACE_MODEL_PATH) -> FaceModel:
+def load_face_model(path: str | Path = FACE_MODEL_PATH) -> FaceModel:
     """Read a face model. A file of another kind, version or content is a `UserError` that names it.
 
     >>> model = prnet.load_face_model("data/face_model.hdf5")
@@ -167,7 +167,11 @@ def load_face_model(path=FACE_MODEL_PATH) -> FaceModel:
         _give_weights(arrays)
     points = {field: arrays.pop(f"mediapipe/{field}") for field in _MEDIAPIPE_ARRAYS if f"mediapipe/{field}" in arrays}
     model = FaceModel(
-        **arrays, **texts, expression_names=names, mediapipe=MediaPipePoints(**points) if points else None
+        **arrays,
+        source=texts["source"],
+        licence=texts["licence"],
+        expression_names=names,
+        mediapipe=MediaPipePoints(**points) if points else None,
     )
     check_face_model(model, path)
     if model.identity != identity:

@@ -1,6 +1,5 @@
 """Face-model fits as 300W-LP and AFLW2000-3D store them: one small `.mat` file (MATLAB 4 to 7.2) beside each photo."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +16,6 @@ MAX_FIT_BYTES = 1 << 18
 
 _FIELDS = ("Shape_Para", "Exp_Para", "Pose_Para")
 _MAX_MAGNITUDE = 1e30
-
-_MAT_TEXT_LENGTH = 116
-"""Bytes of free text at the start of a MATLAB 5 file."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +69,6 @@ def require_model(fit: Fit, model: FaceModel, name: str) -> None:
             f"{name}: has {found[0]} identity and {found[1]} expression parameters, the face model has "
             f"{wanted[0]} and {wanted[1]}; give the face model that the photos were fitted with"
         )
-
-
-def fit_bytes(fields: dict[str, np.ndarray]) -> bytes:
-    """A `.mat` file, MATLAB 5 without the date in its header, so that equal fields make equal files."""
-    from scipy.io import savemat
-
-    buffer = io.BytesIO()
-    savemat(buffer, fields)
-    return b"MATLAB 5.0 MAT-file".ljust(_MAT_TEXT_LENGTH) + buffer.getvalue()[_MAT_TEXT_LENGTH:]
 
 
 def _read_fields(content: bytes, name: str) -> dict[str, np.ndarray]:

@@ -9,6 +9,6 @@ def write_texts(item: h5py.Group | h5py.Dataset, **texts: str) -> None:
     item.attrs.update({name: np.bytes_(text.encode()) for name, text in texts.items()})
 
 
-def as_text(attribute) -> str:
+def as_text(attribute: object) -> str:
     """An attribute that was read, of fixed or of variable length."""
     return attribute.decode() if isinstance(attribute, bytes) else str(attribute)

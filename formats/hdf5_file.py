@@ -42,7 +42,7 @@ class DeferredErrorFile(io.FileIO):
         if self._failure:
             raise UserError(f"{self._called}: cannot be written: {self._failure.strerror}") from None
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
         self.complain()
 

@@ -8,6 +8,7 @@ that are used. The repository gives no texture.
 import json
 import re
 import zipfile
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path, PurePosixPath
 
@@ -54,7 +55,7 @@ _CLAY = 0.75
 _MOST_BYTES = 1 << 25
 
 
-def read_ict_model(path, identity_count: int = IDENTITIES, part: str = "face") -> FaceModel:
+def read_ict_model(path: str | Path, identity_count: int = IDENTITIES, part: str = "face") -> FaceModel:
     """Face model of the ICT-FaceKit repository, a folder or a zip of it.
 
     identity_count : how many of the 100 identity components, the first ones; their coefficients have a standard
@@ -97,7 +98,7 @@ def arkit_name(name: str) -> str:
     return re.sub("_([LR])$", lambda side: {"L": "Left", "R": "Right"}[side[1]], name)
 
 
-def _symmetric_triangles(mean: np.ndarray, polygons: list[list[int]], path) -> np.ndarray:
+def _symmetric_triangles(mean: np.ndarray, polygons: list[list[int]], path: str | Path) -> np.ndarray:
     """Triangles (T, 3) int32. Quads are cut at their corner nearest to the mid-plane, alike on both sides."""
     twin = cKDTree(mean).query(mean * (-1, 1, 1))[1]
     sideways = np.abs(mean[:, 0]) + np.abs(mean[twin, 0])
@@ -113,7 +114,7 @@ def _symmetric_triangles(mean: np.ndarray, polygons: list[list[int]], path) -> n
     return np.array(triangles, dtype=np.int32)
 
 
-def _layout(mean: np.ndarray, triangles: np.ndarray, path) -> np.ndarray:
+def _layout(mean: np.ndarray, triangles: np.ndarray, path: str | Path) -> np.ndarray:
     importance = np.where(np.arange(len(mean)) < NARROW_FACE, 1.0, OUTSIDE_IMPORTANCE)
     try:
         return tutte_embedding(mean, triangles, LAYOUT_ROUNDS, importance).astype(np.float32)
@@ -121,7 +122,9 @@ def _layout(mean: np.ndarray, triangles: np.ndarray, path) -> np.ndarray:
         raise UserError(f"{path}: cannot be flattened, {error}; give ICT-FaceKit as it is published") from error
 
 
-def _region_weights(mean, triangles, uv, landmarks, part: str) -> np.ndarray:
+def _region_weights(
+    mean: np.ndarray, triangles: np.ndarray, uv: np.ndarray, landmarks: np.ndarray, part: str
+) -> np.ndarray:
     """(256, 256) float32: the weights of eyes with their lids, nose and lips, of the rest of the face or head, and 0 in
     holes and, of the part "face", on ears and neck; the same on both sides."""
     rims = np.concatenate([mean[rim] for rim in boundary_loops(triangles, mean)[1:]])
@@ -148,16 +151,16 @@ def _closed_line(points: np.ndarray) -> np.ndarray:
 class _Repository:
     """The files of ICT-FaceKit in a folder or a zip, found by the place of the neutral mesh."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path):
         self.path = Path(path)
         if self.path.is_dir():
-            self._contents = {str(file.relative_to(self.path).as_posix()): file for file in self.path.rglob("*")}
-            self._read = Path.read_bytes
+            self._names = {file.relative_to(self.path).as_posix() for file in self.path.rglob("*")}
+            self._read: Callable[[str], bytes] = lambda name: (self.path / name).read_bytes()
         else:
             self._archive = self._open()
-            self._contents = {entry.filename: entry for entry in self._archive.infolist()}
+            self._names = set(self._archive.namelist())
             self._read = self._unpack
-        neutral = [name for name in self._contents if PurePosixPath(name).name == "generic_neutral_mesh.obj"]
+        neutral = [name for name in sorted(self._names) if PurePosixPath(name).name == "generic_neutral_mesh.obj"]
         if not neutral:
             raise UserError(
                 f"{path}: holds no generic_neutral_mesh.obj; give the repository ICT-FaceKit, or a zip of it"
@@ -172,17 +175,18 @@ class _Repository:
         except (OSError, zipfile.BadZipFile) as error:
             raise UserError(f"{self.path}: not a readable zip ({error}); give the repository ICT-FaceKit") from None
 
-    def _unpack(self, entry: zipfile.ZipInfo) -> bytes:
+    def _unpack(self, name: str) -> bytes:
+        entry = self._archive.getinfo(name)
         if entry.file_size > _MOST_BYTES:
             raise ValueError(f"unpacks to {entry.file_size:,} bytes")
         return self._archive.read(entry)
 
     def text(self, name: str, folder: PurePosixPath | None = None) -> str:
         place = str((folder or self._folder) / name)
-        if place not in self._contents:
+        if place not in self._names:
             raise UserError(f"{self.path}: lacks {place}; give ICT-FaceKit as it is published")
         try:
-            return self._read(self._contents[place]).decode()
+            return self._read(place).decode()
         except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
             raise UserError(f"{self.path}: {place} cannot be read ({error}); download it again") from None
 

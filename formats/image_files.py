@@ -17,10 +17,10 @@ def check_image(content: bytes, name: str) -> tuple[int, int]:
     Raises UserError, which calls the photo `name`, unless all of it is there and decodes to colour or grey. OpenCV
     would fill the missing part of a truncated JPEG with grey and say nothing.
     """
-    from PIL import JpegImagePlugin, PngImagePlugin
+    from PIL import ImageFile, JpegImagePlugin, PngImagePlugin
 
     if content[:3] == b"\xff\xd8\xff":
-        open_image = JpegImagePlugin.JpegImageFile
+        open_image: type[ImageFile.ImageFile] = JpegImagePlugin.JpegImageFile
     elif content[:8] == b"\x89PNG\r\n\x1a\n":
         open_image = PngImagePlugin.PngImageFile
     else:
@@ -41,7 +41,7 @@ def check_image(content: bytes, name: str) -> tuple[int, int]:
     return height, width
 
 
-def decode_image(content: bytes, name: str) -> np.ndarray:
+def decode_image(content: bytes | memoryview, name: str) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an encoded photo, as stored: an orientation tag is not applied, since fits ignore it."""
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:

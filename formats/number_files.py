@@ -7,7 +7,7 @@ import numpy as np
 from prnet.common.errors import UserError
 
 
-def read_numbers(path) -> np.ndarray:
+def read_numbers(path: str | Path) -> np.ndarray:
     """The finite numbers of an `.npy` file, in an array of any shape. Raises UserError for anything else."""
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file")

@@ -70,7 +70,7 @@ class PairSource:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         if self.path.is_dir():
-            self._files = _Folder(self.path)
+            self._files: _Folder | _Archive = _Folder(self.path)
         elif self.path.is_file():
             self._files = _Archive(self.path)
         else:
@@ -87,7 +87,7 @@ class PairSource:
     def __enter__(self) -> "PairSource":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -117,7 +117,8 @@ class PairSource:
             raise UserError(f"{self.path}/{file}: cannot be read: {error or type(error).__name__}") from None
 
     def _pair_up(self) -> list[Pair]:
-        images, fits = {}, {}
+        images: dict[str, str] = {}
+        fits: dict[str, str] = {}
         for file in sorted(self._files.names):
             stem, suffix = os.path.splitext(file)
             if suffix.lower() not in (*IMAGE_SUFFIXES, FIT_SUFFIX):
@@ -188,8 +189,9 @@ class _Archive:
             raise
         except Exception:  # a damaged archive leads its reader to exceptions of many kinds
             raise UserError(f"{path}: is not a zip archive, or is cut short; download it again") from None
-        self.byte_count = os.fstat(self.archive.fp.fileno()).st_size
-        self.entries, self.left_out = {}, []
+        self.byte_count = self._byte_count()
+        self.entries: dict[str, zipfile.ZipInfo] = {}
+        self.left_out: list[str] = []
         for entry in self.archive.infolist():
             name = entry.filename.replace("\\", "/")
             if name.endswith("/") or _is_skipped(name):
@@ -224,7 +226,10 @@ class _Archive:
 
     def is_lost(self) -> bool:
         """Whether the archive has shrunk; one removed or replaced while open is read on where the system allows it."""
-        return os.fstat(self.archive.fp.fileno()).st_size < self.byte_count
+        return self._byte_count() < self.byte_count
+
+    def _byte_count(self) -> int:
+        return os.fstat(self.archive.fp.fileno()).st_size if self.archive.fp else 0
 
     def close(self) -> None:
         self.archive.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 ORIENTATION = 0x0112
 """EXIF's tag."""
@@ -51,7 +52,7 @@ def decode_photo(data: bytes, formats: Sequence[str], room: Room) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about files; what it cannot read ends in an exception
         try:
-            image = Image.open(io.BytesIO(data), formats=formats)
+            image = Image.open(io.BytesIO(data), formats=tuple(formats))
         except UnidentifiedImageError:
             raise NoPhoto from None
         except Image.DecompressionBombError:
@@ -80,12 +81,12 @@ def bytes_needed(image: Image.Image) -> int:
         decoder = pixels * JPEG_BYTES * bands
     elif image.format == "WEBP":
         decoder = pixels * WEBP_BYTES
-    elif image.format == "TIFF":
+    elif isinstance(image, TiffImageFile):
         decoder = _tiff_buffer(image, bands)
     return pixels * own + max(pixels * 3, decoder) + STRIP_BYTES
 
 
-def _tiff_buffer(image: Image.Image, bands: int) -> int:
+def _tiff_buffer(image: TiffImageFile, bands: int) -> int:
     """What libtiff takes for a tile or a strip, which may be larger than the image."""
     tags = image.tag_v2
     area = int(tags.get(TILE_WIDTH, 0)) * int(tags.get(TILE_HEIGHT, 0))

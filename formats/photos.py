@@ -1,5 +1,6 @@
 """Photos from files and bytes: RGB uint8, upright, up to a size that is checked before anything is decoded."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 IMAGE_SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 
 
-def read_image(path) -> np.ndarray:
+def read_image(path: str | os.PathLike) -> np.ndarray:
     """A photo from a file, (H, W, 3) uint8 RGB. Raises `UserError` where it cannot be read.
 
     >>> image = prnet.read_image("photo.jpg")

@@ -1,12 +1,13 @@
 """300W-LP or AFLW2000-3D, zip or folder -> one data set file: every pair read, verified, converted and written once."""
 
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from prnet.common.errors import InputLost, UserError
 from prnet.common.files import remove_left_behind
 from prnet.common.locks import exclusive_lock
+from prnet.common.ordered import in_order
 from prnet.configure.config import CROP_MARGIN, MAP_SIZE, VALIDATION_SHARE
 from prnet.formats.fit_files import read_fit, require_model
 from prnet.formats.image_files import check_image, decode_image
@@ -129,7 +131,7 @@ def build_dataset(
         )
         held = []
         with _progress_bar(len(kept), output.name, progress) as bar:
-            for samples, complaints in _in_order(make, _units(kept, batch, make.stored_bytes), workers):
+            for samples, complaints in _made(make, _units(kept, batch, make.stored_bytes), workers):
                 held += samples
                 left_out += complaints
                 if len(held) >= buffer or sum(sample.byte_count for sample in held) > BUFFER_BYTES:
@@ -155,10 +157,10 @@ def build_dataset(
 
 def _require_free(output: Path, overwrite: bool) -> None:
     if output.exists() and not overwrite:
-        raise UserError(f"{output}: is there already; --overwrite replaces it")
+        raise UserError(f"{output}: is there already; `overwrite` replaces it")
 
 
-def _progress_bar(total: int, name: str, shown: bool):
+def _progress_bar(total: int, name: str, shown: bool) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=total, desc=name, unit="pair", disable=not shown)
@@ -177,18 +179,14 @@ def _units(pairs: list[Pair], batch: int, stored_bytes: int) -> Iterator[list[Pa
         yield unit
 
 
-def _in_order(make, units: Iterable, workers: int | None) -> Iterator:
-    """`make(unit)` for each unit, in order, made a few ahead in threads."""
+def _made(
+    make: "SampleMaker", units: Iterable[list[Pair]], workers: int | None
+) -> Iterator[tuple[list[Sample], list[str]]]:
+    """What becomes of each unit, in order, made a few ahead in threads."""
     workers = workers or os.cpu_count() or 1
     cv2.setNumThreads(1)
     with ThreadPoolExecutor(workers) as pool:
-        running = deque()
-        for unit in units:
-            running.append(pool.submit(make, unit))
-            if len(running) > workers:
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
+        yield from in_order(pool, make, units, ahead=workers)
 
 
 class SampleMaker:
@@ -219,12 +217,12 @@ class SampleMaker:
                 raise
             except UserError as error:
                 complaints.append(str(error))
-        if self.storage.label:
+        if self.basis is not None:
             samples = [
                 labelled
                 for start in range(0, len(samples), MAPS_AT_ONCE)
                 for labelled in self._with_maps(
-                    samples[start : start + MAPS_AT_ONCE], transforms[start : start + MAPS_AT_ONCE]
+                    self.basis, samples[start : start + MAPS_AT_ONCE], transforms[start : start + MAPS_AT_ONCE]
                 )
             ]
         return samples, complaints
@@ -233,8 +231,9 @@ class SampleMaker:
         """A sample with its coefficients for a label, and the (3, 4) transform from model to stored image."""
         fit = read_fit(pair.fit_bytes(), pair.fit_file)
         require_model(fit, self.model, pair.fit_file)
-        image = pair.image_bytes()
-        height, width = check_image(image, pair.image_file)
+        content = pair.image_bytes()
+        height, width = check_image(content, pair.image_file)
+        image: bytes | np.ndarray = content
         coefficients, landmarks = fit.coefficients, fit.landmarks
         to_pixels = fit_to_pixels(fit.pose, height)
         model_landmarks = (self.landmark_basis @ coefficients + self.landmark_mean).reshape(-1, 3)
@@ -243,9 +242,8 @@ class SampleMaker:
             raise UserError(f"{pair.fit_file}: puts the face outside the photo")
         if self.storage.image:
             crop = crop_transform(box, MAP_SIZE)
-            image = crop_image(decode_image(image, pair.image_file), crop, MAP_SIZE)
-            if self.storage.image != "uint8":
-                image = (image / 255).astype(self.storage.image)
+            picture = crop_image(decode_image(content, pair.image_file), crop, MAP_SIZE)
+            image = picture if self.storage.image == "uint8" else (picture / 255).astype(self.storage.image)
             height = width = MAP_SIZE
             to_pixels = compose(lift_transform(crop), to_pixels)
             landmarks = None if landmarks is None else transform_points(crop, landmarks)
@@ -264,9 +262,9 @@ class SampleMaker:
         )
         return sample, to_pixels
 
-    def _with_maps(self, samples: list[Sample], transforms: list[np.ndarray]) -> list[Sample]:
+    def _with_maps(self, basis: MapBasis, samples: list[Sample], transforms: list[np.ndarray]) -> list[Sample]:
         """The samples with position maps in place of their coefficients."""
-        maps = position_maps(self.basis, np.stack([sample.label for sample in samples]), np.stack(transforms))
+        maps = position_maps(basis, np.stack([sample.label for sample in samples]), np.stack(transforms))
         maps = maps.astype(self.storage.label)
         return [replace(sample, label=label) for sample, label in zip(samples, maps, strict=True)]
 
@@ -276,7 +274,7 @@ def describe(report: BuildReport) -> str:
     width = max(map(len, report.counts))
     lines = [f"{folder:<{width}}  {count:>7,}" for folder, count in report.counts.items()]
     if report.flips_left_out:
-        lines.append(f"{report.flips_left_out:,} mirrored photos not taken (--no-flips)")
+        lines.append(f"{report.flips_left_out:,} mirrored photos not taken (`flips`)")
     total = sum(report.counts.values())
     held_out = f" ({report.validation_count:,} for validation)" if report.validation_count else ""
     lines.append(

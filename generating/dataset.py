@@ -25,10 +25,11 @@ own checksum, so that no flipped bit goes unnoticed. (Files of older builds have
 
 import threading
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import h5py
 import numpy as np
@@ -82,19 +83,19 @@ class StoredRows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, index) -> np.ndarray:
+    def __getitem__(self, index: int | np.integer | slice | Sequence[int] | np.ndarray) -> np.ndarray:
         if isinstance(index, (int, np.integer)):
             return self.read(range(len(self))[index], 1)[0]
         indices = np.arange(len(self))[index]
         return np.concatenate([self.read(row, 1) for row in indices]) if len(indices) else self.read(0, 0)
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return self.read(0, len(self)).astype(dtype or self.dtype, copy=False)
 
     def read(self, start: int, count: int) -> np.ndarray:
         """`count` rows from row `start` on."""
         result = np.empty((count, *self.shape[1:]), dtype=self.dtype)
-        target = memoryview(result.reshape(-1).view(np.uint8))
+        target = result.reshape(-1).view(np.uint8).data
         position, done = start * self._row_bytes, 0
         while done < len(target):
             chunk, offset = divmod(position + done, self._chunk_bytes)
@@ -185,7 +186,7 @@ class Dataset:
         if not holds.all():
             raise UserError(f"{self.path}: the set {name} holds impossible values; build it again")
 
-    def _set(self, file: h5py.File, name: str, kind: str, shape: tuple) -> h5py.Dataset:
+    def _set(self, file: h5py.File, name: str, kind: str | np.dtype, shape: tuple) -> h5py.Dataset:
         """A set, if it is of its type and shape (None stands for any length) and all of it is in the file."""
         found = file.get(name)
         if not isinstance(found, h5py.Dataset):
@@ -197,7 +198,7 @@ class Dataset:
             raise UserError(f"{self.path}: the set {name} is {found.dtype} of shape {found.shape}; build it again")
         return found
 
-    def _array(self, file: h5py.File, name: str, kind: str, shape: tuple) -> np.ndarray:
+    def _array(self, file: h5py.File, name: str, kind: str | np.dtype, shape: tuple) -> np.ndarray:
         return self._set(file, name, kind, shape)[()]
 
     def _rows(self, file: h5py.File, name: str, kind: str, shape: tuple) -> StoredRows:
@@ -220,7 +221,7 @@ class Dataset:
         """Whether samples are stored as fits (data mode 5), from which position maps are made, or as the maps."""
         return DATA_MODES[self.data_mode].label is None
 
-    def fits(self, indices) -> tuple[np.ndarray, np.ndarray]:
+    def fits(self, indices: slice | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients (B, K) float32 and poses (B, 7) float64 of some samples, where the data set stores fits."""
         if self.coefficients is None or self.poses is None:
             raise UserError(f"{self.path}: is of data mode {self.data_mode}; give one with fits, of data mode 5")
@@ -246,21 +247,25 @@ class Dataset:
         if self._offsets is None:
             image = self._images[index]
             return image if image.dtype == np.uint8 else image.astype(np.float32, copy=False)
-        image = decode_image(self.encoded_image(index), self._called(index))
+        image = decode_image(self.encoded_image(index).data, self._called(index))
         if image.shape[:2] != (self.image_heights[index], self.image_widths[index]):
             raise UserError(f"{self._called(index)}: the image is not of its stated size; build the data set again")
         return image
 
     def encoded_image(self, index: int) -> np.ndarray:
         """Bytes (n,) uint8 of the JPEG or PNG file, in data modes 4 and 5."""
+        if self._offsets is None:
+            raise UserError(f"{self.path}: is of data mode {self.data_mode}; encoded images are in data modes 4 and 5")
         start, stop = int(self._offsets[index]), int(self._offsets[index + 1])
         content = self._images.read(start, stop - start)
-        if zlib.crc32(content) != self._checksums[index]:
+        if zlib.crc32(content.data) != self._checksums[index]:
             raise UserError(f"{self._called(index)}: the stored image is damaged; build the data set again")
         return content
 
     def map(self, index: int) -> np.ndarray:
         """(256, 256, 3) float32 position map in pixels of the stored image, in data modes 0 to 4."""
+        if self._maps is None:
+            raise UserError(f"{self.path}: is of data mode {self.data_mode}; maps are in data modes 0 to 4")
         return self._maps[index].astype(np.float32, copy=False)
 
     def _called(self, index: int) -> str:
@@ -272,7 +277,7 @@ class Dataset:
     def __enter__(self) -> "Dataset":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -328,7 +333,7 @@ def _chunk_addresses(dataset: h5py.Dataset, file_size: int) -> tuple[int, np.nda
         chunk_bytes = int(np.prod(dataset.chunks, dtype=np.int64)) * dataset.dtype.itemsize
         addresses = np.full(-(-dataset.shape[0] // dataset.chunks[0]), -1, dtype=np.int64)
 
-        def note(chunk):
+        def note(chunk: Any) -> None:
             addresses[chunk.chunk_offset[0] // dataset.chunks[0]] = chunk.byte_offset
 
         dataset.id.chunk_iter(note)

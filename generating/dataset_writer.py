@@ -3,6 +3,7 @@
 import hashlib
 import sys
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,11 +39,18 @@ class Sample:
     @property
     def byte_count(self) -> int:
         """Of image and label."""
-        return memoryview(self.image).nbytes + self.label.nbytes
+        image_bytes = len(self.image) if isinstance(self.image, bytes) else self.image.nbytes
+        return image_bytes + self.label.nbytes
+
+
+def _content(part: bytes | np.ndarray) -> bytes | memoryview:
+    return part if isinstance(part, bytes) else part.data
 
 
 @contextmanager
-def dataset_writer(path: str | Path, *, data_mode: int, model_identity: str, layout_identity: str):
+def dataset_writer(
+    path: str | Path, *, data_mode: int, model_identity: str, layout_identity: str
+) -> Iterator["DatasetWriter"]:
     """Yield a `DatasetWriter`. The file is at `path`, complete, once the block has ended without an error.
 
     Raises UserError where the file cannot be written; whatever was at `path` before is then still there.
@@ -70,14 +78,14 @@ class DatasetWriter:
         self._raw = raw
         self._storage = DATA_MODES[data_mode]
         self._digest = hashlib.sha256()
-        self._landmarks = {}
-        self._columns = {}
+        self._landmarks: dict[int, np.ndarray] = {}
+        self._columns: dict[str, list[np.ndarray]] = {}
 
     def append(self, samples: list[Sample]) -> None:
         """Write samples behind those that are there."""
         for number, sample in enumerate(samples, start=len(self.names)):
             for part in (sample.name.encode(), sample.folder.encode(), sample.pose, sample.label, sample.image):
-                self._digest.update(part)
+                self._digest.update(_content(part))
             if sample.landmarks is not None:
                 self._landmarks[number] = sample.landmarks
         self.names += [sample.name for sample in samples]
@@ -89,9 +97,10 @@ class DatasetWriter:
         if self._storage.image:
             self._extend_checked("images", np.stack([sample.image for sample in samples]))
         else:
-            self._keep("checksums", "uint32", [zlib.crc32(sample.image) for sample in samples])
-            self._keep("offsets", "int64", [len(sample.image) for sample in samples])
-            self._extend("images", np.frombuffer(b"".join(sample.image for sample in samples), np.uint8))
+            encoded = [_content(sample.image) for sample in samples]
+            self._keep("checksums", "uint32", [zlib.crc32(image) for image in encoded])
+            self._keep("offsets", "int64", [len(image) for image in encoded])
+            self._extend("images", np.frombuffer(b"".join(encoded), np.uint8))
         labels = np.stack([sample.label for sample in samples])
         if self._storage.label:
             self._extend_checked("maps", labels)

@@ -1,5 +1,7 @@
 """How often each sample is drawn: rare faces (open mouths, closed eyes, profiles) more often than they occur."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from prnet.common.errors import UserError
@@ -42,7 +44,7 @@ def _landmarks(model: FaceModel, coefficients: np.ndarray) -> np.ndarray:
     return np.einsum("lck,nk->nlc", basis, coefficients, optimize=True) + at_landmarks(model, model.mean)
 
 
-def _distance(landmarks: np.ndarray, pairs) -> np.ndarray:
+def _distance(landmarks: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
     first, second = np.transpose(pairs)
     return np.linalg.norm(landmarks[:, first] - landmarks[:, second], axis=-1).mean(axis=1)
 

@@ -86,12 +86,12 @@ class FaceSequence(keras.utils.PyDataset):
         order = self.indices
         if self.shuffle:
             random = np.random.default_rng([self.seed, self.epoch])
-            order = random.permutation(order if self.weights is None else self._drawn(random))
+            order = random.permutation(order if self.weights is None else self._drawn(random, self.weights))
         return order[batch * self.batch_size : (batch + 1) * self.batch_size]
 
-    def _drawn(self, random: np.random.Generator) -> np.ndarray:
+    def _drawn(self, random: np.random.Generator, weights: np.ndarray) -> np.ndarray:
         """As many of the indices as there are, each as often as its weight asks, rounded up or down by one chance."""
-        share = np.cumsum(self.weights) / np.sum(self.weights)
+        share = np.cumsum(weights) / np.sum(weights)
         at = (np.arange(len(self.indices)) + random.random()) / len(self.indices)
         return self.indices[np.minimum(np.searchsorted(share, at), len(self.indices) - 1)]
 

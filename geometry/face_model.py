@@ -63,7 +63,7 @@ class FaceModel:
         return self.shape_basis.shape[2] + self.expression_basis.shape[2]
 
 
-def face_vertices(model: FaceModel, coefficients: np.ndarray, subset=slice(None)) -> np.ndarray:
+def face_vertices(model: FaceModel, coefficients: np.ndarray, subset: slice | np.ndarray = slice(None)) -> np.ndarray:
     """Vertices (n, 3) float32 in model units of one face.
 
     coefficients : (S + E,) identity, then expression. subset : which vertices.

@@ -23,7 +23,7 @@ def rotation_from_angles(angles: np.ndarray) -> np.ndarray:
     )
     zero, one = np.zeros_like(cos_x), np.ones_like(cos_x)
 
-    def matrix(*entries):
+    def matrix(*entries: float | np.ndarray) -> np.ndarray:
         return np.stack(entries, axis=-1).reshape(*angles.shape[:-1], 3, 3)
 
     around_x = matrix(one, zero, zero, zero, cos_x, sin_x, zero, -sin_x, cos_x)

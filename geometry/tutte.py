@@ -76,7 +76,7 @@ def _stretch(vertices: np.ndarray, triangles: np.ndarray, uv: np.ndarray) -> np.
     surface = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     squares = ((u**2).sum(axis=1) + (v**2).sum(axis=1)) / 2
 
-    def sums(values):
+    def sums(values: np.ndarray) -> np.ndarray:
         return np.bincount(triangles.ravel(), np.repeat(values, 3), minlength=len(vertices))
 
     return np.sqrt(sums(surface * squares) / sums(surface))

@@ -1,5 +1,6 @@
 """What happens after each epoch: models, checkpoint, log, curves and pictures are written."""
 
+import logging
 import math
 import time
 from datetime import timedelta
@@ -14,6 +15,8 @@ from prnet.model.reports import draw_curves, draw_samples, write_log, write_pict
 from prnet.model.run_folder import CHECKPOINT, EVENTS
 from prnet.model.saved_network import save_network
 from prnet.model.tensorboard_log import TensorBoardLog
+
+logger = logging.getLogger(__name__)
 
 
 class Keeper(keras.callbacks.Callback):
@@ -59,7 +62,7 @@ class Keeper(keras.callbacks.Callback):
         progress = {"run": str(self.folder), "stage": "training", "done": epoch + 1, "total": self.monitor.epochs}
         self.poster.post("/publish/epoch/end/", row | progress)
         left = timedelta(seconds=round((self.monitor.epochs - epoch - 1) * (time.perf_counter() - self.begun)))
-        print(_summary(row, self.monitor.epochs, improved, left), flush=True)
+        logger.info(_summary(row, self.monitor.epochs, improved, left))
 
     def on_train_end(self, logs=None):
         self.board.close()

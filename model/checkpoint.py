@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TypedDict
 
 import keras
 import numpy as np
@@ -11,14 +12,22 @@ from prnet.common.errors import UserError
 from prnet.common.files import atomic_write
 
 
-def save_checkpoint(path, network: keras.Model, state: dict) -> None:
-    """Write the weights of a compiled network and of its optimizer, and a JSON-able state beside them."""
+class State(TypedDict):
+    """Where a run has come: finished epochs, least validation NME so far, and the log, one dictionary an epoch."""
+
+    epoch: int
+    best: float | None
+    rows: list[dict]
+
+
+def save_checkpoint(path, network: keras.Model, state: State) -> None:
+    """Write the weights of a compiled network and of its optimizer, and the state of the run beside them."""
     arrays = {key: ops.convert_to_numpy(variable) for key, variable in _variables(network).items()}
     with atomic_write(path) as temporary:
         np.savez(temporary, state=json.dumps(state), **arrays)
 
 
-def restore_checkpoint(path, network: keras.Model) -> dict:
+def restore_checkpoint(path, network: keras.Model) -> State:
     """Set the weights of a compiled network and its optimizer from a file; returns the state saved with them."""
     path = Path(path)
     try:
@@ -28,7 +37,7 @@ def restore_checkpoint(path, network: keras.Model) -> dict:
             return json.loads(str(arrays["state"]))
     except Exception as error:  # a damaged file leads its reader to exceptions of many kinds
         reason = error or type(error).__name__
-        raise UserError(f"{path}: damaged checkpoint ({reason}); start again with --overwrite") from None
+        raise UserError(f"{path}: damaged checkpoint ({reason}); start again with `overwrite`") from None
 
 
 def _variables(network: keras.Model) -> dict:

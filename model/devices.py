@@ -33,11 +33,11 @@ def data_parallel(devices: int):
         finally:
             keras.distribution.set_distribution(None)
     else:
-        raise UserError(f"--devices {devices}: with {backend} one device trains; give --devices 1")
+        raise UserError(f"`devices` {devices}: with {backend} one device trains; give `devices` 1")
 
 
 def uses_xla(choice: str) -> bool | str:
-    """What `--jit` means here for Keras' `jit_compile`; "auto" is on where there is a GPU.
+    """What the setting `jit` means here for Keras' `jit_compile`; "auto" is on where there is a GPU.
 
     On processors XLA's convolutions take 1.6 to 3.5 times as long as TensorFlow's own. JAX is always compiled.
     """
@@ -72,5 +72,5 @@ def _jax_devices(devices: int) -> list:
 
 def _enough(present: list, devices: int) -> list:
     if len(present) < devices:
-        raise UserError(f"--devices {devices}: this machine has {len(present)}; give --devices {len(present)}")
+        raise UserError(f"`devices` {devices}: this machine has {len(present)}; give `devices` {len(present)}")
     return present[:devices]

@@ -4,6 +4,8 @@ P and T are predicted and ground truth maps (B, S, S, 3) in target units, W is t
 the norm of `wtmse` unsquared (equation 1); its text, and those who followed, say weighted mean squared error.
 """
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from keras import ops
@@ -45,7 +47,7 @@ def weighted_mean_absolute_error(truth, prediction, weights):
     return ops.sum(weights * distance, axis=(1, 2)) / ops.sum(weights)
 
 
-FUNCTIONS = {
+FUNCTIONS: dict[str, Callable] = {
     "mse": mean_squared_error,
     "wtmse": weighted_mean_squared_error,
     "wtrmse": weighted_root_mean_squared_error,

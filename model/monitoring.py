@@ -46,7 +46,7 @@ class StepMonitor(keras.callbacks.Callback):
         super().__init__()
         self.sequence, self.epochs = sequence, epochs
         self.lock = threading.Lock()
-        self.figures = {}
+        self.figures: dict[str, float] = {}
         self.bar = tqdm(disable=True)
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -84,6 +84,6 @@ class StepMonitor(keras.callbacks.Callback):
         step = self.epoch * len(self.sequence) + batch + 1
         raise UserError(
             f"the loss is not finite at step {step} (batch {batch + 1} of epoch {self.epoch + 1}), "
-            f"on the samples {names}; look at them, or lower --learningrate; "
+            f"on the samples {names}; look at them, or lower `learning_rate`; "
             "the checkpoint of the last finished epoch stays"
         )

@@ -2,17 +2,23 @@
 
 import dataclasses
 import json
+import logging
 import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 
 from prnet.common.errors import UserError
-from prnet.common.files import atomic_write
+from prnet.common.files import atomic_write, remove_left_behind
+from prnet.common.locks import exclusive_lock
 from prnet.configure.config import Run, Training
 from prnet.generating.dataset import Dataset
 from prnet.geometry.face_model import FaceModel
+
+logger = logging.getLogger(__name__)
 
 CONFIG, CHECKPOINT, EVENTS = "config.json", "checkpoint.npz", "tensorboard"
 FILES = (CHECKPOINT, CONFIG, "best.keras", "last.keras", "training.csv", "training.png", "samples.png")
@@ -41,7 +47,20 @@ def run_record(training: Training, run: Run, dataset: Dataset, face_model: FaceM
     }
 
 
-def claim_folder(folder: Path, record: dict, overwrite: bool) -> bool:
+@contextmanager
+def claimed_folder(folder: Path, record: dict, overwrite: bool) -> Iterator[bool]:
+    """Within it, nobody else trains in the folder, and the log has the record. Yields whether a run is resumed."""
+    refusal = f"{folder}: another run trains in it; wait until it has ended, or choose another `output_folder`"
+    with exclusive_lock(folder / ".training.lock", refusal) as alone:
+        if alone:
+            remove_left_behind(*(folder / name for name in FILES))
+        resuming = _claim(folder, record, overwrite)
+        for part, values in record.items():
+            logger.info(f"{part}: {', '.join(f'{_words(name)} {value}' for name, value in values.items())}")
+        yield resuming
+
+
+def _claim(folder: Path, record: dict, overwrite: bool) -> bool:
     """Write config.json; whether the folder holds a checkpoint of this very run to resume from.
 
     A folder that holds another run is refused, naming the differences, unless `overwrite`, which clears it.
@@ -56,7 +75,7 @@ def claim_folder(folder: Path, record: dict, overwrite: bool) -> bool:
             earlier = _decisive(json.loads(config.read_text()))
         except (ValueError, KeyError):
             raise UserError(
-                f"{config}: not a run's configuration; choose another --outputdir, or --overwrite"
+                f"{config}: not a run's configuration; choose another `output_folder`, or `overwrite`"
             ) from None
         now = _decisive(json.loads(json.dumps(record)))
         changes = [
@@ -66,7 +85,7 @@ def claim_folder(folder: Path, record: dict, overwrite: bool) -> bool:
         ]
         if changes:
             raise UserError(
-                f"{folder}: holds a run with {', '.join(changes)}; choose another --outputdir, or --overwrite"
+                f"{folder}: holds a run with {', '.join(changes)}; choose another `output_folder`, or `overwrite`"
             )
     with atomic_write(config) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n")
@@ -76,12 +95,12 @@ def claim_folder(folder: Path, record: dict, overwrite: bool) -> bool:
 def _decisive(record: dict) -> dict:
     """What makes a run another run: everything but how long, from which path, on what and with how many workers."""
     values = {
-        f"data {name}" if part == "data" else words(name): value
+        f"data {name}" if part == "data" else _words(name): value
         for part in ("training", "augmentation", "data")
         for name, value in record[part].items()
     }
     return {name: value for name, value in values.items() if name not in ("epochs", "steps", "data path")}
 
 
-def words(name: str) -> str:
+def _words(name: str) -> str:
     return name.replace("_", " ")

@@ -1,11 +1,13 @@
 """Scalars and pictures for TensorBoard, written with the `tensorboard` package alone, whatever the backend."""
 
-import sys
+import logging
 import time
 
 import numpy as np
 
 from prnet.formats.encoding import encode_png
+
+logger = logging.getLogger(__name__)
 
 
 class TensorBoardLog:
@@ -16,14 +18,14 @@ class TensorBoardLog:
             from tensorboard.compat.proto import event_pb2, summary_pb2
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
         except ImportError:
-            print("TensorBoard is not installed (pip install tensorboard): no event files", file=sys.stderr)
+            logger.warning("TensorBoard is not installed (pip install tensorboard): no event files")
             self._writer = None
             return
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
         try:
             self._writer = EventFileWriter(str(folder))
         except UnicodeEncodeError:
-            print("TensorBoard takes no folder whose name is not UTF-8: no event files", file=sys.stderr)
+            logger.warning("TensorBoard takes no folder whose name is not UTF-8: no event files")
             self._writer = None
 
     def write(self, step: int, scalars: dict[str, float], pictures: dict[str, np.ndarray]) -> None:

@@ -8,6 +8,7 @@ the axes and the unit of the canonical face.
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def face_mesh(face: Face, image: np.ndarray, *, frontal: bool = False, texture_s
     """The mesh of a face with the colours of its photo (H, W, 3) uint8 RGB; frontal : turned to the viewer."""
     last_row = image.shape[0] - 1
     return Mesh(
-        vertices=face.frontal_vertices if frontal else np.float32(face.vertices * FLIP_Y + (0, last_row, 0)),
+        vertices=face.frontal_vertices if frontal else (face.vertices * FLIP_Y + (0, last_row, 0)).astype(np.float32),
         triangles=face.triangles,
         uv=(face.grid.uv * (texture_size - 1) + np.float32(0.5)) / texture_size,
         colours=vertex_colours(face, image),
@@ -74,7 +75,7 @@ def _write_ply(mesh: Mesh, path: Path) -> list[Path]:
 
     with atomic_write(path) as temporary:
         coloured = trimesh.Trimesh(mesh.vertices, mesh.triangles, vertex_colors=mesh.colours, process=False)
-        temporary.write_bytes(coloured.export(file_type="ply"))
+        temporary.write_bytes(cast(bytes, coloured.export(file_type="ply")))
     return [path]
 
 
@@ -88,7 +89,7 @@ def _write_glb(mesh: Mesh, path: Path) -> list[Path]:
     visual = trimesh.visual.TextureVisuals(uv=mesh.uv, material=material)
     with atomic_write(path) as temporary:
         textured = trimesh.Trimesh(mesh.vertices, mesh.triangles, visual=visual, process=False)
-        temporary.write_bytes(textured.export(file_type="glb"))
+        temporary.write_bytes(cast(bytes, textured.export(file_type="glb")))
     return [path]
 
 
@@ -101,7 +102,7 @@ def mat_fields(face: Face, image: np.ndarray) -> dict[str, np.ndarray]:
     mesh = face_mesh(face, image)
     return {
         "vertices": mesh.vertices,
-        "colors": np.float32(mesh.colours) / 255,
+        "colors": mesh.colours.astype(np.float32) / 255,
         "full_triangles": mesh.triangles,
         "vertex_normals": vertex_normals(mesh.vertices, mesh.triangles),
         "kptIdxs": face.grid.landmark_vertices,

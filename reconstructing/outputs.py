@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import re
 import unicodedata
 from collections import Counter
@@ -27,14 +28,16 @@ from prnet.reconstructing.settings import MESH_FORMATS, OVERLAYS, OutputSettings
 from prnet.reconstructing.texture import uv_texture, visibility_mask
 from prnet.reconstructing.video import VIDEO_SUFFIXES, FaceTracker, VideoFile, open_video
 
+logger = logging.getLogger(__name__)
+
 _PICTURE = re.compile(r"(?P<face>(?P<stem>.+)_face[0-9]+)_(?:sheet|depth|texture|texture_visible|frontal_texture)\.png")
 _VIDEO = re.compile(rf"(?P<stem>.+)_(?:{'|'.join(OVERLAYS)})\.mp4")
 
 
-def find_inputs(path, report=print) -> list[Path]:
+def find_inputs(path) -> list[Path]:
     """The photos and videos of a folder in the order of their names, or the one file. Raises `UserError` for none.
 
-    What this program wrote there before is not taken; `report` is called with a line that says so.
+    What this program wrote there before is not taken; the log says so.
     """
     path = Path(path)
     if path.is_file():
@@ -44,7 +47,8 @@ def find_inputs(path, report=print) -> list[Path]:
     found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
     inputs = [file for file in found if not _is_result(file)]
     if len(inputs) < len(found):
-        report(printable(f"{path}: {len(found) - len(inputs)} files are results of an earlier run and are not taken"))
+        taken_out = f"{len(found) - len(inputs)} files are results of an earlier run and are not taken"
+        logger.info(printable(f"{path}: {taken_out}"))
     if not inputs:
         raise UserError(f"{path}: holds no photo and no video ({', '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))})")
     return inputs
@@ -100,23 +104,21 @@ def reconstruct_inputs(
     settings: OutputSettings,
     *,
     boxes: Sequence[Box] | None = None,
-    report=print,
-    complain=print,
 ) -> int:
     """Reconstruct every photo and video and write what the settings ask for. Returns how many inputs failed.
 
-    boxes : of the faces, where they are known. report : called with a line for each input, complain : with one for
-    each that fails; the others continue.
+    boxes : of the faces, where they are known. The log has a line for each input, an error for one that fails; the
+    others continue.
     """
     failures, folder = 0, Path(output_folder)
     for path, stem in zip(inputs, output_stems(inputs), strict=True):
         write = write_video if path.suffix.lower() in VIDEO_SUFFIXES else write_photo
         try:
             _require_no_loss(path, stem, folder, inputs)
-            report(printable(write(reconstructor, path, folder, stem, settings, boxes)))
+            logger.info(printable(write(reconstructor, path, folder, stem, settings, boxes)))
         except (UserError, OSError) as error:
             failures += 1
-            complain(f"error: {in_one_line(error)}")
+            logger.error(in_one_line(error))
     return failures
 
 
@@ -126,7 +128,7 @@ def _require_no_loss(path: Path, stem: str, folder: Path, inputs: Sequence[Path]
     for other in inputs:
         match = result.fullmatch(other.name)
         if match and match["stem"] == stem and other.parent.resolve() == folder.resolve():
-            raise UserError(f"{path}: a result would be written over {other.name}; choose another --outputdir")
+            raise UserError(f"{path}: a result would be written over {other.name}; choose another `output_folder`")
 
 
 def write_photo(reconstructor, path: Path, folder: Path, stem: str, settings: OutputSettings, boxes=None) -> str:
@@ -136,11 +138,11 @@ def write_photo(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
     """
     image = read_image(path)
     for box in boxes or ():
-        require_near(box, *image.shape[:2], str(path))
+        require_near(box, image.shape[0], image.shape[1], str(path))
     earlier = _files_of_faces(folder / f"{stem}.json", stem)
     faces = reconstructor.reconstruct(image, boxes)
     if not faces:
-        raise UserError(f"{path}: no face found; give its place with --bbox, or --detector none for the whole photo")
+        raise UserError(f"{path}: no face found; give its place with `box`, or `detector` none for the whole photo")
     entries = [write_face(face, image, folder, f"{stem}_face{number}", settings) for number, face in enumerate(faces)]
     summary = {"image": path.name, "width": image.shape[1], "height": image.shape[0], "faces": entries}
     _write_bytes(folder / f"{stem}.json", json.dumps(summary, indent=1).encode())
@@ -160,7 +162,7 @@ def _files_of_faces(path: Path, stem: str) -> set[str]:
         names = {name for face in json.loads(path.read_bytes())["faces"] for name in face["files"].values()}
         return {name for name in names if re.fullmatch(rf"{re.escape(stem)}_face[0-9]+[._][a-z._]+", name)}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise UserError(f"{path}: was not written by this program; choose another --outputdir") from None
+        raise UserError(f"{path}: was not written by this program; choose another `output_folder`") from None
 
 
 def write_face(face: Face, image: np.ndarray, folder: Path, stem: str, settings: OutputSettings) -> dict:
@@ -174,7 +176,7 @@ def write_face(face: Face, image: np.ndarray, folder: Path, stem: str, settings:
         "depth": ("_depth.png", encode_png(levels)),
         "position_map": ("_uv_map.npy", _npy_bytes(face.position_map)),
         "texture": ("_texture.png", encode_png(uv_texture(face, image, size))),
-        "visible": ("_texture_visible.png", encode_png(np.uint8(visibility_mask(face, size)) * 255)),
+        "visible": ("_texture_visible.png", encode_png(visibility_mask(face, size).astype(np.uint8) * 255)),
     }
     if settings.mat:
         contents["mat"] = (".mat", mat_bytes(face, image))
@@ -253,10 +255,10 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
         tracks = io.BytesIO()
         np.savez_compressed(
             tracks,
-            frame=np.int32(frames),
-            track=np.int32(numbers),
-            landmarks=np.float32(landmarks).reshape(-1, 68, 3),
-            angles=np.float32(angles).reshape(-1, 3),
+            frame=np.array(frames, np.int32),
+            track=np.array(numbers, np.int32),
+            landmarks=np.array(landmarks, np.float32).reshape(-1, 68, 3),
+            angles=np.array(angles, np.float32).reshape(-1, 3),
             rate=video.rate,
         )
         _write_bytes(folder / f"{stem}_tracks.npz", tracks.getvalue())

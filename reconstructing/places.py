@@ -31,7 +31,7 @@ def known_boxes(rectangle, landmark_file, fit_file, face_model_file, inputs: Seq
     if rectangle is not None:
         x, y, width, height = rectangle
         if not (width > 0 and height > 0 and np.isfinite(rectangle).all()):
-            raise UserError(f"--bbox: width and height must be above 0, not {width:g} and {height:g}")
+            raise UserError(f"`box`: width and height must be above 0, not {width:g} and {height:g}")
         return [box_of_rectangle(x, y, width, height)]
     landmarks = (
         read_landmarks(landmark_file)
@@ -81,7 +81,7 @@ def fit_landmarks(fit_file, face_model_file, image_file) -> np.ndarray:
     if fit.landmarks is not None:
         return fit.landmarks
     if not Path(face_model_file).is_file():
-        raise UserError(f"{fit_file}: has no pt3d_68; give the face model it was fitted with by --facemodel")
+        raise UserError(f"{fit_file}: has no pt3d_68; give the face model it was fitted with by `face_model`")
     model = load_face_model(face_model_file)
     require_model(fit, model, str(fit_file))
     return fitted_landmarks(model, fit.coefficients, fit.pose, read_image(image_file).shape[0])

@@ -48,7 +48,7 @@ def build_application(
     reconstructor: FaceReconstructor,
     *,
     face_model: FaceModel | None = None,
-    missing: str = "the server has no face model, which fits need; start it with --facemodel",
+    missing: str = "the server has no face model, which fits need; start it with a `face_model`",
     batch_size: int = 8,
     limits: Limits | None = None,
     hosts: Iterable[str] = (),

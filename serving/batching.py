@@ -73,7 +73,8 @@ class Batcher:
 
     async def _next_batch(self) -> list[tuple[np.ndarray, asyncio.Future]]:
         """What is to run next; nothing once the end is reached."""
-        batch, deadline = [], None
+        batch: list[tuple[np.ndarray, asyncio.Future]] = []
+        deadline = None
         half = (self._last_size + self.waiting) / 2
         while len(batch) < self._batch_size:
             if batch and self._waiting.empty() and len(batch) >= half:

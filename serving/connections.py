@@ -12,6 +12,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -73,6 +74,11 @@ class Connection(H11Protocol):
         self._limits = limits
 
     @property
+    def _all(self) -> set["Connection"]:
+        """All connections of this server, this one among them."""
+        return cast(set[Connection], self.connections)
+
+    @property
     def gives_way(self) -> bool:
         """Whether no request is being served here."""
         return self.transport.is_closing() or self.cycle is None or self.cycle.response_complete
@@ -81,9 +87,10 @@ class Connection(H11Protocol):
     def unsent(self) -> int:
         return self.transport.get_write_buffer_size()
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         _tune(transport.get_extra_info("socket"))
-        super().connection_made(_Line(transport, lambda: self.conn.their_state in (h11.SEND_BODY, h11.ERROR)))
+        self._line = _Line(transport, lambda: self.conn.their_state in (h11.SEND_BODY, h11.ERROR))
+        super().connection_made(cast(asyncio.Transport, self._line))
         self.address = network_of(self.client)
         self.since = self.loop.time()  # when it began to wait for a request, or to linger
         self._sent, self._flowing = 0, self.since
@@ -116,7 +123,7 @@ class Connection(H11Protocol):
         if len(crowd) > limits.connections_per_client:
             reason = 429, f"more than {limits.connections_per_client} connections at once"
         elif len(self.connections) > limits.connections:
-            crowd = self._of(Counter(each.address for each in self.connections).most_common(1)[0][0])
+            crowd = self._of(Counter(each.address for each in self._all).most_common(1)[0][0])
             reason = 503, "the server has as many connections as it can; try again in a moment"
         else:
             return
@@ -127,7 +134,7 @@ class Connection(H11Protocol):
             self._turn_away(*reason)
 
     def _of(self, address: str) -> list["Connection"]:
-        return [each for each in self.connections if each.address == address]
+        return [each for each in self._all if each.address == address]
 
     def _watch(self) -> None:
         now = self.loop.time()
@@ -144,7 +151,7 @@ class Connection(H11Protocol):
 
     def _is_stalled(self, now: float) -> bool:
         """Whether the client has read too slowly for a while."""
-        sent = self.transport.written - self.unsent
+        sent = self._line.written - self.unsent
         if not self.unsent or sent - self._sent >= self._limits.least_rate * TICK:
             self._flowing = now
         self._sent = sent
@@ -154,7 +161,7 @@ class Connection(H11Protocol):
         """Whether this connection holds the most of too many bytes."""
         if not self.unsent:
             return False
-        unsent = [each.unsent for each in self.connections]
+        unsent = [each.unsent for each in self._all]
         return sum(unsent) > self._limits.unsent_bytes and self.unsent == max(unsent)
 
     def _give_up(self) -> None:
@@ -179,7 +186,7 @@ class Connection(H11Protocol):
             cycle.disconnected = True
             cycle.message_event.set()
         self.since = self.loop.time()
-        self.transport.linger()
+        self._line.linger()
 
     def _answer(self, status: int, detail: str) -> bytes:
         content = json.dumps(problem_content(status, detail)).encode()

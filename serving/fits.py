@@ -29,7 +29,7 @@ class FitMeshes:
 
     @cached_property
     def _mixture(self):
-        return texel_mixture(self._model, self._grid.size)
+        return texel_mixture(self._require("a fit"), self._grid.size)
 
     def box(self, data: bytes, name: str, photo: np.ndarray) -> Box:
         """The box around a fit's 68 model landmarks in a photo (H, W, 3), or around its `pt3d_68` without a model."""

@@ -19,7 +19,7 @@ class Guard:
 
     def __init__(self, app, limits: Limits, origins: Origins):
         self.app, self.limits, self.origins = app, limits, origins
-        self.taken = Counter()  # requests with a body that are being served, by client address
+        self.taken: Counter[str] = Counter()  # requests with a body that are being served, by client address
         self.buffered = 0  # bytes of bodies in memory
 
     async def __call__(self, scope, receive, send):
@@ -41,13 +41,13 @@ class Guard:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host, origin = headers.get(b"host"), headers.get(b"origin")
         if host is not None and not self.origins.serves(host):
-            raise Problem(421, f"this server is not {host[:100]!r}; start it with --allow-host NAME if it should be")
+            raise Problem(421, f"this server is not {host[:100]!r}; add it to its `allowed_hosts` if it should be")
         if (
             origin is not None
             and scope["method"] not in ("GET", "HEAD")
             and not self.origins.may_post(origin, host or "")
         ):
-            raise Problem(403, f"pages of {origin[:100]!r} may not post here; see --allow-host")
+            raise Problem(403, f"pages of {origin[:100]!r} may not post here; see `allowed_hosts`")
 
     async def _take(self, scope, receive, send) -> None:
         client = (scope.get("client") or ("",))[0]

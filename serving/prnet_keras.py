@@ -10,7 +10,7 @@ import asyncio
 import base64
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from fastapi import APIRouter
@@ -35,7 +35,9 @@ TRANSPOSED = ("vertices", "colors", "full_triangles", "vertex_normals")
 MAX_VERTICES = 100_000
 """Of a mesh that is evaluated."""
 
-REFUSALS = {status: {"model": ProblemBody} for status in (400, 413, 415, 422, 429, 501, 503)}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ProblemBody} for status in (400, 413, 415, 422, 429, 501, 503)
+}
 
 
 class ImageMats(BaseModel):

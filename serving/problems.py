@@ -2,6 +2,7 @@
 
 import http
 import logging
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -35,7 +36,7 @@ def problem_content(status: int, detail: str) -> dict:
     return ProblemBody(status=status, title=http.HTTPStatus(status).phrase, detail=detail).model_dump()
 
 
-def problem_response(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def problem_response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     return JSONResponse(problem_content(status, detail), status, headers, media_type="application/problem+json")
 
 

@@ -29,7 +29,7 @@ POINT_BYTES = 48
 JSON, FORMS = "application/json", ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
-class Run(BaseModel):
+class RunProgress(BaseModel):
     """One run: what it said last, and its measures over time."""
 
     name: str
@@ -41,8 +41,8 @@ class Run(BaseModel):
     points: list[dict[str, float | None]] = []  # None where a measure is not finite
 
 
-class Runs(BaseModel):
-    runs: list[Run]  # the latest first
+class RunList(BaseModel):
+    runs: list[RunProgress]  # the latest first
 
 
 @dataclass(eq=False)
@@ -67,7 +67,9 @@ class KeptRun:
         self.size = size_of(self.points)
 
     def answer(self, points: list[bytes]) -> bytes:
-        said = Run(**{name: getattr(self, name) for name in ("name", "stage", "started", "updated", "done", "total")})
+        said = RunProgress(
+            **{name: getattr(self, name) for name in ("name", "stage", "started", "updated", "done", "total")}
+        )
         return b'%s,"points":[%s]}' % (said.model_dump_json(exclude={"points"})[:-1].encode(), b",".join(points))
 
 
@@ -88,7 +90,7 @@ class RunLog:
         self._limits = limits
 
     def answer(self) -> bytes:
-        """All runs as the JSON of `Runs`. Where it would be too long, the longest are thinned further."""
+        """All runs as the JSON of `RunList`. Where it would be too long, the longest are thinned further."""
         runs = sorted(self._runs, key=lambda run: run.updated, reverse=True)
         shown = [run.points for run in runs]
         sizes = [run.size for run in runs]
@@ -107,8 +109,8 @@ class RunLog:
             if isinstance(value, int | float) and not isinstance(value, bool)
         }
         done = numbers.get("done")
-        if done is None and numbers.get("epoch") is not None:
-            done = numbers["epoch"] + 1
+        if done is None and (epoch := numbers.get("epoch")) is not None:
+            done = epoch + 1
         name, stage = (text_of(event.get(key, "training")) for key in ("run", "stage"))
         run = next((run for run in reversed(self._runs) if (run.name, run.stage) == (name, stage)), None)
         steps_back = run and done is not None and run.done is not None and done <= run.done
@@ -138,7 +140,7 @@ def finite(value: float) -> float | None:
 def runs_router(limits: Limits) -> APIRouter:
     router, log = APIRouter(tags=["progress"]), RunLog(limits)
 
-    @router.get("/v1/runs", summary="Runs and their measures, the latest first", response_model=Runs)
+    @router.get("/v1/runs", summary="Runs and their measures, the latest first", response_model=RunList)
     async def runs():
         return Response(log.answer(), media_type="application/json")
 
@@ -151,7 +153,7 @@ def runs_router(limits: Limits) -> APIRouter:
             raise Problem(413, f"the event has more than {limits.event_bytes >> 10} KiB")
         if kind not in (JSON, *FORMS):
             raise Problem(415, f"an event is sent as {JSON}, or in a form")
-        text = body if kind == JSON else (await request.form()).get("data", "")
+        text = body if kind == JSON else str((await request.form()).get("data", ""))
         try:
             event = json.loads(text)
         except (TypeError, ValueError, RecursionError) as error:

@@ -1,13 +1,15 @@
 """From the settings of a server to a process that listens."""
 
+import asyncio
 import ipaddress
+import logging
 import signal
 import socket
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -24,6 +26,8 @@ from prnet.serving.connections import Connection
 from prnet.serving.engine import warm_up
 from prnet.serving.limits import Limits
 from prnet.serving.origins import is_address
+
+logger = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 30
 """How long a stop waits for the requests that were taken."""
@@ -54,7 +58,7 @@ def serve(settings: Serving) -> None:
         face_model, missing = _face_model(settings.face_model, reconstructor)
         warm_up(reconstructor, settings.batch_size)
         if missing:
-            print(f"fits are refused: {missing}", file=sys.stderr)
+            logger.warning(f"fits are refused: {missing}")
         app = build_application(
             reconstructor,
             face_model=face_model,
@@ -64,8 +68,8 @@ def serve(settings: Serving) -> None:
         )
         address, port = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
-        loaded = f"network loaded in {time.monotonic() - start:.1f} s: {settings.model}"
-        print(f"{loaded}\nready: http://{shown}:{port}", flush=True)
+        logger.info(f"network loaded in {time.monotonic() - start:.1f} s: {settings.model}")
+        logger.info(f"ready: http://{shown}:{port}")
         server = http_server(app)
         with _ended_by_hangup(server):
             server.run(sockets=[listener])
@@ -85,7 +89,7 @@ def http_server(app: FastAPI, limits: Limits | None = None) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            http=partial(Connection, limits=limits or Limits()),
+            http=cast(type[asyncio.Protocol], partial(Connection, limits=limits or Limits())),
             ws="none",
             headers=HEADERS,
             log_level="error",
@@ -97,9 +101,9 @@ def http_server(app: FastAPI, limits: Limits | None = None) -> uvicorn.Server:
 @contextmanager
 def _ended_by_hangup(server: uvicorn.Server):
     """Let a closed terminal end the server as SIGTERM does, which uvicorn knows, unless SIGHUP is ignored."""
-    hangup = getattr(signal, "SIGHUP", None)
-    before = hangup and signal.getsignal(hangup)
-    if before in (None, signal.SIG_IGN):
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    before = None if hangup is None else signal.getsignal(hangup)
+    if hangup is None or before in (None, signal.SIG_IGN):
         yield
         return
     signal.signal(hangup, server.handle_exit)
@@ -115,7 +119,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=Limits.connections)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{host}:{port}: cannot listen there: {reason}; give another --host or --port") from None
+        raise UserError(f"{host}:{port}: cannot listen there: {reason}; give another `host` or `port`") from None
 
 
 def _face_model(path: str, reconstructor: FaceReconstructor) -> tuple[FaceModel | None, str]:

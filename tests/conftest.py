@@ -33,3 +33,12 @@ def sample_model():
     from prnet.generating.samples.model import make_sample_model
 
     return make_sample_model()
+
+
+@pytest.fixture
+def terminal(capsys):
+    """`capsys`, with what the library logs on the terminal as programs show it."""
+    from prnet.commands.terminal import log_on_terminal
+
+    with log_on_terminal():
+        yield capsys

@@ -222,7 +222,7 @@ def test_large_photos_fill_units_and_buffer_before_their_number_does(tmp_path, m
 
 def test_only_a_few_units_are_made_ahead():
     taken = []
-    results = builder_module._in_order(lambda unit: unit, (taken.append(n) or n for n in range(100)), workers=2)
+    results = builder_module._made(lambda unit: unit, (taken.append(n) or n for n in range(100)), workers=2)
     assert [next(results), next(results)] == [0, 1]
     assert len(taken) <= 5
     assert list(results) == list(range(2, 100))

@@ -152,25 +152,27 @@ def test_a_json_file_of_a_stranger_removes_nothing_else(reconstructor, tmp_path,
 @pytest.mark.parametrize(
     "text", ["{}", "[]", "not JSON", '{"faces": [{"files": {"obj": 3}}]}', '{"faces": 1}', "[" * 9999]
 )
-def test_a_json_file_of_somebody_else_is_not_written_over(reconstructor, tmp_path, text):
-    folder, lines = put_photos(tmp_path / "photos", "a.jpg", "b.jpg"), []
+def test_a_json_file_of_somebody_else_is_not_written_over(reconstructor, terminal, tmp_path, text):
+    folder = put_photos(tmp_path / "photos", "a.jpg", "b.jpg")
     (folder / "a.json").write_text(text)
     inputs = find_inputs(folder)
-    assert reconstruct_inputs(reconstructor, inputs, folder, OutputSettings(), complain=lines.append) == 1
-    assert lines == [f"error: {folder / 'a.json'}: was not written by this program; choose another --outputdir"]
+    assert reconstruct_inputs(reconstructor, inputs, folder, OutputSettings()) == 1
+    lines = terminal.readouterr().err.splitlines()
+    assert lines == [f"error: {folder / 'a.json'}: was not written by this program; choose another --output-dir"]
     assert (folder / "a.json").read_text() == text
     assert (folder / "b.json").exists()
 
 
-def test_a_photo_with_the_name_of_a_result_is_not_written_over(reconstructor, tmp_path):
-    folder, lines = put_photos(tmp_path / "photos", "a.jpg", "a_face0_sheet.png", "b.jpg"), []
+def test_a_photo_with_the_name_of_a_result_is_not_written_over(reconstructor, terminal, tmp_path):
+    folder = put_photos(tmp_path / "photos", "a.jpg", "a_face0_sheet.png", "b.jpg")
     (folder / "b_landmarks.mp4").write_bytes(b"no video, and no result of a photo")
     before = (folder / "a_face0_sheet.png").read_bytes()
     inputs = find_inputs(folder)
-    assert reconstruct_inputs(reconstructor, inputs, folder, OutputSettings(), complain=lines.append) == 2
+    assert reconstruct_inputs(reconstructor, inputs, folder, OutputSettings()) == 2
+    lines = terminal.readouterr().err.splitlines()
     assert (
         lines[0]
-        == f"error: {folder / 'a.jpg'}: a result would be written over a_face0_sheet.png; choose another --outputdir"
+        == f"error: {folder / 'a.jpg'}: a result would be written over a_face0_sheet.png; choose another --output-dir"
     )
     assert "b_landmarks.mp4: not a video" in lines[1]
     assert (folder / "b.json").exists()
@@ -178,8 +180,8 @@ def test_a_photo_with_the_name_of_a_result_is_not_written_over(reconstructor, tm
     assert "a_face0_sheet.json" in names_in(folder)
 
 
-def test_one_input_that_cannot_be_opened_leaves_the_others(reconstructor, tmp_path, monkeypatch):
-    folder, lines = put_photos(tmp_path / "photos", "a.jpg", "b.jpg"), []
+def test_one_input_that_cannot_be_opened_leaves_the_others(reconstructor, terminal, tmp_path, monkeypatch):
+    folder = put_photos(tmp_path / "photos", "a.jpg", "b.jpg")
     read = Path.read_bytes
 
     def refuse(path):
@@ -189,7 +191,8 @@ def test_one_input_that_cannot_be_opened_leaves_the_others(reconstructor, tmp_pa
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     output = tmp_path / "out"
-    assert reconstruct_inputs(reconstructor, find_inputs(folder), output, OutputSettings(), complain=lines.append) == 1
+    assert reconstruct_inputs(reconstructor, find_inputs(folder), output, OutputSettings()) == 1
+    lines = terminal.readouterr().err.splitlines()
     assert lines == [f"error: {folder / 'a.jpg'}: Permission denied"]
     assert (output / "b.json").exists()
 
@@ -256,12 +259,12 @@ def test_a_mesh_that_a_person_names_oddly_can_be_opened(reconstructor, tmp_path)
 
 
 @pytest.mark.parametrize("bad", ["a\udcff.mp4", "\udcff/a.mp4"])
-def test_a_video_whose_name_crashes_its_reader_is_one_line(reconstructor, tmp_path, bad):
-    path, lines = tmp_path / bad, []
+def test_a_video_whose_name_crashes_its_reader_is_one_line(reconstructor, terminal, tmp_path, bad):
+    path = tmp_path / bad
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"")
-    assert reconstruct_inputs(reconstructor, [path], tmp_path / "out", OutputSettings(), complain=lines.append) == 1
-    (line,) = lines
+    assert reconstruct_inputs(reconstructor, [path], tmp_path / "out", OutputSettings()) == 1
+    (line,) = terminal.readouterr().err.splitlines()
     assert "the name is not UTF-8, which videos need; rename it" in line
     with pytest.raises(UserError, match="not UTF-8"):
         VideoFile(path, 25)

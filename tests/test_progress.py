@@ -37,18 +37,18 @@ def server():
         thread.join()
 
 
-def test_a_record_arrives_as_json(server, capsys):
+def test_a_record_arrives_as_json(server, terminal):
     address, posts = server
     Poster(address).post("/publish/epoch/end/", {"epoch": 3, "val_nme": 4.5})
     assert posts == [("/publish/epoch/end/", "application/json", {"epoch": 3, "val_nme": 4.5})]
-    assert capsys.readouterr().err == ""
+    assert terminal.readouterr().err == ""
 
 
-def test_a_dead_server_costs_one_line(capsys):
+def test_a_dead_server_costs_one_line(terminal):
     poster = Poster("http://127.0.0.1:9")
     for epoch in range(3):
         poster.post("/publish/epoch/end/", {"epoch": epoch})
-    assert capsys.readouterr().err.count("\n") == 1
+    assert terminal.readouterr().err.count("\n") == 1
 
 
 def test_without_an_address_nothing_is_posted():
@@ -76,35 +76,35 @@ def dripping_server():
         thread.join()
 
 
-def test_a_server_that_answers_by_the_byte_holds_up_no_run(dripping_server, capsys):
+def test_a_server_that_answers_by_the_byte_holds_up_no_run(dripping_server, terminal):
     poster, start = Poster(dripping_server), time.monotonic()
     for epoch in range(3):
         poster.post("/publish/epoch/end/", {"epoch": epoch})
     assert time.monotonic() - start < 2
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = terminal.readouterr().err.splitlines()
     assert line == f"warning: {dripping_server} does not take the log (no answer within 1 s); continuing without it"
 
 
 @pytest.mark.parametrize("record", [{"nme": np.float32(3)}, {"nme": object()}, {"run": "\ud800"}, {1j: 2}])
-def test_no_record_ends_a_run(server, capsys, record):
+def test_no_record_ends_a_run(server, terminal, record):
     Poster(server[0]).post("/publish/epoch/end/", record)
-    assert capsys.readouterr().err.count("\n") <= 1
+    assert terminal.readouterr().err.count("\n") <= 1
 
 
-def test_an_answer_cannot_break_the_line(monkeypatch, capsys):
+def test_an_answer_cannot_break_the_line(monkeypatch, terminal):
     def refuse(*_, **__):
         raise OSError("500 \x1b[31m\nsecond line")
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     Poster(OWN).post("/", {})
-    assert capsys.readouterr().err.count("\n") == 1
+    assert terminal.readouterr().err.count("\n") == 1
 
 
 def test_what_serverlog_means():
     assert server_address("0", OWN) is None
     assert server_address("1", OWN) == OWN
     assert server_address("http://host:1/", OWN) == "http://host:1"
-    with pytest.raises(UserError, match="--serverlog host:1: not 0, 1 or an address"):
+    with pytest.raises(UserError, match="`server` host:1: not 0, 1 or an address"):
         server_address("host:1", OWN)
 
 
@@ -127,7 +127,7 @@ BAD_ADDRESSES = [
 
 @pytest.mark.parametrize("address", BAD_ADDRESSES)
 def test_an_address_is_checked_before_anything_is_done(address):
-    with pytest.raises(UserError, match="--serverlog .*: not 0, 1 or an address; give one such as") as caught:
+    with pytest.raises(UserError, match="`server` .*: not 0, 1 or an address; give one such as") as caught:
         server_address(address, OWN)
     assert str(caught.value).isprintable()
 
@@ -142,7 +142,7 @@ def test_passwords_are_not_printed(rest):
 
 
 @pytest.mark.parametrize("count", [1000, pytest.param(30_000, marks=pytest.mark.large)])
-def test_no_address_whatever_ends_a_run(monkeypatch, capsys, count):
+def test_no_address_whatever_ends_a_run(monkeypatch, terminal, count):
     """Addresses with pieces put in, left out and moved: refused in one line, or posted to without an exception."""
 
     def refuse(*_, **__):
@@ -166,7 +166,7 @@ def test_no_address_whatever_ends_a_run(monkeypatch, capsys, count):
         if refusal is None:
             taken += 1
             Poster(address).post("/publish/epoch/end/", {"epoch": seed})
-            assert capsys.readouterr().err.count("\n") == 1
+            assert terminal.readouterr().err.count("\n") == 1
         else:
             assert refusal.isprintable()
             assert "SECRET" not in refusal or "@" not in pieces, pieces
@@ -176,5 +176,5 @@ def test_no_address_whatever_ends_a_run(monkeypatch, capsys, count):
 @pytest.mark.parametrize("script", ["train_model", "evaluate_model"])
 def test_scripts_refuse_a_bad_address_first(script):
     arguments = {"train_model": ["--hdf5dir", "nowhere"], "evaluate_model": ["--predictions", "nowhere.npz"]}[script]
-    with pytest.raises(UserError, match=r"--serverlog http://\[::1: not 0, 1 or an address"):
+    with pytest.raises(UserError, match=r"`server` http://\[::1: not 0, 1 or an address"):
         importlib.import_module(script).main([*arguments, "--serverlog", "http://[::1"])

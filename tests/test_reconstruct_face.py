@@ -272,12 +272,12 @@ def run(model_path, *arguments) -> int:
     return main(["--model", str(model_path), *map(str, arguments)])
 
 
-def test_a_folder_of_photos(model_path, photos, tmp_path, capsys):
+def test_a_folder_of_photos(model_path, photos, tmp_path, terminal):
     (photos / "broken.jpg").write_bytes((photos / "a.jpg").read_bytes()[:3000])
     cv2.imwrite(str(photos / "empty.png"), np.zeros((50, 60, 3), np.uint8))
     output = tmp_path / "out"
     assert run(model_path, "--image", photos, "--outputdir", output, "--mat", "--frontal") == 1
-    errors = capsys.readouterr().err.splitlines()
+    errors = terminal.readouterr().err.splitlines()
     assert len([line for line in errors if line.startswith("error: ")]) == 2
     assert any("broken.jpg: damaged or cut short" in line for line in errors)
     assert any("empty.png: no face found" in line for line in errors)
@@ -363,10 +363,10 @@ def test_bad_requests_are_one_line(model_path, photos, tmp_path, arguments, mess
         (0, -90, 9, 9),
     ],
 )
-def test_a_box_that_is_no_face_of_this_photo_is_one_line(model_path, photos, tmp_path, capsys, box):
+def test_a_box_that_is_no_face_of_this_photo_is_one_line(model_path, photos, tmp_path, terminal, box):
     command = ("--image", photos / "a.jpg", "--outputdir", tmp_path / "out", "--bbox", *box)
     assert run(model_path, *command) == 1
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    (line,) = [line for line in terminal.readouterr().err.splitlines() if line.startswith("error: ")]
     assert f"{photos / 'a.jpg'}: has 256 x 256 pixels, and no face in a square of" in line
     assert not (tmp_path / "out").exists()
 

@@ -287,7 +287,7 @@ def test_without_a_face_model_fits_are_refused_with_501(reconstructor, photo, fi
         for path in ("/extract", "/predict"):
             answer = client.post(path, json=request)
             assert answer.status_code == 501
-            assert "--facemodel" in answer.json()["detail"]
+            assert "`face_model`" in answer.json()["detail"]
 
 
 # Progress

@@ -469,7 +469,7 @@ def test_a_name_that_is_made_to_lead_here_reads_nothing(address, host, path):
     answer = httpx.get(address + path, headers={"Host": host.encode()})
     refused(answer, watch)
     assert answer.status_code == 421
-    assert "--allow-host" in answer.json()["detail"]
+    assert "`allowed_hosts`" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

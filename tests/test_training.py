@@ -65,7 +65,7 @@ def command(data: Path, output: Path, *flags) -> list[str]:
     return [str(value) for value in (*base, *places, *flags)]
 
 
-def test_the_light_network_trains_from_the_command_line(tiny, tmp_path, capsys):
+def test_the_light_network_trains_from_the_command_line(tiny, tmp_path, terminal):
     output = tmp_path / "run"
     train_model.main(command(tiny, output, "--epochs", 2, "--batchsize", 4, "--report-test"))
     assert {path.name for path in output.iterdir()} == {*RESULTS, "tensorboard"}
@@ -75,7 +75,7 @@ def test_the_light_network_trains_from_the_command_line(tiny, tmp_path, capsys):
     assert rows[0]["loss"] == pytest.approx(rows[0]["wtmse"])  # no weight decay in the light network
     assert all(row["images_per_second"] > 0 and 0 <= row["waiting"] <= 1 for row in rows)
     assert all(np.isfinite(list(row.values())).all() for row in rows)
-    printed = capsys.readouterr().out
+    printed = terminal.readouterr().out
     assert "network lprnet" in printed
     assert f"epoch 2/2: loss {rows[1]['loss']:.4g}, NME {rows[1]['nme']:.2f} %" in printed
     network, layout = load_network(output / "best.keras")
@@ -140,14 +140,14 @@ train_model.main({command(tiny, killed, *flags)!r})
         assert row["learning_rate"] == expected["learning_rate"]
 
 
-def test_more_epochs_go_on_and_as_many_do_nothing(micro, tiny, finished, tmp_path, capsys):
+def test_more_epochs_go_on_and_as_many_do_nothing(micro, tiny, finished, tmp_path, terminal):
     output = tmp_path / "run"
     shutil.copytree(finished, output)
     train_model.main(command(tiny, output, "--epochs", 2, "--workers", 1, "--jit", "off"))
-    assert "resuming after epoch 1" in capsys.readouterr().out
+    assert "resuming after epoch 1" in terminal.readouterr().out
     before = (output / "checkpoint.npz").stat().st_mtime_ns
     train_model.main(command(tiny, output, "--epochs", 2))
-    assert "already trained for 2 epochs" in capsys.readouterr().out
+    assert "already trained for 2 epochs" in terminal.readouterr().out
     assert (output / "checkpoint.npz").stat().st_mtime_ns == before
 
 
@@ -165,7 +165,7 @@ def test_a_folder_with_another_run_is_refused(micro, tiny, finished, flags, diff
     with pytest.raises(UserError) as caught:
         train_model.main(command(tiny, finished, "--epochs", 1, *flags))
     assert difference in str(caught.value)
-    assert "--overwrite" in str(caught.value)
+    assert "`overwrite`" in str(caught.value)
 
 
 def test_overwrite_begins_again(micro, tiny, finished, tmp_path):
@@ -220,12 +220,12 @@ def test_the_learning_rate_drops_by_epochs_or_steps(changes, by_step):
     assert {step: float(schedule(step)) for step in by_step} == pytest.approx(by_step)
 
 
-def test_a_budget_of_steps_is_rounded_up_to_epochs(micro, tiny, tmp_path, capsys):
+def test_a_budget_of_steps_is_rounded_up_to_epochs(micro, tiny, tmp_path, terminal):
     flags = command(tiny, tmp_path, "--steps", 5, "--serverlog", "http://127.0.0.1:9")
     del flags[flags.index("--epochs") : flags.index("--epochs") + 2]
     train_model.main(flags)  # 8 training samples, 4 steps an epoch
     assert len(rows_of(tmp_path)) == 2
-    assert capsys.readouterr().err.count("does not take the log") == 1  # and nothing listens there
+    assert terminal.readouterr().err.count("does not take the log") == 1  # and nothing listens there
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(micro, tiny, tmp_path, monkeypatch):
@@ -284,12 +284,14 @@ def test_tensorboard_gets_values_and_pictures(finished):
     )
 
 
-def test_without_tensorboard_one_line_says_so(tmp_path, monkeypatch, capsys):
+def test_without_tensorboard_one_line_says_so(tmp_path, monkeypatch, terminal):
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)
     board = TensorBoardLog(tmp_path)
     board.write(1, {"loss": 1.0}, {"samples": np.zeros((2, 2, 3), dtype=np.uint8)})
     board.close()
-    assert capsys.readouterr().err == "TensorBoard is not installed (pip install tensorboard): no event files\n"
+    assert (
+        terminal.readouterr().err == "warning: TensorBoard is not installed (pip install tensorboard): no event files\n"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -312,7 +314,7 @@ def test_precision_is_of_the_run_and_not_of_the_model(micro, tiny, tmp_path):
         (("--workers", 0), "workers 0"),
         (("--start_epoch", 3), "--model"),
         (("--start_epoch", -1), "--start_epoch -1"),
-        (("--serverlog", "localhost"), "--serverlog localhost"),
+        (("--serverlog", "localhost"), "`server` localhost"),
         (("--model", "absent.keras"), "absent.keras: no such model file"),
         (("--steps", 5), "exclude each other"),
         (("--hdf5dir", "absent"), "absent/train.hdf5"),

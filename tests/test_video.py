@@ -188,7 +188,7 @@ def test_the_script_draws_over_a_video(layout, tmp_path, overlay):
         assert tracks["rate"] == 25
 
 
-def test_videos_that_cannot_be_done_are_one_line_each(layout, tmp_path, capsys):
+def test_videos_that_cannot_be_done_are_one_line_each(layout, tmp_path, terminal):
     model = save_mean_face_network(layout, tmp_path / "mean.keras", SIZE)
     folder = tmp_path / "in"
     folder.mkdir()
@@ -197,7 +197,7 @@ def test_videos_that_cannot_be_done_are_one_line_each(layout, tmp_path, capsys):
     with VideoFile(folder / "dark.mp4", 25.0) as video:
         video.write(np.zeros((64, 64, 3), np.uint8))
     assert main(["--model", str(model), "--image", str(folder), "--outputdir", str(tmp_path / "out")]) == 1
-    captured = capsys.readouterr()
+    captured = terminal.readouterr()
     errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 2
     assert "cut.mp4: not a video that can be read, or cut short" in errors[0]
@@ -207,7 +207,7 @@ def test_videos_that_cannot_be_done_are_one_line_each(layout, tmp_path, capsys):
         pass
 
 
-def test_a_video_that_ends_early_says_so(layout, tmp_path, capsys, monkeypatch):
+def test_a_video_that_ends_early_says_so(layout, tmp_path, terminal, monkeypatch):
     """An AVI file keeps its frame count in front, so that a shorter rest still opens."""
     model = save_mean_face_network(layout, tmp_path / "mean.keras", SIZE)
     path = tmp_path / "clip.avi"
@@ -219,5 +219,5 @@ def test_a_video_that_ends_early_says_so(layout, tmp_path, capsys, monkeypatch):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     assert main(["--model", str(model), "--image", str(path), "--outputdir", str(tmp_path / "out")]) == 1
-    assert "clip.avi: cut short, " in capsys.readouterr().err
+    assert "clip.avi: cut short, " in terminal.readouterr().err
     assert (tmp_path / "out" / "clip_landmarks.mp4").is_file()

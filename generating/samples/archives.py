@@ -3,7 +3,6 @@
 A picture depends on the seed and its number alone, not on how many are made or by how many processes.
 """
 
-import io
 import multiprocessing
 import zipfile
 from collections.abc import Callable, Iterable
@@ -13,13 +12,13 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from scipy.io import savemat
 
 from prnet.common.files import atomic_write
 from prnet.configure.config import YAW_BIN_EDGES
 from prnet.formats.encoding import encode_jpeg, encode_png
 from prnet.formats.face_model_file import save_face_model
 from prnet.formats.image_files import decode_image
+from prnet.formats.mat_files import mat_file_bytes
 from prnet.generating.samples.faces import View, contact_sheet, draw_view, render_view
 from prnet.generating.samples.model import SampleHead, make_sample_head
 from prnet.generating.samples.people import Person, draw_person
@@ -188,10 +187,7 @@ def _jpeg(picture: np.ndarray) -> bytes:
 
 
 def _mat(fields: dict[str, np.ndarray]) -> bytes:
-    """A MATLAB 5 file without the date that its header would carry."""
-    buffer = io.BytesIO()
-    savemat(buffer, fields)
-    return b"MATLAB 5.0 MAT-file, sample face".ljust(116) + buffer.getvalue()[116:]
+    return mat_file_bytes(fields, "MATLAB 5.0 MAT-file, sample face")
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import shutil
-from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 
 from prnet.common.errors import UserError
+from prnet.common.ordered import in_order
 from prnet.formats.encoding import encode_jpeg
-from prnet.formats.fit_files import Fit, fit_bytes, read_fit, require_model
+from prnet.formats.fit_files import Fit, read_fit, require_model
 from prnet.formats.image_files import check_image, decode_image
-from prnet.formats.mat_files import read_mat_arrays
+from prnet.formats.mat_files import mat_file_bytes, read_mat_arrays
 from prnet.formats.pairs import find_pairs
 from prnet.generating.views.plan import ViewSettings, plan_views
 from prnet.generating.views.profiling import render_view, view_pose, view_transform
@@ -77,7 +78,8 @@ def make_view_set(
         if not pairs:
             reason = f" ({left_out[0]})" if left_out else ""
             raise UserError(f"{source}: no .jpg with a usable .mat of the same name beside it{reason}")
-        plan = plan_views(*np.degrees([fit.pose[:2] for fit in fits]).T, settings)
+        pitch, yaw = np.degrees([fit.pose[:2] for fit in fits]).T
+        plan = plan_views(pitch, yaw, settings)
 
         def jobs():
             for pair, fit, poses in zip(pairs, fits, plan, strict=True):
@@ -89,7 +91,7 @@ def make_view_set(
 
         made = []
         with tqdm(total=len(plan) + sum(map(len, plan)), unit="view", disable=None) as bar:
-            for views, complaint in _in_order(jobs(), grid, workers):
+            for views, complaint in _written(jobs(), grid, workers):
                 if complaint:
                     left_out.append(complaint)
                 else:
@@ -122,7 +124,7 @@ def _atomic_folder(output: Path):
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _in_order(jobs, grid: FaceGrid, workers: int):
+def _written(jobs: Iterable, grid: FaceGrid, workers: int | None) -> Iterator[tuple[int, str | None]]:
     """The results of `_write_views`, in the order of the jobs, a few ahead in processes of their own."""
     workers = workers or os.cpu_count() or 1
     if workers == 1:
@@ -131,13 +133,10 @@ def _in_order(jobs, grid: FaceGrid, workers: int):
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start_worker, (grid,)) as pool:
-        running = deque()
-        for job in jobs:
-            running.append(pool.submit(_write_views, job))
-            if len(running) >= workers * JOBS_AHEAD:
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
+        yield from in_order(pool, _write_views, jobs, ahead=workers * JOBS_AHEAD)
+
+
+_grid: FaceGrid
 
 
 def _start_worker(grid: FaceGrid) -> None:
@@ -179,5 +178,5 @@ def _write_view(path: Path, number: int, picture: np.ndarray, fields: dict, reli
     }
     if "pt3d_68" in fields:
         fields["pt3d_68"] = landmarks.astype(np.float32)
-    path.with_name(f"{path.name}-v{number:02d}.mat").write_bytes(fit_bytes(fields))
+    path.with_name(f"{path.name}-v{number:02d}.mat").write_bytes(mat_file_bytes(fields))
     path.with_name(f"{path.name}-v{number:02d}.jpg").write_bytes(encode_jpeg(picture, JPEG_QUALITY))

@@ -53,7 +53,7 @@ def plan_views(pitch: np.ndarray, yaw: np.ndarray, settings: ViewSettings) -> li
         counts[own] += 1
         used[photo, own] += 1
     level = counts.max(initial=0) if settings.views is None else np.inf
-    plan = [[] for _ in yaw]
+    plan: list[list[tuple[float, float]]] = [[] for _ in yaw]
     for _ in range((settings.views or MAX_VIEWS) - 1):
         for photo in random.permutation(np.flatnonzero(reachable.any(axis=1))):
             choices = np.flatnonzero(reachable[photo] & (counts < level))

@@ -35,7 +35,7 @@ def view_transform(relief: Relief, pitch: float, yaw: float) -> np.ndarray:
     """
     scale = np.cbrt(abs(np.linalg.det(relief.transform[:, :3])))
     transform = np.zeros((3, 4))
-    transform[:, :3] = scale * rotation_from_angles([pitch, yaw, relief.angles[2]])
+    transform[:, :3] = scale * rotation_from_angles(np.array([pitch, yaw, relief.angles[2]]))
     transform[1] *= -1.0
     box = landmark_box(move(transform, relief.landmarks))
     transform[:2, 3] = (relief.picture.shape[0] - 1) / 2 - box.centre
@@ -64,7 +64,8 @@ def render_view(relief: Relief, transform: np.ndarray) -> np.ndarray:
     shown = raster.triangle >= 0
     on_rings = raster.triangle >= len(triangles) - relief.ring_triangle_count
     lookups[~shown] = _background_lookups(shown, on_rings, lookups, relief)
-    view = cv2.remap(relief.picture, lookups, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    photo, border = relief.picture, cv2.BORDER_REPLICATE
+    view = cv2.remap(photo, lookups, None, cv2.INTER_LINEAR, borderMode=border)  # type: ignore[call-overload]
     return _soften_seams(view, lookups)
 
 
@@ -92,8 +93,8 @@ def _background_lookups(shown: np.ndarray, on_rings: np.ndarray, lookups: np.nda
     row, column = row[outermost], column[outermost]
     # Turned in depth, a ring's pixels come from other bearings of the photo: the ray behind them has to start there, or
     # hair and background part. This swing, at most half a turn to either side, fades out towards the frame's edge.
-    swing = polar(*lookups[row, column].T, relief.centre)[0] - np.arange(ANCHOR_ANGLES)
-    swing = (swing + ANCHOR_ANGLES / 2) % ANCHOR_ANGLES - ANCHOR_ANGLES / 2
+    turned = polar(lookups[row, column, 0], lookups[row, column, 1], relief.centre)[0] - np.arange(ANCHOR_ANGLES)
+    swing = (turned + ANCHOR_ANGLES / 2) % ANCHOR_ANGLES - ANCHOR_ANGLES / 2
     swing = gaussian_filter1d(np.where(on_rings[row, column], swing, 0.0), 2.0, mode="wrap")
 
     row, column = np.nonzero(~shown)

@@ -192,7 +192,7 @@ def _rings(face, depth, shown, centre):
     column, row = np.rint(centre + inner[:, None] * direction).astype(int).T
     # The wall's front edge lies on the face's surface, its back edge at the rearmost point of the face's rim.
     front = np.where(shown[row, column], depth[row, column], face[:, 2].mean())
-    bearing, distance = polar(*face[:, :2].T, centre)
+    bearing, distance = polar(face[:, 0], face[:, 1], centre)
     at_rim = distance > RIM_WIDTH * outline[nearest_ray(bearing)]
     back = front.copy()
     np.minimum.at(back, nearest_ray(bearing[at_rim]), face[at_rim, 2])

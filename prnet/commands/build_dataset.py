@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from prnet.commands.flags import Parser, at_least_one, say_what_to_open
-from prnet.configure.config import FACE_MODEL_PATH
+from prnet.commands.terminal import in_flags
+from prnet.configure.config import FACE_MODEL_PATH, VALIDATION_SHARE
 
 EPILOG = """examples:
   {build-dataset} --zip-dir downloads --hdf5-dir data --build-mode train
@@ -86,10 +87,10 @@ def main(argv=None) -> int:
         buffer=arguments.buffer_size,
         workers=arguments.workers,
         overwrite=arguments.overwrite,
-        **({} if training else {"validation_share": 0.0}),
+        validation_share=VALIDATION_SHARE if training else 0.0,
     )
-    print(describe(report))
+    print(in_flags(describe(report)))
     for line in report.left_out:
-        print(f"left out: {line}", file=sys.stderr)
+        print(f"left out: {in_flags(line)}", file=sys.stderr)
     say_what_to_open(path)
     return 1 if report.left_out else 0

@@ -4,6 +4,7 @@ import argparse
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from prnet.commands.flags import Parser, at_least_one, say_what_to_open
 from prnet.common.errors import UserError, printable
@@ -140,6 +141,7 @@ def open_subjects(arguments: argparse.Namespace, files: ExitStack, method, netwo
         DatasetSubjects,
         LandmarkSubjects,
         PairSubjects,
+        Subjects,
         read_landmark_file,
         read_yaw_file,
         require_rows,
@@ -152,12 +154,10 @@ def open_subjects(arguments: argparse.Namespace, files: ExitStack, method, netwo
     landmarks = read_landmark_file(arguments.landmark_file) if arguments.landmark_file else None
     yaw = read_yaw_file(arguments.yaw_file) if arguments.yaw_file else None
     model = layout = None
-    if arguments.hdf5 or arguments.data_dir:
-        if arguments.face_model or Path(FACE_MODEL_PATH).is_file():
-            model = load_face_model(arguments.face_model or FACE_MODEL_PATH)
-            layout = layout_of_model(model)
-    elif landmarks is None or yaw is None or not arguments.predictions:
-        raise UserError("nothing to measure on; give --hdf5, --datadir, or --predictions, --landmarkfile and --yawfile")
+    subjects: Subjects
+    if (arguments.hdf5 or arguments.data_dir) and (arguments.face_model or Path(FACE_MODEL_PATH).is_file()):
+        model = load_face_model(arguments.face_model or FACE_MODEL_PATH)
+        layout = layout_of_model(model)
     if arguments.hdf5:
         dataset = files.enter_context(open_dataset(arguments.hdf5))
         if layout is None and network_layout is not None and network_layout.identity == dataset.layout_identity:
@@ -165,10 +165,12 @@ def open_subjects(arguments: argparse.Namespace, files: ExitStack, method, netwo
         subjects = DatasetSubjects(dataset, model, layout, method.size)
     elif arguments.data_dir:
         subjects = PairSubjects(files.enter_context(find_pairs(arguments.data_dir)), model, layout, method.size)
-    else:
+    elif landmarks is not None and yaw is not None and arguments.predictions:
         subjects = LandmarkSubjects(landmarks, method.names)
+    else:
+        raise UserError("nothing to measure on; give --hdf5, --datadir, or --predictions, --landmarkfile and --yawfile")
     for path, rows in ((arguments.landmark_file, landmarks), (arguments.yaw_file, yaw)):
-        if path:
+        if rows is not None:
             require_rows(path, len(rows), len(subjects))
     return Amended(subjects, landmarks, yaw) if landmarks is not None or yaw is not None else subjects, layout
 
@@ -226,7 +228,8 @@ class Progress:
     """A progress bar, and the same posted to a server."""
 
     def __init__(self, name: str, server: str | None):
-        self._name, self._poster, self._bar = name, Poster(server), None
+        self._name, self._poster = name, Poster(server)
+        self._bar: Any = None  # of tqdm, once the number of photos is known
 
     def __call__(self, results) -> None:
         from tqdm import tqdm

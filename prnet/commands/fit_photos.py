@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from prnet.commands.flags import Parser, say_what_to_open
+from prnet.commands.terminal import in_flags
 from prnet.common.errors import UserError
 from prnet.configure.config import FACE_MODEL_PATH
 from prnet.reconstructing.settings import DETECTORS, MODEL_PATH
@@ -116,7 +117,7 @@ def _report(made, table: Path) -> None:
     import numpy as np
 
     for outcome in made.left_out[:SHOWN]:
-        print(f"left out: {made.source}/{outcome.photo}: {outcome.reason}", file=sys.stderr)
+        print(f"left out: {made.source}/{outcome.photo}: {in_flags(outcome.reason)}", file=sys.stderr)
     for name in made.without_photo[:SHOWN]:
         print(f"landmarks without a photo: {name}", file=sys.stderr)
     residuals = [outcome.quality.residual for outcome in made.kept]

@@ -1,6 +1,5 @@
 """Reconstruct faces in photos and videos: landmarks, pose, mesh, position map and pictures."""
 
-import sys
 from pathlib import Path
 
 from prnet.commands.flags import Parser, say_what_to_open
@@ -71,7 +70,6 @@ def main(argv=None) -> int:
         options.output_dir,
         settings,
         boxes=boxes,
-        complain=lambda line: print(line, file=sys.stderr),
     )
     pictures = (
         Path(options.output_dir, f"{stem}_{ending}")

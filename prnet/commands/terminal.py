@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from prnet.common.errors import UserError, in_one_line
 
 FLAGS = {
+    "allowed_hosts": "--allow-host",
     "batch_size": "--batch-size",
     "box": "--bbox",
     "detector": "--detector",
     "devices": "--devices",
     "epochs": "--epochs",
     "face_model": "--face-model",
+    "flips": "--no-flips",
     "head": "--head",
     "host": "--host",
     "image_size": "--image-size",
@@ -28,6 +30,7 @@ FLAGS = {
     "port": "--port",
     "protocol": "--protocol",
     "quantize": "--quantize",
+    "server": "--server-log",
     "types": "--evalidxs",
     "uv": "--uv",
     "with_vertices": "--with-vertices",

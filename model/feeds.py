@@ -1,0 +1,80 @@
+"""The samples that a training run feeds its network with: to learn from, to choose the best model by, to show."""
+
+import dataclasses
+import logging
+
+import numpy as np
+
+from prnet.configure.config import Augmentation, Run, Training
+from prnet.generating.dataset import Dataset
+from prnet.generating.sampling import sampling_weights
+from prnet.geometry.face_model import FaceModel
+from prnet.geometry.position_map import MapBasis
+from prnet.model.monitoring import WatchedSequence
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 4
+"""Validation samples that the run's picture shows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Feeds:
+    """Sequences of images and target maps; only the training samples are augmented."""
+
+    training: WatchedSequence
+    validation: WatchedSequence
+    test: WatchedSequence | None
+    shown: tuple[np.ndarray, np.ndarray]  # images and maps of a few validation samples
+
+    @property
+    def failure(self) -> Exception | None:
+        """Of a sample that could not be read, where that ended the run."""
+        fed = filter(None, (self.training, self.validation, self.test))
+        return next((sequence.failure for sequence in fed if sequence.failure is not None), None)
+
+
+def open_feeds(
+    training: Training,
+    run: Run,
+    dataset: Dataset,
+    face_model: FaceModel,
+    basis: MapBasis | None,
+    test_set: Dataset | None,
+) -> Feeds:
+    """basis : makes the maps of a data set that stores fits. Without validation samples those to learn from serve."""
+    weights = sampling_weights(dataset, face_model, training.balance)
+    learned, chosen = (np.flatnonzero(which) for which in (~dataset.validation, dataset.validation))
+    if len(chosen) == 0:
+        logger.info(f"{dataset.path}: no validation samples; the best model is chosen on the training samples")
+        chosen = learned
+
+    def plain(data: Dataset, indices: np.ndarray, batch_size: int = training.batch_size) -> WatchedSequence:
+        return WatchedSequence(data, indices, basis=basis, image_size=training.image_size, batch_size=batch_size)
+
+    sequence = WatchedSequence(
+        dataset,
+        learned,
+        basis=basis,
+        image_size=training.image_size,
+        batch_size=training.batch_size,
+        augmentation=_augmentation(training, dataset),
+        seed=training.seed,
+        shuffle=True,
+        weights=weights[learned] if training.balance else None,
+        workers=run.workers,
+    )
+    spread = chosen[:: max(len(chosen) // SHOWN, 1)][:SHOWN]
+    return Feeds(
+        training=sequence,
+        validation=plain(dataset, chosen),
+        test=None if test_set is None else plain(test_set, np.arange(len(test_set))),
+        shown=plain(dataset, spread, SHOWN)[0],
+    )
+
+
+def _augmentation(training: Training, dataset: Dataset) -> Augmentation:
+    """As the training says; with mirrored folders nothing is mirrored again."""
+    if any(folder.endswith("_Flip") for folder in dataset.folders):
+        return dataclasses.replace(training.augmentation, mirror=0.0)
+    return training.augmentation
