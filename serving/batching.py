@@ -17,9 +17,9 @@ class Batcher:
     """Runs `predict` on batches of what waits, in the order it came.
 
     predict : (B, S, S, 3) crops to an answer for each, called in one thread of its own. Crops that come while it runs
-    are the next batch. A lone crop never waits; under load a batch waits a moment until it holds half of those under way,
-    so that one half is prepared while the network runs the other. Use as `async with`: at the end what was taken is
-    finished.
+    are the next batch. A lone crop never waits; under load a batch waits a moment until it holds half of those under
+    way, so that one half is prepared while the network runs the other. Use as `async with`: at the end what was taken
+    is finished.
     """
 
     def __init__(self, predict: Callable[[np.ndarray], Sequence], batch_size: int, limit: int):
