@@ -1,8 +1,10 @@
 """The named parameters of a network: read off the same forward pass as the map, saved with it, and in every answer."""
 
 import json
+import sys
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import httpx
 import keras
@@ -107,6 +109,19 @@ def test_names_travel_with_the_network_in_every_form(path, space, layout, tmp_pa
     folder = export_network(network, layout, tmp_path / "folder", "keras")
     for saved in (tmp_path / "half.keras", tmp_path / "hub", small, folder):
         assert same_names(load_network(saved)[0].parameter_names, space.parameter_names), saved
+
+
+def test_the_hub_is_asked_for_the_names_too(path, space, tmp_path, monkeypatch):
+    def snapshot_download(name, allow_patterns):
+        unzip_network(path, tmp_path / "all")
+        (tmp_path / name).mkdir(parents=True)
+        for file in (tmp_path / "all").iterdir():
+            if file.name in allow_patterns:
+                file.rename(tmp_path / name / file.name)
+        return tmp_path / name
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=snapshot_download))
+    assert same_names(load_network("hf://someone/network")[0].parameter_names, space.parameter_names)
 
 
 def test_a_new_morphnet_knows_its_names_and_other_networks_have_none(space, layout, tmp_path):
