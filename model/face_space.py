@@ -9,6 +9,7 @@ from prnet.configure.config import TARGET_SCALE
 from prnet.geometry.face_model import FaceModel
 from prnet.geometry.position_map import MapBasis, frontal_map
 from prnet.geometry.uv_layout import UVLayout, face_mask, landmark_stencil, sample_landmarks
+from prnet.model.parameters import ParameterNames
 
 RAW_SIZE = 32
 """Side of the raw map, which the projection reads pose and coefficients off."""
@@ -37,6 +38,10 @@ class FaceSpace:
         np.ndarray
     )  # (K - identity_count,) float32: an expression's value is mean + deviation x coefficient
     expression_deviation: np.ndarray
+
+    @property
+    def parameter_names(self) -> ParameterNames:
+        return ParameterNames(self.identity_count, self.names, self.expression_mean, self.expression_deviation)
 
     @property
     def size(self) -> int:

@@ -38,7 +38,9 @@ def build_morphnet(image_size: int, space: FaceSpace, synchronised: bool = False
     identity = _regularised(corrected[:, : space.identity_count], IDENTITY_PRIOR)
     expression = _regularised(corrected[:, space.identity_count :], EXPRESSION_PRIOR)
     coefficients = layers.Concatenate(name=COEFFICIENTS, dtype="float32")([identity, expression])
-    return keras.Model(images, _decode(pose, coefficients, space, image_size), name="morphnet")
+    network = keras.Model(images, _decode(pose, coefficients, space, image_size), name="morphnet")
+    network.parameter_names = space.parameter_names
+    return network
 
 
 def _raw_map(features, space: FaceSpace, synchronised: bool):

@@ -1,5 +1,7 @@
 """Networks by name. Input: a crop, float32 RGB in 0 to 1. Output: its position map / (image size x 1.1)."""
 
+from functools import lru_cache
+
 import keras
 import numpy as np
 
@@ -7,7 +9,8 @@ from prnet.common.errors import UserError
 from prnet.configure.config import HEADS, IMAGE_SIZES, NETWORKS, TARGET_SCALE
 from prnet.model.face_space import FaceSpace
 from prnet.model.lprnet import build_lprnet
-from prnet.model.morphnet import build_morphnet
+from prnet.model.morphnet import COEFFICIENTS, POSE, build_morphnet
+from prnet.model.parameters import FaceParameters, read_parameters
 from prnet.model.prnet import build_prnet
 
 BUILDERS = {"prnet": build_prnet, "lprnet": build_lprnet}
@@ -50,4 +53,40 @@ def network_image_size(network: keras.Model) -> int:
 
 def predict_maps(network: keras.Model, images: np.ndarray) -> np.ndarray:
     """Position maps of crops. images : (B, S, S, 3) float32 RGB in 0 to 1. Returns (B, S, S, 3) in crop pixels."""
-    return network.predict_on_batch(images) * np.float32(network_image_size(network) * TARGET_SCALE)
+    return _to_pixels(network, network.predict_on_batch(images))
+
+
+def predict_faces(network: keras.Model, images: np.ndarray) -> tuple[np.ndarray, FaceParameters | None]:
+    """Position maps of crops as `predict_maps` returns them, and the faces' parameters from the same forward pass;
+    None for networks that have none."""
+    names = getattr(network, "parameter_names", None)
+    if names is None:
+        return predict_maps(network, images), None
+    targets, coefficients, pose = _with_parameters(network).predict_on_batch(images)
+    return _to_pixels(network, targets), read_parameters(names, coefficients, pose)
+
+
+def network_parameters(network: keras.Model, images: np.ndarray) -> FaceParameters | None:
+    """Identity, expressions by name and rotation of the faces in crops (B, S, S, 3), float32 RGB in 0 to 1.
+
+    Returns None for networks that have no such parameters, as `prnet` and `lprnet`, and for a `morphnet` that was saved
+    without their names. Conventions: `prnet.model.parameters.FaceParameters`. `predict_faces` of this module returns
+    the position maps too.
+
+    >>> import numpy
+    >>> network, layout = prnet.load_network("lprnet.keras")
+    >>> prnet.network_parameters(network, numpy.zeros((1, 128, 128, 3), "float32")) is None
+    True
+    """
+    return predict_faces(network, images)[1] if getattr(network, "parameter_names", None) else None
+
+
+def _to_pixels(network: keras.Model, targets: np.ndarray) -> np.ndarray:
+    return targets * np.float32(network_image_size(network) * TARGET_SCALE)
+
+
+@lru_cache(maxsize=4)
+def _with_parameters(network: keras.Model) -> keras.Model:
+    """The same layers as one model that returns map, coefficients and pose; kept, since its first call compiles it."""
+    parts = (network.get_layer(name).output for name in (COEFFICIENTS, POSE))
+    return keras.Model(network.input, [network.output, *parts])

@@ -1,4 +1,5 @@
-"""A network on disk: Keras' own `.keras` archive, with the UV layout that its maps mean as one more entry.
+"""A network on disk: Keras' own `.keras` archive, with the UV layout that its maps mean as one more entry, and as
+another the names of its parameters, where it has any.
 
 Unzipped, as hubs keep networks, it is a folder with the same entries and opens likewise.
 Plain `keras.saving.load_model` opens the file too, on any backend, in safe mode.
@@ -20,22 +21,33 @@ from prnet.common.files import atomic_write
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
 from prnet.configure.programs import command
 from prnet.geometry.uv_layout import UVLayout
+from prnet.model.morphnet import COEFFICIENTS, POSE
 from prnet.model.network_sizes import require_modest_network, require_modest_weights
+from prnet.model.parameters import ParameterNames
 
-LAYOUT_ENTRY = "uv_layout.npz"
+LAYOUT_ENTRY, PARAMETERS_ENTRY = "uv_layout.npz", "parameters.json"
 CONFIG_ENTRY, WEIGHTS_ENTRY = "config.json", "model.weights.h5"
 ENTRIES = (CONFIG_ENTRY, WEIGHTS_ENTRY, LAYOUT_ENTRY)
 
-MAX_BYTES = 1 << 29
-"""An archive that unpacks to more is refused; our largest network has 54 MB."""
+MAX_BYTES, MAX_NAMES_BYTES = 1 << 29, 1 << 20
+"""An archive that unpacks to more is refused, and so are more names; our largest network has 54 MB."""
 
 
-def save_network(network: keras.Model, layout: UVLayout, path, *, half: bool = False) -> None:
-    """Write a network and its layout. half : store the weights as float16, half the size; they open as float32.
+def save_network(
+    network: keras.Model, layout: UVLayout, path, *, half: bool = False, parameters: ParameterNames | None = None
+) -> None:
+    """Write a network and its layout.
+
+    half : store the weights as float16, half the size; they open as float32. parameters : what the coefficients of a
+    morphable network mean; by default its attribute `parameter_names`, which it has from `build_network` or
+    `load_network`.
 
     >>> network, layout = prnet.load_network("lprnet.keras")
     >>> prnet.save_network(network, layout, "smaller.keras", half=True)
     """
+    parameters = parameters or getattr(network, "parameter_names", None)
+    if parameters is not None:
+        _require_parameters(network, parameters, path)
     with atomic_write(path) as temporary:
         network.save(temporary)
         if half:
@@ -44,10 +56,14 @@ def save_network(network: keras.Model, layout: UVLayout, path, *, half: bool = F
         np.savez_compressed(arrays, **{field.name: getattr(layout, field.name) for field in fields(layout)})
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(LAYOUT_ENTRY, arrays.getvalue())
+            if parameters is not None:
+                archive.writestr(PARAMETERS_ENTRY, parameters.to_json())
 
 
 def load_network(path) -> tuple[keras.Model, UVLayout]:
     """Open what `save_network` wrote, for inference. Raises `UserError` for anything else.
+
+    A network whose file names its parameters has them as its attribute `parameter_names`.
 
     path : a `.keras` file, the folder that it unzips to, or such a folder on Hugging Face's hub, hf://OWNER/NAME.
 
@@ -59,7 +75,7 @@ def load_network(path) -> tuple[keras.Model, UVLayout]:
     if not path.exists():
         raise UserError(f"{path}: no such model file; train one with {command('train')}")
     try:
-        config, weights, layout = _read_entries(path)
+        config, weights, layout, parameters = _read_entries(path)
     except (KeyError, FileNotFoundError) as error:
         lacking = "UV layout" if LAYOUT_ENTRY in str(error) else "network"
         raise UserError(f"{path}: holds no {lacking}; save it with prnet.model.saved_network.save_network") from None
@@ -70,12 +86,16 @@ def load_network(path) -> tuple[keras.Model, UVLayout]:
         require_modest_weights(weights, str(path), MAX_BYTES)
         network = keras.saving.load_model(path, compile=False)
         taken, given = network.input_shape, network.output_shape
+        if parameters is not None:
+            _require_parameters(network, parameters, path)
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"{path}: Keras {keras.__version__} cannot open the network: {_first_line(error)}") from error
     if len(taken) != 4 or not taken[1] or taken[1] != taken[2] or taken[3] != 3 or given != taken:
         raise UserError(f"{path}: maps {taken} to {given}, not a square crop to a map of its size")
+    if parameters is not None:
+        network.parameter_names = parameters
     return network, layout
 
 
@@ -87,7 +107,7 @@ def fetch_network(path) -> Path:
         from huggingface_hub import snapshot_download
     except ModuleNotFoundError:
         raise UserError(f"{path}: needs huggingface_hub; install it by pip install 'prnet[hub]'") from None
-    entries = ["config.json", "metadata.json", WEIGHTS_ENTRY, LAYOUT_ENTRY]
+    entries = ["config.json", "metadata.json", WEIGHTS_ENTRY, LAYOUT_ENTRY, PARAMETERS_ENTRY]
     try:
         return Path(snapshot_download(str(path).removeprefix("hf://"), allow_patterns=entries))
     except Exception as error:  # no network, no such repository, no permission: each library beneath has its own
@@ -100,17 +120,34 @@ def unzip_network(path, folder) -> None:
         archive.extractall(folder)
 
 
-def _read_entries(path: Path) -> tuple[bytes, bytes, UVLayout]:
-    """Configuration, weights and layout of a `.keras` file or of the folder that it unzips to."""
+def _read_entries(path: Path) -> tuple[bytes, bytes, UVLayout, ParameterNames | None]:
+    """Configuration, weights, layout and names of a `.keras` file or of the folder that it unzips to."""
+    names = None
     if path.is_dir():
         if sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) > MAX_BYTES:
             raise ValueError("holds more than any network")
         config, weights, layout = ((path / name).read_bytes() for name in ENTRIES)
+        if (path / PARAMETERS_ENTRY).exists():
+            names = (path / PARAMETERS_ENTRY).read_bytes()
     else:
         with zipfile.ZipFile(path) as archive:
             _require_modest(archive)
             config, weights, layout = (archive.read(name) for name in ENTRIES)
-    return config, weights, _parse_layout(layout)
+            if PARAMETERS_ENTRY in archive.namelist():
+                names = archive.read(PARAMETERS_ENTRY)
+    return config, weights, _parse_layout(layout), None if names is None else _parse_names(names)
+
+
+def _parse_names(content: bytes) -> ParameterNames:
+    if len(content) > MAX_NAMES_BYTES:
+        raise ValueError("more names than any network has")
+    return ParameterNames.from_json(content)
+
+
+def _require_parameters(network: keras.Model, parameters: ParameterNames, path) -> None:
+    shapes = [layer.output.shape for layer in network.layers if layer.name in (COEFFICIENTS, POSE)]
+    if sorted(shapes, key=len) != [(None, parameters.count), (None, 4, 3)]:
+        raise UserError(f"{path}: the names are of {parameters.count} parameters, and the network has other ones")
 
 
 def _parse_layout(content: bytes) -> UVLayout:

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from prnet.generating.dataset import open_dataset
     from prnet.generating.sequence import FaceSequence
     from prnet.interface import evaluate, reconstruct, reconstruct_folder, train
-    from prnet.model.networks import build_network
+    from prnet.model.networks import build_network, network_parameters
     from prnet.model.saved_network import load_network, save_network
+    from prnet.reconstructing.expressions import arkit_expressions
     from prnet.reconstructing.outputs import save_face
     from prnet.reconstructing.photo_face import PhotoFace
     from prnet.reconstructing.reconstructor import FaceReconstructor
@@ -26,10 +27,12 @@ __all__ = [
     "PhotoFace",
     "Run",
     "Training",
+    "arkit_expressions",
     "build_network",
     "evaluate",
     "load_face_model",
     "load_network",
+    "network_parameters",
     "open_dataset",
     "read_image",
     "reconstruct",
@@ -50,10 +53,12 @@ _MODULES = {
     "RECIPES": "configure.recipes",
     "Run": "configure.config",
     "Training": "configure.config",
+    "arkit_expressions": "reconstructing.expressions",
     "build_network": "model.networks",
     "evaluate": "interface",
     "load_face_model": "formats.face_model_file",
     "load_network": "model.saved_network",
+    "network_parameters": "model.networks",
     "open_dataset": "generating.dataset",
     "read_image": "formats.photos",
     "reconstruct": "interface",

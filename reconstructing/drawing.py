@@ -1,5 +1,6 @@
 """Pictures of faces: landmarks, mesh, depth and pose drawn over a photo, and one sheet that shows all of a face."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import cv2
@@ -22,6 +23,9 @@ CONTOURS = tuple(
     )
 )
 """Landmarks that are joined by lines: jaw, brows, nose, eyes, lips; and whether the line closes."""
+
+BARS = 10
+"""Expressions that the sheet shows, the largest."""
 
 PANEL = 320
 """Side of each picture of the sheet, in pixels."""
@@ -47,6 +51,7 @@ CAVITY = np.array([70.0, 58.0, 55.0])
 LINE, POINT = (255, 255, 255), (0, 200, 255)
 RED, GREEN, BLUE = (230, 60, 60), (60, 200, 90), (70, 120, 250)
 PAPER, INK = (250, 250, 250), (40, 40, 40)
+TRACK, BAR = (226, 226, 226), (0, 140, 200)
 SHIFT = 4
 """Fractional bits of the coordinates that lines and circles are drawn with."""
 
@@ -253,7 +258,28 @@ def draw_sheet(face: Face, image: np.ndarray) -> np.ndarray:
         ("turned to the front", draw_frontal(face, image, PANEL)),
         (f"turned by {TURN}°", draw_clay(face, PANEL, TURN)),
     ]
-    return _sheet(panels, columns=5)
+    if face.expressions:
+        panels.append(("expressions", draw_bars(face.expressions)))
+    return _sheet(panels, columns=-(-len(panels) // 2))
+
+
+def draw_bars(values: Mapping[str, float], size: int = PANEL) -> np.ndarray:
+    """The largest of named values, as bars of at most the picture's width, which stands for 1, or for the largest if
+    that is more: (size, size, 3) uint8."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture = Image.new("RGB", (size, size), PAPER)
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
+    largest = sorted(values.items(), key=lambda item: -abs(item[1]))[:BARS]
+    most = max(1.0, *(abs(value) for _, value in largest))
+    height = size / BARS
+    for number, (name, value) in enumerate(largest):
+        top, middle = number * height, (number + 0.3) * height
+        pen.text((0, middle), name, INK, font, anchor="lm")
+        pen.text((size - 1, middle), f"{value:.2f}", INK, font, anchor="rm")
+        pen.rectangle((0, top + 0.6 * height, size - 1, top + 0.8 * height), TRACK)
+        pen.rectangle((0, top + 0.6 * height, (size - 1) * abs(value) / most, top + 0.8 * height), BAR)
+    return np.asarray(picture)
 
 
 def _sheet(panels, columns: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """One reconstructed face, and the two pure steps around the network: photo to crop, position map to face."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import cv2
@@ -20,6 +20,8 @@ from prnet.geometry.uv_layout import (
     resample_map,
     sample_landmarks,
 )
+from prnet.model.parameters import FaceParameters
+from prnet.reconstructing.expressions import BOUNDED
 
 FLIP_Y = np.array([1.0, -1.0, 1.0])
 
@@ -86,7 +88,7 @@ class Face:
     >>> face.landmarks.shape, face.vertices.shape == (face.grid.mask.sum(), 3)
     ((68, 3), True)
     >>> list(face.to_dict())
-    ['pose', 'bounding_box', 'crop', 'landmarks']
+    ['pose', 'bounding_box', 'crop', 'landmarks', 'expressions', 'identity']
     """
 
     grid: FaceGrid
@@ -95,6 +97,22 @@ class Face:
     position_map: np.ndarray  # (S, S, 3) float32, the network's map in pixels of the photo
     landmarks: np.ndarray  # (68, 3) float32, iBUG order
     pose: Pose
+    parameters: FaceParameters | None = field(default=None, kw_only=True)  # as the network says, in the photo's axes
+
+    @cached_property
+    def expressions(self) -> dict[str, float] | None:
+        """How much of each expression the face shows, by name: ARKit's between 0 and 1, others in the face model's
+        unit. None where the network does not say."""
+        if self.parameters is None:
+            return None
+        values = dict(zip(self.parameters.names, self.parameters.expressions.tolist(), strict=True))
+        return {name: min(max(value, 0.0), 1.0) if name in BOUNDED else value for name, value in values.items()}
+
+    @property
+    def identity(self) -> np.ndarray | None:
+        """Who the face is, (I,) float32, in standard deviations of the network's training set; None where the network
+        does not say."""
+        return None if self.parameters is None else self.parameters.identity
 
     @cached_property
     def vertices(self) -> np.ndarray:
@@ -140,7 +158,10 @@ class Face:
         return (*low.tolist(), *(high - low).tolist())
 
     def to_dict(self) -> dict:
-        """Pose, boxes and landmarks as plain lists and numbers; lengths in pixels of the photo, angles in degrees."""
+        """All but the mesh as plain lists and numbers; lengths in pixels of the photo, angles in degrees.
+
+        `expressions` and `identity` are None where the network does not say.
+        """
         pose = {name: getattr(self.pose, name) for name in ("pitch", "yaw", "roll", "scale")}
         crop = {"centre": _rounded(self.box.centre), "side": float(self.box.side), "transform": self.to_crop.tolist()}
         return {
@@ -148,7 +169,15 @@ class Face:
             "bounding_box": _rounded(self.bounding_box),
             "crop": crop,
             "landmarks": _rounded(self.landmarks),
+            **self.described_parameters(),
         }
+
+    def described_parameters(self) -> dict:
+        """`expressions`, a number by name, and `identity`, a list, rounded; or None for both."""
+        if self.parameters is None:
+            return {"expressions": None, "identity": None}
+        expressions = {name: round(value, 3) for name, value in self.expressions.items()}
+        return {"expressions": expressions, "identity": _rounded(self.identity)}
 
     def __repr__(self) -> str:
         pose, (left, top, width, height) = self.pose, self.bounding_box
@@ -172,28 +201,41 @@ def prepare_crop(image: np.ndarray, box: Box, size: int) -> tuple[np.ndarray, np
     return np.divide(crop, 255 if crop.dtype == np.uint8 else 1, dtype=np.float32), to_crop
 
 
-def restore_face(crop_map: np.ndarray, box: Box, to_crop: np.ndarray, grid: FaceGrid) -> Face:
-    """A face in its photo from the position map of its crop. crop_map : (S, S, 3) float32 crop pixels."""
-    position_map = cv2.transform(np.float32(crop_map), lift_transform(invert_transform(to_crop)))
-    return place_face(position_map, box, to_crop, grid)
+def restore_face(
+    crop_map: np.ndarray, box: Box, to_crop: np.ndarray, grid: FaceGrid, parameters: FaceParameters | None = None
+) -> Face:
+    """A face in its photo from the position map of its crop, (S, S, 3) float32 crop pixels, and its parameters there,
+    of which the crop's transform turns the rotation."""
+    to_photo = lift_transform(invert_transform(to_crop))
+    if parameters is not None:
+        parameters = parameters.turned(FLIP_Y[:, None] * to_photo[:, :3] * FLIP_Y / to_photo[2, 2])
+    return place_face(cv2.transform(np.float32(crop_map), to_photo), box, to_crop, grid, parameters)
 
 
-def place_face(position_map: np.ndarray, box: Box, to_crop: np.ndarray, grid: FaceGrid) -> Face:
-    """A face from a position map in pixels of its photo, (S, S, 3) float32."""
+def place_face(
+    position_map: np.ndarray, box: Box, to_crop: np.ndarray, grid: FaceGrid, parameters: FaceParameters | None = None
+) -> Face:
+    """A face from a position map in pixels of its photo, (S, S, 3) float32, and its parameters there."""
     return Face(
         grid=grid,
         box=box,
         to_crop=to_crop,
         position_map=position_map,
         landmarks=sample_landmarks(position_map, grid.layout),
-        pose=estimate_pose(position_map, grid),
+        pose=estimate_pose(position_map, grid, None if parameters is None else parameters.rotation),
+        parameters=parameters,
     )
 
 
-def estimate_pose(position_map: np.ndarray, grid: FaceGrid) -> Pose:
-    """Pose by the similarity that takes the canonical face to the face of a position map in pixels of a photo."""
+def estimate_pose(position_map: np.ndarray, grid: FaceGrid, rotation: np.ndarray | None = None) -> Pose:
+    """Pose by the similarity that takes the canonical face to the face of a position map in pixels of a photo.
+
+    rotation : (3, 3), in the convention of `prnet.geometry.pose`, where it is known; scale and offset are the fit's.
+    """
     *covariance, mean = grid.moments @ position_map.reshape(-1, 3)
     linear = align_directions(FLIP_Y[:, None] * np.transpose(covariance))
+    if rotation is not None:
+        linear = np.cbrt(np.linalg.det(linear)) * rotation
     matrix = np.column_stack([FLIP_Y[:, None] * linear, mean])
     pitch, yaw, roll, _, _, _, scale = pixels_to_fit(matrix, MAP_SIZE)
     return Pose(*np.degrees([pitch, yaw, roll]).tolist(), scale=float(scale), matrix=matrix)

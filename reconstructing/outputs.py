@@ -237,7 +237,7 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
     """Write a video with its faces drawn over it, and their landmarks and poses. Returns a line of what was found."""
     if boxes is not None:
         raise UserError(f"{path}: boxes, landmarks and fits are for photos; a video's faces are detected and tracked")
-    numbers, frames, landmarks, angles = [], [], [], []
+    numbers, frames, landmarks, angles, expressions = [], [], [], [], []
     read = 0
     with open_video(path) as video, atomic_write(folder / f"{stem}_{settings.overlay}.mp4") as temporary:
         track = FaceTracker(reconstructor, smooth=settings.smooth, rate=video.rate)
@@ -249,6 +249,7 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
                     frames.append(read - 1)
                     landmarks.append(face.landmarks)
                     angles.append((face.pose.pitch, face.pose.yaw, face.pose.roll))
+                    expressions.append(face.expressions)
                 result.write(frame)
         if read == 0:
             raise UserError(f"{path}: holds no frame that can be read; convert it to MP4")
@@ -260,6 +261,7 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
             landmarks=np.array(landmarks, np.float32).reshape(-1, 68, 3),
             angles=np.array(angles, np.float32).reshape(-1, 3),
             rate=video.rate,
+            **_expression_arrays(expressions),
         )
         _write_bytes(folder / f"{stem}_tracks.npz", tracks.getvalue())
     if not numbers:
@@ -267,6 +269,17 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
     if read < video.frame_count:
         raise UserError(f"{path}: cut short, {read} of {video.frame_count} frames; these are in {folder / stem}*")
     return f"{path}: {len(set(numbers))} face(s) in {len(set(frames))} of {read} frames, {folder / stem}*"
+
+
+def _expression_arrays(expressions: list[dict[str, float] | None]) -> dict[str, np.ndarray]:
+    """One row for each face of a video, and the columns' names; nothing where the network does not say."""
+    known = [values for values in expressions if values]
+    if not known:
+        return {}
+    return {
+        "expressions": np.float32([list(values.values()) for values in known]),
+        "expression_names": np.array(list(known[0])),
+    }
 
 
 def _depth_levels(depth: np.ndarray) -> tuple[np.ndarray, list[float] | None]:

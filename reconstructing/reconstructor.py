@@ -9,6 +9,7 @@ from prnet.common.quiet import start_keras
 from prnet.formats.photo_arrays import Photo, as_photo
 from prnet.geometry.crop import Box
 from prnet.geometry.uv_layout import mirror_maps
+from prnet.model.parameters import FaceParameters
 from prnet.reconstructing.detection import as_box, box_of_image, find_faces
 from prnet.reconstructing.face import face_grid, prepare_crop, restore_face
 from prnet.reconstructing.photo_face import PhotoFace, in_photo
@@ -23,7 +24,9 @@ class FaceReconstructor:
 
     model : what `load_network` opens; None for the network that comes with the package. detector : "mtcnn", or "none",
     which takes the whole photo for one face. mirrored : the network also sees every crop mirrored, and the mean
-    counts; for networks trained on mirrored samples. Raises `UserError` for a file that is no such network.
+    counts, of the maps and, where the network has them, of expressions (left and right swapped) and rotation; identity
+    is that of the crop as it is. For networks trained on mirrored samples. Raises `UserError` for a file that is no
+    such network.
 
     >>> reconstructor = prnet.FaceReconstructor()
     >>> image = prnet.read_image("photo.jpg")
@@ -31,8 +34,11 @@ class FaceReconstructor:
     >>> [face] = reconstructor.reconstruct(image, boxes)
     >>> [again] = reconstructor.reconstruct("photo.jpg", [(180, 80, 86, 110)])  # or where another detector found it
 
+    Where the network has named parameters (`prnet.network_parameters`), the faces have `expressions` and `identity`,
+    and the rotation of their pose is the network's own.
+
     `detect` and `reconstruct` are all that one photo needs. A server that gathers the crops of several requests calls
-    `prnet.reconstructing.face.prepare_crop`, `predict` and `prnet.reconstructing.face.restore_face` itself.
+    `prnet.reconstructing.face.prepare_crop`, `predict_faces` and `prnet.reconstructing.face.restore_face` itself.
     """
 
     def __init__(self, model=None, detector: str = "mtcnn", *, mirrored: bool = False):
@@ -75,8 +81,9 @@ class FaceReconstructor:
         for start in range(0, len(owners), BATCH_SIZE):
             batch = owners[start : start + BATCH_SIZE]
             crops, transforms = zip(*(prepare_crop(photos[n], box, self.image_size) for n, box in batch), strict=True)
-            for (number, box), to_crop, crop_map in zip(batch, transforms, self.predict(np.stack(crops)), strict=True):
-                face = restore_face(crop_map, box, to_crop, self.grid)
+            found = self.predict_faces(np.stack(crops))
+            for (number, box), to_crop, (crop_map, parameters) in zip(batch, transforms, found, strict=True):
+                face = restore_face(crop_map, box, to_crop, self.grid, parameters)
                 faces[number].append(in_photo(face, photos[number]))
         return faces
 
@@ -85,12 +92,23 @@ class FaceReconstructor:
 
         Raises `UserError` where the network is broken and returns values that are not.
         """
-        from prnet.model.networks import predict_maps
+        return self._predict(crops)[0]
 
-        maps = predict_maps(self.network, crops)
+    def predict_faces(self, crops: np.ndarray) -> list[tuple[np.ndarray, FaceParameters | None]]:
+        """For each crop what `predict` returns, (S, S, 3), and the parameters that the network read with it, if any."""
+        maps, parameters = self._predict(crops)
+        return [(crop_map, None if parameters is None else parameters[n]) for n, crop_map in enumerate(maps)]
+
+    def _predict(self, crops: np.ndarray) -> tuple[np.ndarray, FaceParameters | None]:
+        from prnet.model.networks import predict_faces
+
+        maps, parameters = predict_faces(self.network, crops)
+        mirrored = None
         if self._mirrored:
-            seen_mirrored = predict_maps(self.network, np.ascontiguousarray(crops[:, :, ::-1]))
+            seen_mirrored, mirrored = predict_faces(self.network, np.ascontiguousarray(crops[:, :, ::-1]))
             maps = (maps + mirror_maps(seen_mirrored, self.image_size)) / 2
         if not np.isfinite(maps).all():
             raise UserError(f"{self.model}: returns values that are not finite; train the network again")
-        return maps
+        if parameters is not None and mirrored is not None:
+            parameters = parameters.mean_with_mirrored(mirrored)
+        return maps, parameters

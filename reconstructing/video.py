@@ -10,6 +10,7 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.geometry.crop import Box
+from prnet.model.parameters import FaceParameters
 from prnet.reconstructing.face import Face, place_face
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.smoothing import OneEuroFilter
@@ -41,10 +42,11 @@ class Track:
     number: int
     box: Box
     filter: OneEuroFilter | None = field(default_factory=OneEuroFilter)
+    parameter_filter: OneEuroFilter = field(default_factory=OneEuroFilter)
 
 
 class FaceTracker:
-    """Faces of successive frames. smooth : filter the position maps against jitter."""
+    """Faces of successive frames. smooth : filter position maps and parameters against jitter."""
 
     def __init__(self, reconstructor: FaceReconstructor, *, smooth: bool = False, rate: float = DEFAULT_RATE):
         self._reconstructor = reconstructor
@@ -90,7 +92,12 @@ class FaceTracker:
         if track.filter is None:
             return face
         smooth_map = track.filter(face.position_map, 1 / self._rate, track.box.side)
-        return place_face(smooth_map, face.box, face.to_crop, face.grid)
+        return place_face(smooth_map, face.box, face.to_crop, face.grid, self._smoothed_parameters(track, face))
+
+    def _smoothed_parameters(self, track: Track, face: Face) -> FaceParameters | None:
+        if face.parameters is None:
+            return None
+        return face.parameters.smoothed(lambda numbers: track.parameter_filter(numbers, 1 / self._rate))
 
 
 def is_lost(face: Face, height: int, width: int) -> bool:

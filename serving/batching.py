@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,13 +16,13 @@ PATIENCE = 0.1
 class Batcher:
     """Runs `predict` on batches of what waits, in the order it came.
 
-    predict : (B, S, S, 3) crops to (B, ...) maps, called in one thread of its own. Crops that come while it runs are
-    the next batch. A lone crop never waits; under load a batch waits a moment until it holds half of those under way,
-    so that one half is prepared while the network runs the other. Use as `async with`: at the end what was taken is
-    finished.
+    predict : (B, S, S, 3) crops to an answer for each, called in one thread of its own. Crops that come while it runs
+    are the next batch. A lone crop never waits; under load a batch waits a moment until it holds half of those under
+    way, so that one half is prepared while the network runs the other. Use as `async with`: at the end what was taken
+    is finished.
     """
 
-    def __init__(self, predict: Callable[[np.ndarray], np.ndarray], batch_size: int, limit: int):
+    def __init__(self, predict: Callable[[np.ndarray], Sequence], batch_size: int, limit: int):
         self._predict, self._batch_size, self._limit = predict, batch_size, limit
         self._waiting: asyncio.Queue = asyncio.Queue()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="network")
@@ -43,9 +43,9 @@ class Batcher:
         await self._running
         self._thread.shutdown()
 
-    async def predict(self, crops: list[np.ndarray]) -> list[np.ndarray]:
-        """Maps of one request's crops. Raises `Problem` 503 if too many wait; if cancelled, those that still wait are
-        dropped."""
+    async def predict(self, crops: list[np.ndarray]) -> list:
+        """Answers for one request's crops. Raises `Problem` 503 if too many wait; if cancelled, those that still wait
+        are dropped."""
         if self.waiting + len(crops) > self._limit:
             raise Problem(503, "too many faces wait for the network; try again in a moment", RETRY_AFTER)
         answers = [asyncio.get_running_loop().create_future() for _ in crops]
@@ -59,15 +59,15 @@ class Batcher:
             start = time.monotonic()
             try:
                 loop = asyncio.get_running_loop()
-                maps = await loop.run_in_executor(self._thread, self._predict, np.stack(crops))
+                found = await loop.run_in_executor(self._thread, self._predict, np.stack(crops))
             except Exception as error:
                 for answer in answers:
                     if not answer.done():
                         answer.set_exception(error)
             else:
-                for answer, position_map in zip(answers, maps, strict=True):
+                for answer, of_crop in zip(answers, found, strict=True):
                     if not answer.done():
-                        answer.set_result(position_map)
+                        answer.set_result(of_crop)
             self._last_size, self._last_seconds = len(batch), time.monotonic() - start
             self.crops += len(batch)
 

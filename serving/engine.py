@@ -40,7 +40,7 @@ class Engine:
     def __init__(self, reconstructor: FaceReconstructor, batch_size: int, limits: Limits):
         cv2.setNumThreads(1)
         self.reconstructor, self.limits = reconstructor, limits
-        self.batcher = Batcher(reconstructor.predict, batch_size, limits.waiting_crops)
+        self.batcher = Batcher(reconstructor.predict_faces, batch_size, limits.waiting_crops)
         self._threads = ThreadPoolExecutor(PHOTO_THREADS, thread_name_prefix="photo")
         self._detecting = threading.Lock()
 
@@ -66,8 +66,8 @@ class Engine:
         detector finds. Raises `Problem` or `UserError` for a photo that is refused.
         """
         height, width, boxes, crops = await self.run(self._prepare, data, name, boxes_of or self._detect)
-        maps = await self.batcher.predict([crop for crop, _ in crops])
-        return Photo(width, height, await self.run(self._restore, maps, boxes, crops))
+        found = await self.batcher.predict([crop for crop, _ in crops])
+        return Photo(width, height, await self.run(self._restore, found, boxes, crops))
 
     def _prepare(self, data, name, boxes_of):
         photo = read_photo(data, name, self.limits)
@@ -82,9 +82,11 @@ class Engine:
         with self._detecting:
             return self.reconstructor.detect(photo)
 
-    def _restore(self, maps, boxes, crops):
-        grid = self.reconstructor.grid
-        return [restore_face(m, box, to_crop, grid) for m, box, (_, to_crop) in zip(maps, boxes, crops, strict=True)]
+    def _restore(self, found, boxes, crops):
+        return [
+            restore_face(crop_map, box, to_crop, self.reconstructor.grid, parameters)
+            for (crop_map, parameters), box, (_, to_crop) in zip(found, boxes, crops, strict=True)
+        ]
 
 
 def check_box(box: Box, photo: np.ndarray, name: str) -> None:
@@ -101,4 +103,4 @@ def warm_up(reconstructor: FaceReconstructor, batch_size: int) -> None:
     size = reconstructor.image_size
     reconstructor.detect(np.zeros((size, size, 3), dtype=np.uint8))
     for count in sorted({1, min(2, batch_size), batch_size}):
-        reconstructor.predict(np.zeros((count, size, size, 3), dtype=np.float32))
+        reconstructor.predict_faces(np.zeros((count, size, size, 3), dtype=np.float32))

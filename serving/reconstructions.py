@@ -61,6 +61,12 @@ class FaceAnswer(BaseModel):
         description="68, iBUG order: x right, y down, z towards the camera, in pixels of the photo"
     )
     pose: PoseAnswer
+    expressions: dict[str, float] | None = Field(
+        description="by name, ARKit's between 0 and 1, left and right being the person's; null if the network has none"
+    )
+    identity: list[float] | None = Field(
+        description="in standard deviations of the network's training set; null if the network has none"
+    )
     links: dict[Format, str] = Field(description="where this face can be fetched, as long as the server keeps it")
 
 
@@ -175,6 +181,7 @@ def _face_answer(face: Face, base: str) -> FaceAnswer:
         crop=_square(face.box, CROP_MARGIN),
         landmarks=np.round(face.landmarks.astype(np.float64), 3).tolist(),
         pose=PoseAnswer(yaw=pose.yaw, pitch=pose.pitch, roll=pose.roll, matrix=pose.matrix.tolist()),
+        **face.described_parameters(),
         links={form: f"{base}.{form}" for form in MEDIA_TYPES},
     )
 

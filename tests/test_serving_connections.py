@@ -162,14 +162,14 @@ def test_a_head_that_comes_byte_by_byte_has_a_deadline(hasty):
 
 def test_an_address_with_all_its_connections_in_use_is_told_so(reconstructor, monkeypatch):
     began, go = threading.Event(), threading.Event()
-    predict = reconstructor.predict
+    predict = reconstructor.predict_faces
 
     def held(crops):
         began.set()
         assert go.wait(60)
         return predict(crops)
 
-    monkeypatch.setattr(reconstructor, "predict", held)
+    monkeypatch.setattr(reconstructor, "predict_faces", held)
     limits = Limits(connections_per_client=3)
     with listening(build_application(reconstructor, limits=limits), limits) as address:
         answers = []

@@ -137,13 +137,13 @@ def post(address, timeout=20.0):
 def held_network(reconstructor, monkeypatch):
     """The network waits until it is let go."""
     network = SlowNetwork()
-    predict = reconstructor.predict
+    predict = reconstructor.predict_faces
 
     def held(crops):
         network(crops)
         return predict(crops)
 
-    monkeypatch.setattr(reconstructor, "predict", held)
+    monkeypatch.setattr(reconstructor, "predict_faces", held)
     yield network
     network.go.set()
 
