@@ -103,7 +103,7 @@ def photos() -> Training:
     """The light network for everyday photos: `lprnet` with worse light, focus and compression, and occlusion.
 
     Command: python train_model.py --recipe photos --hdf5dir DIR
-    Source: this project; the third of the shipped weights' four runs (docs/model_card.md).
+    Source: this project; the third of the shipped weights' four runs (docs/model_card_lprnet.md).
     Hardware, time: two processor cores, 106 minutes for 16 epochs of 14,608 rotated views (38 images a second).
     Expect: 3.1 % validation NME on the views if it starts from weights of 3.6 % (`--model`), 2.9 % after 17 more
     epochs from 7e-4; from fresh ones, with another loss and less rotation, 15 epochs reached 4.0 %.

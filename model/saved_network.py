@@ -42,7 +42,7 @@ def save_network(
     morphable network mean; by default its attribute `parameter_names`, which it has from `build_network` or
     `load_network`.
 
-    >>> network, layout = prnet.load_network("lprnet.keras")
+    >>> network, layout = prnet.load_network("morphnet.keras")
     >>> prnet.save_network(network, layout, "smaller.keras", half=True)
     """
     parameters = parameters or getattr(network, "parameter_names", None)
@@ -67,7 +67,7 @@ def load_network(path) -> tuple[keras.Model, UVLayout]:
 
     path : a `.keras` file, the folder that it unzips to, or such a folder on Hugging Face's hub, hf://OWNER/NAME.
 
-    >>> network, layout = prnet.load_network("lprnet.keras")
+    >>> network, layout = prnet.load_network("morphnet.keras")
     >>> network.input_shape, layout.canonical_map.shape
     ((None, 128, 128, 3), (256, 256, 3))
     """

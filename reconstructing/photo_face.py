@@ -15,7 +15,7 @@ class PhotoFace(Face):
 
     >>> face = prnet.reconstruct("photo.jpg")[0]
     >>> face.sheet().shape, face.sheet().dtype  # also what a notebook shows of it
-    ((712, 1672, 3), dtype('uint8'))
+    ((712, 2004, 3), dtype('uint8'))
     """
 
     photo: np.ndarray  # (H, W, 3) uint8 RGB

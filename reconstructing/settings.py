@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from prnet.configure.config import RESOURCES
 
-MODEL_PATH = str(RESOURCES / "weights" / "lprnet.keras")
+MODEL_PATH = str(RESOURCES / "weights" / "morphnet.keras")
 """The network that scripts use unless `--model` says otherwise."""
 
 NETWORK_HELP = "network: a .keras file, its unzipped folder, or hf://OWNER/NAME"

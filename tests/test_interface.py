@@ -42,7 +42,7 @@ def folder(portrait, sample_model, tmp_path_factory):
     Image.fromarray(portrait).save(folder / "photo.jpg", quality=95)
     shutil.copy(folder / "photo.jpg", folder / "photos")
     cv2.imwrite(str(folder / "photos" / "empty.png"), np.full((64, 64, 3), 200, np.uint8))
-    shutil.copy(MODEL_PATH, folder / "lprnet.keras")
+    shutil.copy(MODEL_PATH, folder / "morphnet.keras")
     write_tiny_data(folder / "data", sample_model)
     write_tiny_data(folder / "data", sample_model, count=4, validation=0, file="val.hdf5")
     return folder
@@ -204,9 +204,9 @@ def test_choices_that_do_not_exist_are_named(folder, monkeypatch):
     with pytest.raises(UserError, match="unknown recipe 'fast'; choose from default, paper"):
         prnet.train("data/train.hdf5", recipe="fast")
     with pytest.raises(UserError, match="unknown protocol 'own'; choose from standard"):
-        prnet.evaluate("lprnet.keras", "data/val.hdf5", protocol="own")
+        prnet.evaluate("morphnet.keras", "data/val.hdf5", protocol="own")
     with pytest.raises(UserError, match="unknown type 6; choose from 0, 1, 2, 3, 4, 5"):
-        prnet.evaluate("lprnet.keras", "data/val.hdf5", types=[6])
+        prnet.evaluate("morphnet.keras", "data/val.hdf5", types=[6])
 
 
 def test_pandas_takes_the_records_of_a_folder(folder):

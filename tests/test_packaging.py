@@ -96,7 +96,7 @@ def run_installed(installed: Path, folder: Path, *arguments) -> subprocess.Compl
 @pytest.mark.large
 def test_an_installation_has_weights_page_and_types(installed):
     place = installed / "prnet"
-    for name in ("py.typed", "resource/weights/lprnet.keras", "serving/static/index.html", "LICENSE"):
+    for name in ("py.typed", "resource/weights/morphnet.keras", "serving/static/index.html", "LICENSE"):
         found = list(installed.rglob("LICENSE")) if name == "LICENSE" else [place / name]
         assert found[0].is_file(), name
     tracked = subprocess.run(["git", "ls-files", "serving/static"], cwd=ROOT, capture_output=True, text=True).stdout

@@ -36,7 +36,7 @@ def reconstructor():
 
 def test_the_file_is_small_and_for_light_hardware(reconstructor):
     assert (ROOT / MODEL_PATH).stat().st_size <= 10e6
-    assert reconstructor.network.name == "lprnet"
+    assert reconstructor.network.name == "morphnet"
     assert reconstructor.image_size == 128
 
 
