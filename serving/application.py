@@ -22,7 +22,7 @@ from prnet.serving.origins import Origins
 from prnet.serving.prnet_keras import prnet_keras_router
 from prnet.serving.problems import answer_problems
 from prnet.serving.reconstructions import reconstructions_router
-from prnet.serving.results import Results
+from prnet.serving.results import ResultStore
 from prnet.serving.runs import runs_router
 
 STATIC = Path(__file__).parent / "static"
@@ -69,7 +69,7 @@ def build_application(
     app = FastAPI(title="PRNet", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Guard, limits=limits, origins=Origins(hosts))
     answer_problems(app)
-    app.include_router(reconstructions_router(engine, Results(limits)))
+    app.include_router(reconstructions_router(engine, ResultStore(limits)))
     app.include_router(prnet_keras_router(engine, FitMeshes(face_model, reconstructor.grid, missing)))
     app.include_router(runs_router(limits))
     add_pages(app)

@@ -18,7 +18,7 @@ from prnet.reconstructing.face import Face
 from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, write_mesh
 from prnet.serving.engine import Engine
 from prnet.serving.problems import Problem, ProblemBody
-from prnet.serving.results import Result, Results
+from prnet.serving.results import Result, ResultStore
 from prnet.serving.uploads import read_photo
 
 Format = Literal["json", "glb", "obj", "ply", "mat"]
@@ -79,7 +79,7 @@ class Reconstruction(BaseModel):
     )
 
 
-def reconstructions_router(engine: Engine, results: Results) -> APIRouter:
+def reconstructions_router(engine: Engine, results: ResultStore) -> APIRouter:
     router = APIRouter(prefix="/v1/reconstructions", tags=["reconstruction"], responses=REFUSALS)
     files = {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}
 

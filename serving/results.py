@@ -22,7 +22,7 @@ class Result:
         return len(self.data) + sum(face.position_map.nbytes for face in self.photo.faces)
 
 
-class Results:
+class ResultStore:
     """What is kept; the oldest give way when there is too much."""
 
     def __init__(self, limits: Limits):
