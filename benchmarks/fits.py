@@ -10,9 +10,7 @@ import numpy as np
 
 from prnet.commands.terminal import run_script
 from prnet.common.errors import UserError
-
-INNER_LIPS = ((61, 67), (62, 66), (63, 65))
-LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))
+from prnet.configure.config import EYELID_PAIRS, INNER_LIP_PAIRS
 
 
 def main(argv=None) -> None:
@@ -33,7 +31,7 @@ def main(argv=None) -> None:
         f"{error[which == each].mean():.2f} ({(which == each).sum()})" for each in range(3) if (which == each).any()
     ]
     print(f"{len(error)} photos: NME {error.mean():.2f} %, median {np.median(error):.2f}; by yaw {', '.join(bins)}")
-    for name, pairs in (("mouth", INNER_LIPS), ("eyes", LIDS)):
+    for name, pairs in (("mouth", INNER_LIP_PAIRS), ("eyes", EYELID_PAIRS)):
         opening, truth = (100 * openings(points, pairs) / size for points in (found, true))
         slope, offset = np.polyfit(truth, opening, 1)
         print(f"{name}: slope {slope:.2f}, offset {offset:+.2f} %, correlation {np.corrcoef(truth, opening)[0, 1]:.2f}")

@@ -31,6 +31,10 @@ LANDMARK_COUNT = 68
 OUTER_EYE_CORNERS = (36, 45)
 """Landmarks whose 3D distance normalises the reconstruction error (0-based)."""
 
+INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
+EYELID_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
+"""Landmarks above each other (0-based), whose mean distances are the gap of the lips and the aperture of the eyes."""
+
 CROP_MARGIN = 1.5
 """Side of the crop over the mean side of the box around the 68 landmarks."""
 

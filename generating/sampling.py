@@ -5,13 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.configure.config import OUTER_EYE_CORNERS
+from prnet.configure.config import EYELID_PAIRS, INNER_LIP_PAIRS, OUTER_EYE_CORNERS
 from prnet.generating.dataset import Dataset
 from prnet.geometry.face_model import FaceModel, at_landmarks
-
-MOUTH_PAIRS = ((61, 67), (62, 66), (63, 65))
-EYE_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
-"""Landmarks (0-based) above each other, whose mean distances are the gap of the lips and the aperture of the eyes."""
 
 BINS = 20
 MAX_WEIGHT = 8.0
@@ -31,7 +27,11 @@ def sampling_weights(dataset: Dataset, model: FaceModel, balance: float) -> np.n
         raise UserError(f"{dataset.path}: holds no fits to balance expressions by; build it in data mode 5")
     landmarks = _landmarks(model, np.asarray(dataset.coefficients))
     eyes = _distance(landmarks, (OUTER_EYE_CORNERS,))
-    measures = (_distance(landmarks, MOUTH_PAIRS) / eyes, _distance(landmarks, EYE_PAIRS) / eyes, np.abs(dataset.yaw))
+    measures = (
+        _distance(landmarks, INNER_LIP_PAIRS) / eyes,
+        _distance(landmarks, EYELID_PAIRS) / eyes,
+        np.abs(dataset.yaw),
+    )
     rarest = np.max([_rarity(measure) for measure in measures], axis=0)
     return (1 - balance) + balance * rarest
 

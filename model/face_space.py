@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_dilation, distance_transform_edt
 
-from prnet.configure.config import TARGET_SCALE
+from prnet.configure.config import MAP_SIZE, TARGET_SCALE
 from prnet.geometry.face_model import FaceModel
 from prnet.geometry.position_map import MapBasis, frontal_map
-from prnet.geometry.uv_layout import UVLayout, face_mask, landmark_stencil, sample_landmarks
+from prnet.geometry.uv_layout import UVLayout, face_mask, landmark_stencil, resample_map, sample_landmarks
 from prnet.model.parameters import ParameterNames
 
 RAW_SIZE = 32
@@ -32,6 +32,7 @@ class FaceSpace:
     raw_texels: np.ndarray  # (RAW_SIZE ** 2,) int32, flat texels of the map at which the raw map lies
     raw_face: np.ndarray  # (RAW_SIZE ** 2,) bool, those on the face
     raw_start: np.ndarray  # (RAW_SIZE ** 2, 3) float32, the mean face, frontal, in target units (y down)
+    canonical_map: np.ndarray  # (256, 256, 3) float32, the mean face, frontal, in its reference crop
     identity_count: int
     names: tuple[str, ...]  # (K - identity_count,) of the expressions
     expression_mean: (
@@ -84,7 +85,8 @@ def face_space(
     nearest = distance_transform_edt(~kept, return_distances=False, return_indices=True)
     index = np.cumsum(kept.ravel()) - 1
     full_mean = full_mean.reshape(size, size, 3)
-    start = frontal_map(full_mean, sample_landmarks(full_mean, layout)) / (size * TARGET_SCALE)
+    landmarks = sample_landmarks(full_mean, layout)
+    start = frontal_map(full_mean, landmarks) / (size * TARGET_SCALE)
     expressions = coefficients[:, count:]
     return FaceSpace(
         mean=mean.astype(np.float32),
@@ -93,6 +95,7 @@ def face_space(
         raw_texels=raw_texels.astype(np.int32),
         raw_face=mask.ravel()[raw_texels],
         raw_start=start.reshape(-1, 3)[raw_texels].astype(np.float32),
+        canonical_map=frontal_map(resample_map(full_mean, MAP_SIZE), landmarks),
         identity_count=len(mixing),
         names=tuple(getattr(model, "expression_names", ()) or (f"expression{n:02d}" for n in range(len(deviation)))),
         expression_mean=expressions.mean(axis=0).astype(np.float32),

@@ -11,13 +11,13 @@ import numpy as np
 from keras import ops
 
 from prnet.common.errors import UserError
-from prnet.configure.config import LossTerms
+from prnet.configure.config import EYELID_PAIRS, INNER_LIP_PAIRS, LossTerms
 from prnet.geometry.uv_layout import UVLayout, face_mask, landmark_stencil, weight_mask
 from prnet.model.metrics import landmarks_of_maps
 
 LID_AND_LIP_PAIRS = (
-    *((37, 41), (38, 40), (43, 47), (44, 46), (36, 39), (42, 45)),
-    *((61, 67), (62, 66), (63, 65), (51, 57), (48, 54), (60, 64)),
+    *(*EYELID_PAIRS, (36, 39), (42, 45)),
+    *(*INNER_LIP_PAIRS, (51, 57), (48, 54), (60, 64)),
 )
 """Landmarks (0-based) whose distances say how far eyes and mouth are open: height and width of each."""
 

@@ -78,6 +78,7 @@ def _claim(folder: Path, record: dict, overwrite: bool) -> bool:
                 f"{config}: not a run's configuration; choose another `output_folder`, or `overwrite`"
             ) from None
         now = _decisive(json.loads(json.dumps(record)))
+        earlier = {**_defaults(now.keys() - earlier.keys()), **earlier}
         changes = [
             f"{key} {earlier.get(key)} (now {now.get(key)})"
             for key in now | earlier
@@ -100,6 +101,13 @@ def _decisive(record: dict) -> dict:
         for name, value in record[part].items()
     }
     return {name: value for name, value in values.items() if name not in ("epochs", "steps", "data path")}
+
+
+def _defaults(names: set[str]) -> dict:
+    """What settings were before there were any: a run of an older version lacks them."""
+    training = json.loads(json.dumps(dataclasses.asdict(Training())))
+    values = {_words(name): value for name, value in {**training, **training["augmentation"]}.items()}
+    return {name: values[name] for name in names if name in values}
 
 
 def _words(name: str) -> str:

@@ -28,6 +28,10 @@ from prnet.model.transfer import begin_with
 
 logger = logging.getLogger(__name__)
 
+POSITIVE = ("epochs", "steps", "batch_size", "learning_rate", "drop_factor", "drop_every", "clip_norm", "identities")
+BOUNDS = {"warmup": (0, math.inf), "balance": (0, 1), "average": (0, 1)}
+"""Settings above 0, and those between two numbers, each where it is given."""
+
 
 def train(
     training: Training,
@@ -54,6 +58,8 @@ def train(
     basis = map_basis(face_model, training.image_size) if dataset.stores_fits else None
     feeds = open_feeds(training, run, dataset, face_model, basis, test_set)
     space = _face_space(training, dataset, face_model, basis, layout)
+    if space is not None:  # what is saved of faces are statistics of the training set, not the face model's mean
+        layout = dataclasses.replace(layout, canonical_map=space.canonical_map)
     training = dataclasses.replace(training, augmentation=feeds.training.augmentation)
     record = run_record(training, run, dataset, face_model, start_from, start_epoch)
 
@@ -84,11 +90,18 @@ def _check(training: Training, run: Run, dataset: Dataset, face_model: FaceModel
                 f"{data.path}: built with the face model {data.model_identity}, not with this one "
                 f"({face_model.identity}, {face_model.source}); give the one it was built with as `face_model`"
             )
-    positive = ("epochs", "steps", "batch_size", "learning_rate", "drop_factor", "drop_every")
-    for name in positive:
+    for name in POSITIVE:
         value = getattr(training, name)
         if value is not None and not value > 0:
             raise UserError(f"{name.replace('_', ' ')} {value}: must be above 0")
+    for name, (low, high) in BOUNDS.items():
+        value = getattr(training, name)
+        if value is not None and not low <= value <= high:
+            raise UserError(f"{name} {value}: must be from {low} to {high}")
+    if training.warmup and training.schedule != "cosine":
+        raise UserError(f"`warmup` {training.warmup}: belongs to a cosine; give `schedule` cosine, or leave it out")
+    if training.network == "morphnet" and training.head != "linear":
+        raise UserError(f"`head` {training.head}: morphnet has none; leave it out")
     if run.workers < 1 or run.devices < 1:
         raise UserError(f"workers {run.workers}, devices {run.devices}: must be at least 1")
     if training.batch_size % run.devices:

@@ -20,6 +20,8 @@ FLAGS = {
     "face_model": "--face-model",
     "flips": "--no-flips",
     "head": "--head",
+    "schedule": "--schedule",
+    "warmup": "--warmup",
     "host": "--host",
     "image_size": "--image-size",
     "images": "--images",
