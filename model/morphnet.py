@@ -90,8 +90,9 @@ def _decode(pose, coefficients, space: FaceSpace, image_size: int):
     """The position map of a posed face, every texel of it."""
     count = len(space.mean)
     shape = _fixed_dense(coefficients, space.basis.reshape(len(space.basis), -1), space.mean.ravel(), "shape")
+    pose = ops.multiply(pose, FLIP_Y)
     placed = ops.add(ops.matmul(ops.reshape(shape, (-1, count, 3)), pose[:, :3]), pose[:, 3:])
-    texels = ops.take(ops.multiply(placed, FLIP_Y), space.nearest, axis=1)
+    texels = ops.take(placed, space.nearest, axis=1)
     return layers.Reshape((image_size, image_size, 3), name="position_map", dtype="float32")(texels)
 
 
