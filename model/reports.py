@@ -30,7 +30,7 @@ def draw_curves(path, rows: list[dict], loss: str) -> None:
     panels = (
         ((loss, f"val_{loss}"), f"loss ({loss})", "log"),
         (("nme", "val_nme", "test_nme"), "NME of 68 landmarks [%]", "log"),
-        (("learning_rate",), "learning rate", "log"),
+        (("learning_rate",), "learning rate", "linear"),
         (("images_per_second",), "images per second", "linear"),
     )
     epochs = [row["epoch"] for row in rows]

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -33,6 +34,13 @@ def sample_model():
     from prnet.generating.samples.model import make_sample_model
 
     return make_sample_model()
+
+
+@pytest.fixture(scope="session")
+def fits(sample_model):
+    """Coefficients (400, K) of the sample model's faces, as a data set's fits hold them."""
+    deviations = np.concatenate([sample_model.shape_deviation, sample_model.expression_deviation])
+    return np.random.default_rng(0).normal(size=(400, len(deviations))) * deviations
 
 
 @pytest.fixture

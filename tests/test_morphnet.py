@@ -7,24 +7,22 @@ import keras
 import numpy as np
 import pytest
 
+from prnet.commands import train_model
 from prnet.common.errors import UserError
 from prnet.configure.config import TARGET_SCALE
+from prnet.generating.dataset import open_dataset
 from prnet.geometry.pose import rotation_from_angles
 from prnet.geometry.position_map import layout_of_model, map_basis, position_maps
-from prnet.geometry.uv_layout import face_mask
+from prnet.geometry.uv_layout import face_mask, resample_map
 from prnet.model import morphnet
 from prnet.model.blocks import ENCODER_LAYERS
 from prnet.model.face_space import RAW_SIZE, face_space
+from prnet.model.morphnet import FLIP_Y
 from prnet.model.networks import build_network
 from prnet.model.saved_network import load_network, save_network
+from tests.helpers.tiny_data import write_tiny_data
 
 SIZE = 128
-
-
-@pytest.fixture(scope="module")
-def fits(sample_model) -> np.ndarray:
-    deviations = np.concatenate([sample_model.shape_deviation, sample_model.expression_deviation])
-    return np.random.default_rng(0).normal(size=(400, len(deviations))) * deviations
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +119,64 @@ def test_identity_is_made_of_principal_components(sample_model, basis, layout, s
     shorter = face_space(sample_model, basis, layout, fits, identities=5)
     assert shorter.identity_count == 5
     np.testing.assert_allclose(shorter.basis[:5], space.basis[:5], atol=1e-6)
+
+
+def test_its_canonical_map_is_the_mean_face_of_the_training_set(sample_model, basis, layout, fits):
+    """Frontal: turned to the front and fitted to its reference crop, it is the map of the mean coefficients."""
+    shifted = fits + 0.5 * fits.std(axis=0)
+    space = face_space(sample_model, basis, layout, shifted)
+    mean_map, seen = basis.rows[0] + shifted.mean(axis=0) @ basis.rows[1:], face_mask(layout, SIZE)
+    faces = mean_map.reshape(SIZE, SIZE, 3)[seen], resample_map(space.canonical_map, SIZE)[seen] * FLIP_Y
+    for axis in range(3):
+        one, other = (points[:, axis] for points in faces)
+        slope, offset = np.polyfit(one, other, 1)
+        assert np.percentile(np.abs(slope * one + offset - other), 99) < 0.4  # pixels of 256, resampled twice
+        assert slope > 0
+
+
+def test_it_learns_from_the_command_line_beginning_with_a_light_encoder(sample_model, layout, tmp_path, terminal):
+    """Names are saved with it; a further run keeps what was trained and takes the face space of its own fits."""
+    write_tiny_data(tmp_path, sample_model)
+    light = build_network("lprnet", SIZE)
+    light.get_layer("stem_conv").set_weights([np.full(light.get_layer("stem_conv").weights[0].shape, 0.25)])
+    save_network(light, layout, tmp_path / "light.keras")
+    places = ["--hdf5-dir", tmp_path, "--face-model", tmp_path / "face_model.hdf5", "--batch-size", 4, "--epochs", 1]
+    flags = ["--recipe", "morphnet", "--identities", 3, "--learning-rate", 1e-9, *places]
+    for start, output in (("light.keras", "first"), ("first/last.keras", "second")):
+        train_model.main(
+            [str(flag) for flag in (*flags, "--model", tmp_path / start, "--output-dir", tmp_path / output)]
+        )
+        printed = terminal.readouterr().out
+        assert ("begins with the encoder of a lprnet" in printed) == (output == "first")
+        network, saved_layout = load_network(tmp_path / output / "last.keras")
+        assert network.parameter_names.identity_count == 3
+        assert len(network.parameter_names.expressions) == sample_model.expression_basis.shape[2]
+        np.testing.assert_allclose(network.get_layer("stem_conv").get_weights()[0], 0.25, atol=1e-6)
+    with open_dataset(tmp_path / "train.hdf5") as dataset:
+        training_fits = np.asarray(dataset.coefficients)[~dataset.validation]
+    mean = face_space(sample_model, map_basis(sample_model, SIZE), layout, training_fits).canonical_map
+    np.testing.assert_allclose(saved_layout.canonical_map, mean, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (("--head", "sigmoid"), "`head` sigmoid: morphnet has none"),
+        (("--schedule", "steps"), "`warmup` 0.3: belongs to a cosine"),
+        (("--balance", 2), "balance 2.0: must be from 0 to 1"),
+        (("--average", -1), "average -1.0: must be from 0 to 1"),
+        (("--warmup", -1), "warmup -1.0: must be from 0 to inf"),
+        (("--clip-norm", 0), "clip norm 0.0: must be above 0"),
+        (("--identities", 0), "identities 0: must be above 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(sample_model, tmp_path, flags, complaint):
+    write_tiny_data(tmp_path, sample_model)
+    places = ["--hdf5-dir", tmp_path, "--face-model", tmp_path / "face_model.hdf5", "--output-dir", tmp_path / "run"]
+    with pytest.raises(UserError) as caught:
+        train_model.main([str(flag) for flag in ("--recipe", "morphnet", "--batch-size", 4, *places, *flags)])
+    assert complaint in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_expressions_keep_their_directions_and_names(sample_model, basis, layout, space, fits):

@@ -53,12 +53,6 @@ def basis(sample_model):
 
 
 @pytest.fixture(scope="module")
-def fits(sample_model):
-    deviations = np.concatenate([sample_model.shape_deviation, sample_model.expression_deviation])
-    return np.random.default_rng(0).normal(size=(400, len(deviations))) * deviations
-
-
-@pytest.fixture(scope="module")
 def space(sample_model, basis, layout, fits):
     return replace(face_space(sample_model, basis, layout, fits), names=NAMES)
 

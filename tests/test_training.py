@@ -151,6 +151,21 @@ def test_more_epochs_go_on_and_as_many_do_nothing(micro, tiny, finished, tmp_pat
     assert (output / "checkpoint.npz").stat().st_mtime_ns == before
 
 
+def test_a_run_of_an_older_version_goes_on(micro, tiny, finished, tmp_path, terminal):
+    """Its configuration lacks the settings that came later: they were what the defaults are."""
+    output = tmp_path / "run"
+    shutil.copytree(finished, output)
+    record = json.loads((output / "config.json").read_text())
+    for name in ("terms", "balance", "schedule", "clip_norm"):
+        del record["training"][name]
+    (output / "config.json").write_text(json.dumps(record))
+    train_model.main(command(tiny, output, "--epochs", 2))
+    assert "resuming after epoch 1" in terminal.readouterr().out
+    (output / "config.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"balance 0\.0 \(now 0\.5\)"):
+        train_model.main(command(tiny, output, "--epochs", 2, "--balance", 0.5))
+
+
 @pytest.mark.parametrize(
     ("flags", "difference"),
     [
