@@ -150,7 +150,7 @@ def test_it_learns_from_the_command_line_beginning_with_a_light_encoder(sample_m
         assert ("begins with the encoder of a lprnet" in printed) == (output == "first")
         network, saved_layout = load_network(tmp_path / output / "last.keras")
         assert network.parameter_names.identity_count == 3
-        assert len(network.parameter_names.expressions) == sample_model.expression_basis.shape[2]
+        assert len(network.parameter_names.names) == sample_model.expression_basis.shape[2]
         np.testing.assert_allclose(network.get_layer("stem_conv").get_weights()[0], 0.25, atol=1e-6)
     with open_dataset(tmp_path / "train.hdf5") as dataset:
         training_fits = np.asarray(dataset.coefficients)[~dataset.validation]
