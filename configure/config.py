@@ -35,6 +35,9 @@ INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
 EYELID_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
 """Landmarks above each other (0-based), whose mean distances are the gap of the lips and the aperture of the eyes."""
 
+SCORE_NAMES = tuple(f"eyeLook{way}{side}" for way in ("Down", "In", "Out", "Up") for side in ("Left", "Right"))
+"""What no mesh without eyeballs shows: scores that a network reads off the photo itself, by ARKit's names."""
+
 CROP_MARGIN = 1.5
 """Side of the crop over the mean side of the box around the 68 landmarks."""
 
@@ -115,6 +118,7 @@ class LossTerms:
     apertures: float = 0.0  # how far eyes and mouth are open
     edges: float = 0.0  # lengths between neighbouring texels (SADRNet: 1)
     normals: float = 0.0  # directions of the surface (SADRNet: 0.1)
+    scores: float = 0.0  # squared error of `SCORE_NAMES`, where the data set has them
     raw: float = 0.5  # the map's own loss on a morphable network's raw map
 
 

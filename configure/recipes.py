@@ -131,7 +131,7 @@ def morphnet() -> Training:
         balance=0.7,
         identities=40,
         augmentation=replace(HARD_LOOKS, reflection=0.6),
-        terms=LossTerms(landmarks=0.5, apertures=1.0),
+        terms=LossTerms(landmarks=0.5, apertures=1.0, scores=0.5),
     )
 
 

@@ -3,9 +3,12 @@
 What is drawn for a sample depends on the seed, the epoch and the sample's place in the data set, and on nothing else.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
+from prnet.common.sides import other_side
 from prnet.configure.config import TARGET_SCALE, Augmentation
 from prnet.generating.augmentation import change_looks, draw_crop, tone_table
 from prnet.generating.dataset import Dataset
@@ -25,12 +28,14 @@ def make_batch(
     texture: np.ndarray,
     seed: int,
     epoch: int,
-) -> tuple[np.ndarray, np.ndarray]:
+    scores: Sequence[str] = (),
+) -> tuple[np.ndarray, np.ndarray | tuple[np.ndarray, np.ndarray]]:
     """Images and targets of some samples of a data set.
 
     basis : the face model on a grid of side `size`; needed where the data set stores fits (`Dataset.stores_fits`).
     texture : what occluding patches are cut from (`augmentation.noise_texture`).
-    Returns images (B, size, size, 3) float32 in 0 to 1 and targets, position maps / (size x 1.1), of the same shape.
+    Returns images (B, size, size, 3) float32 in 0 to 1 and targets, position maps / (size x 1.1), of the same shape;
+    with `scores`, names of some of the data set's, a pair of the maps and of those scores (B, M), NaN where not known.
     """
     images = np.empty((len(indices), size, size, 3), dtype=np.float32)
     crops, mirrored = [], []
@@ -57,7 +62,18 @@ def make_batch(
     for target, mirror in zip(targets, mirrored, strict=True):
         if mirror:
             target[:] = target[:, ::-1].copy()
-    return images, targets
+    if not scores:
+        return images, targets
+    return images, (targets, _scores(dataset, indices, mirrored, scores))
+
+
+def _scores(dataset: Dataset, indices: np.ndarray, mirrored: list[bool], names: Sequence[str]) -> np.ndarray:
+    """Scores by name; in a mirrored sample the right eye's are the left one's."""
+    own, other = (
+        dataset.scores[indices][:, [dataset.score_names.index(name) for name in which]]
+        for which in (names, [other_side(name, names) for name in names])
+    )
+    return np.where(np.array(mirrored)[:, None], other, own)
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:

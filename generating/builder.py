@@ -20,6 +20,7 @@ from prnet.configure.config import CROP_MARGIN, MAP_SIZE, VALIDATION_SHARE
 from prnet.formats.fit_files import read_fit, require_model
 from prnet.formats.image_files import check_image, decode_image
 from prnet.formats.pairs import Pair, find_pairs
+from prnet.formats.score_files import ScoreFile
 from prnet.generating.dataset import DATA_MODES
 from prnet.generating.dataset_writer import Sample, dataset_writer
 from prnet.generating.split import split_by_group
@@ -95,12 +96,14 @@ def build_dataset(
     workers: int | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    scores: ScoreFile | None = None,
 ) -> BuildReport:
     """Build one data set file from folders or zip archives of photos with fits.
 
     data_mode : 0 to 5, see `prnet.generating.dataset`. validation_share : of the groups, held out to select a model.
     flips : take the mirrored photos in folders `*_Flip` too. batch : pairs read and verified as one unit of work.
-    buffer : samples held before a write. workers : threads, by default one for each core.
+    scores : of the photos, stored beside them. buffer : samples held before a write. workers : threads, by default one
+    for each core.
     A pair that cannot be used is left out and listed in the report. Raises UserError, and leaves what is at `output`
     as it is, where no pair can be used or the file cannot be written.
     """
@@ -143,7 +146,8 @@ def build_dataset(
         if not writer.names:
             raise UserError(f"{left_out[-1]} (nor can any other of the {len(kept)} pairs be used)")
         groups, validation = split_by_group(writer.names, validation_share)
-        writer.finish(groups, validation)
+        known = None if scores is None else scores.of(writer.names)
+        writer.finish(groups, validation, known, () if scores is None else scores.names)
         counts = dict(sorted(Counter(writer.folders).items()))
     return BuildReport(
         path=output,

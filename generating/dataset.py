@@ -17,10 +17,12 @@ A sample is a row of every set. Attributes of the file: `format`, `format_versio
 | `offsets`, `checksums` | (N + 1,) int64, (N,) uint32 | data modes 4 and 5: where an image lies; its CRC-32 |
 | `maps` | (N, 256, 256, 3) | data modes 0 to 4: position map in pixels of the stored image |
 | `coefficients`, `poses` | (N, K) float32, (N, 7) float64 | data mode 5: identity, then expression; `Pose_Para` |
+| `scores`, `score_names` | (N, M) float32, (M,) UTF-8 | expressions that a teacher saw, 0 to 1, NaN: not known |
 | `coefficients_checksums` | (N,) uint32 | CRC-32 of each row of that set; likewise for `maps`, `images`, `landmarks` |
 
-`landmarks` is absent where no sample has any. Data modes 0 to 3 store the reference crop. The other sets carry HDF5's
-own checksum, so that no flipped bit goes unnoticed. (Files of older builds have neither it nor the sets of CRC-32s.)
+`landmarks` and `scores` are absent where no sample has any. Data modes 0 to 3 store the reference crop. The other sets
+carry HDF5's own checksum, so that no flipped bit goes unnoticed. (Files of older builds have neither it nor the sets of
+CRC-32s.)
 """
 
 import threading
@@ -116,7 +118,7 @@ class Dataset:
     all samples. names, folders : lists of str. groups (N,) int32, validation (N,) bool, yaw (N,) float32 degrees,
     boxes (N, 3) float32 centre x, centre y and mean side, landmarks (N, 68, 3) float32 or NaN, image_heights and
     image_widths (N,) int32; lengths in pixels of the stored image. In data mode 5, coefficients (N, K) float32
-    (`StoredRows`) and poses (N, 7) float64; both None otherwise.
+    (`StoredRows`) and poses (N, 7) float64; both None otherwise. scores (N, M) float32 by score_names, or None.
     """
 
     def __init__(self, path: str | Path):
@@ -164,6 +166,10 @@ class Dataset:
         self._require(self.boxes[:, 2] > 0, "boxes")
         self._require(self.image_heights > 0, "image_heights")
         self._require(self.image_widths > 0, "image_widths")
+        self.scores, self.score_names = None, ()
+        if "scores" in file:
+            self.scores = self._array(file, "scores", "float32", (count, None))
+            self.score_names = tuple(self._texts(file, "score_names", self.scores.shape[1]))
         self._landmarks = self.coefficients = self.poses = self._maps = self._offsets = None
         if "landmarks" in file:
             self._landmarks = self._rows(file, "landmarks", "float32", (count, LANDMARK_COUNT, 3))

@@ -3,7 +3,7 @@
 import hashlib
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,11 @@ class Sample:
 
 def _content(part: bytes | np.ndarray) -> bytes | memoryview:
     return part if isinstance(part, bytes) else part.data
+
+
+def _encoded(texts: Sequence[str]) -> np.ndarray:
+    encoded = np.array([text.encode() for text in texts])
+    return encoded.astype(h5py.string_dtype("utf-8", encoded.dtype.itemsize))
 
 
 @contextmanager
@@ -109,18 +114,28 @@ class DatasetWriter:
             self._keep("poses", "float64", [sample.pose for sample in samples])
         self._raw.complain()
 
-    def finish(self, groups: np.ndarray, validation: np.ndarray) -> None:
-        """Write the rest. groups : (N,) int. validation : (N,) bool."""
+    def finish(
+        self,
+        groups: np.ndarray,
+        validation: np.ndarray,
+        scores: np.ndarray | None = None,
+        score_names: Sequence[str] = (),
+    ) -> None:
+        """Write the rest. groups : (N,) int. validation : (N,) bool. scores : (N, M), NaN where one is not known."""
         columns = {name: np.concatenate(pieces) for name, pieces in self._columns.items()}
         if not self._storage.image:
             columns["offsets"] = np.concatenate([[0], np.cumsum(columns["offsets"])])
         for name, texts in (("names", self.names), ("folders", self.folders)):
-            encoded = np.array([text.encode() for text in texts])
-            columns[name] = encoded.astype(h5py.string_dtype("utf-8", encoded.dtype.itemsize))
+            columns[name] = _encoded(texts)
         if self._landmarks:
             columns["landmarks"] = np.full((len(self.names), LANDMARK_COUNT, 3), np.nan, dtype=np.float32)
             columns["landmarks"][list(self._landmarks)] = list(self._landmarks.values())
             columns["landmarks_checksums"] = np.array(row_checksums(columns["landmarks"]), dtype=np.uint32)
+        if scores is not None:
+            mirrored = np.array([folder.endswith("_Flip") for folder in self.folders])
+            columns["scores"] = np.where(mirrored[:, None], np.nan, scores).astype(np.float32)
+            columns["score_names"] = _encoded(score_names)
+            self._digest.update(columns["scores"].tobytes())
         columns["groups"] = np.asarray(groups, dtype=np.int32)
         columns["validation"] = np.asarray(validation, dtype=bool)
         for name, column in columns.items():

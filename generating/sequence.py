@@ -1,5 +1,7 @@
 """The Keras Sequence that augments and emits (image, position map) pairs."""
 
+from collections.abc import Sequence
+
 import cv2
 import keras
 import numpy as np
@@ -20,6 +22,7 @@ class FaceSequence(keras.utils.PyDataset):
         where the data set stores maps (data modes 0 to 4).
     shuffle : a new order each epoch, and an incomplete last batch is left out.
     weights : with `shuffle`, how often each of the indices is drawn, beside the others; by default once an epoch.
+    scores : names of scores of the data set that each target has beside its map, as a pair.
     workers : threads that prepare batches ahead of the network.
 
     Emits images (B, S, S, 3) float32 in 0 to 1 and targets (B, S, S, 3) float32: position maps / (S x 1.1).
@@ -46,6 +49,7 @@ class FaceSequence(keras.utils.PyDataset):
         seed: int = 0,
         shuffle: bool = False,
         weights: np.ndarray | None = None,
+        scores: Sequence[str] = (),
         workers: int = 1,
     ):
         super().__init__(workers=workers, max_queue_size=max(4, 2 * workers))
@@ -59,6 +63,7 @@ class FaceSequence(keras.utils.PyDataset):
         self.seed = seed
         self.shuffle = shuffle
         self.weights = weights
+        self.scores = tuple(scores)
         self.epoch = 0
         self.texture = noise_texture(seed)
 
@@ -66,7 +71,7 @@ class FaceSequence(keras.utils.PyDataset):
         whole, rest = divmod(len(self.indices), self.batch_size)
         return whole if self.shuffle and whole else whole + bool(rest)
 
-    def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray | tuple[np.ndarray, np.ndarray]]:
         return make_batch(
             self.dataset,
             self.batch_indices(batch),
@@ -76,6 +81,7 @@ class FaceSequence(keras.utils.PyDataset):
             texture=self.texture,
             seed=self.seed,
             epoch=self.epoch,
+            scores=self.scores,
         )
 
     def on_epoch_end(self) -> None:

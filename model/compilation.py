@@ -6,13 +6,13 @@ from contextlib import nullcontext
 import keras
 import numpy as np
 
-from prnet.configure.config import Run, Training
+from prnet.configure.config import LossTerms, Run, Training
 from prnet.geometry.uv_layout import UVLayout, weight_mask
 from prnet.model.devices import uses_xla
 from prnet.model.face_space import FaceSpace
-from prnet.model.losses import FaceLoss, MapLoss, map_loss
+from prnet.model.losses import FaceLoss, MapLoss, map_loss, score_error
 from prnet.model.metrics import LandmarkNME
-from prnet.model.morphnet import RAW_MAP
+from prnet.model.morphnet import COEFFICIENTS, RAW_MAP
 from prnet.model.networks import build_network
 
 LAST_RATE = 0.01
@@ -46,32 +46,40 @@ def epochs_of(training: Training, steps_per_epoch: int) -> int:
 
 
 class MapTraining(keras.Model):
-    """A network under training: its map meets the loss, and so does the raw map of a morphable one, where it lies."""
+    """A network under training: its map meets the loss, and so do a morphable one's raw map, where it lies, and scores.
 
-    def __init__(self, network: keras.Model, raw_loss=None, raw_texels=None, raw_weight: float = 0.0):
+    Targets are maps, or pairs of maps and scores (B, M), NaN where one is not known.
+    """
+
+    def __init__(self, network: keras.Model, terms: LossTerms, raw_loss=None, raw_texels=None):
         super().__init__(name="training")
-        self.network = network
-        self.raw_loss, self.raw_texels, self.raw_weight = raw_loss, raw_texels, raw_weight
-        self.with_raw = None
+        self.network, self.terms = network, terms
+        self.raw_loss, self.raw_texels = raw_loss, raw_texels
+        self.with_parts = None
         if raw_loss is not None:
-            self.with_raw = keras.Model(network.input, (network.output, network.get_layer(RAW_MAP).output))
+            parts = (network.get_layer(name).output for name in (RAW_MAP, COEFFICIENTS))
+            self.with_parts = keras.Model(network.input, (network.output, *parts))
 
     def call(self, images, training=None):
-        """The position maps, and the raw maps or None."""
-        if self.with_raw is None:
-            return self.network(images, training=training), None
-        return self.with_raw(images, training=training)
+        """The position maps, and of a morphable network the raw maps and coefficients too."""
+        if self.with_parts is None:
+            return (self.network(images, training=training),)
+        return self.with_parts(images, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        maps, raw = y_pred
-        loss = super().compute_loss(x, y, maps, sample_weight, training)
-        if raw is None:
+        true_maps, true_scores = y if isinstance(y, (tuple, list)) else (y, None)
+        loss = super().compute_loss(x, true_maps, y_pred[0], sample_weight, training)
+        if self.with_parts is None:
             return loss
-        flat = keras.ops.reshape(y, (-1, y.shape[1] * y.shape[2], 3))
-        return loss + self.raw_weight * self.raw_loss(keras.ops.take(flat, self.raw_texels, axis=1), raw)
+        _, raw, coefficients = y_pred
+        flat = keras.ops.reshape(true_maps, (-1, true_maps.shape[1] * true_maps.shape[2], 3))
+        loss += self.terms.raw * self.raw_loss(keras.ops.take(flat, self.raw_texels, axis=1), raw)
+        if true_scores is not None:
+            loss += self.terms.scores * score_error(true_scores, coefficients[:, -true_scores.shape[1] :])
+        return loss
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return super().compute_metrics(x, y, y_pred[0], sample_weight)
+        return super().compute_metrics(x, y[0] if isinstance(y, (tuple, list)) else y, y_pred[0], sample_weight)
 
 
 def compiled_network(
@@ -88,7 +96,7 @@ def compiled_network(
             network = build_network(
                 training.network, size, training.head, space=space, synchronised=scope is not nullcontext
             )
-            model = MapTraining(network, *_raw_terms(training, layout, space))
+            model = MapTraining(network, training.terms, *_raw_part(training, layout, space))
             model.compile(
                 optimizer=keras.optimizers.Adam(
                     learning_rate_schedule(training, steps_per_epoch),
@@ -106,8 +114,8 @@ def compiled_network(
     return model
 
 
-def _raw_terms(training: Training, layout: UVLayout, space: FaceSpace | None) -> tuple:
-    """The map's loss at the texels of the raw map, those texels, and its weight."""
+def _raw_part(training: Training, layout: UVLayout, space: FaceSpace | None) -> tuple:
+    """The map's loss at the texels of the raw map, and those texels."""
     if space is None:
         return ()
     weights = np.where(space.raw_face, weight_mask(layout, training.image_size).ravel()[space.raw_texels], 0.0)
@@ -116,4 +124,4 @@ def _raw_terms(training: Training, layout: UVLayout, space: FaceSpace | None) ->
     def error(truth, prediction):
         return keras.ops.mean(raw_loss.call(truth[:, :, None], prediction[:, :, None]))
 
-    return error, space.raw_texels, training.terms.raw
+    return error, space.raw_texels

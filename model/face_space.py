@@ -39,10 +39,13 @@ class FaceSpace:
         np.ndarray
     )  # (K - identity_count,) float32: an expression's value is mean + deviation x coefficient
     expression_deviation: np.ndarray
+    scores: tuple[str, ...] = ()  # what the network reads off the photo beside the surface
 
     @property
     def parameter_names(self) -> ParameterNames:
-        return ParameterNames(self.identity_count, self.names, self.expression_mean, self.expression_deviation)
+        return ParameterNames(
+            self.identity_count, self.names, self.expression_mean, self.expression_deviation, self.scores
+        )
 
     @property
     def size(self) -> int:

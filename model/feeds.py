@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 
-from prnet.configure.config import Augmentation, Run, Training
+from prnet.configure.config import SCORE_NAMES, Augmentation, Run, Training
 from prnet.generating.dataset import Dataset
 from prnet.generating.sampling import sampling_weights
 from prnet.geometry.face_model import FaceModel
@@ -49,8 +49,11 @@ def open_feeds(
         logger.info(f"{dataset.path}: no validation samples; the best model is chosen on the training samples")
         chosen = learned
 
-    def plain(data: Dataset, indices: np.ndarray, batch_size: int = training.batch_size) -> WatchedSequence:
-        return WatchedSequence(data, indices, basis=basis, image_size=training.image_size, batch_size=batch_size)
+    def plain(data: Dataset, indices: np.ndarray, batch_size: int = training.batch_size, scores=()) -> WatchedSequence:
+        size = training.image_size
+        return WatchedSequence(data, indices, basis=basis, image_size=size, batch_size=batch_size, scores=scores)
+
+    scores = learned_scores(training, dataset)
 
     sequence = WatchedSequence(
         dataset,
@@ -62,15 +65,23 @@ def open_feeds(
         seed=training.seed,
         shuffle=True,
         weights=weights[learned] if training.balance else None,
+        scores=scores,
         workers=run.workers,
     )
     spread = chosen[:: max(len(chosen) // SHOWN, 1)][:SHOWN]
     return Feeds(
         training=sequence,
-        validation=plain(dataset, chosen),
+        validation=plain(dataset, chosen, scores=scores),
         test=None if test_set is None else plain(test_set, np.arange(len(test_set))),
         shown=plain(dataset, spread, SHOWN)[0],
     )
+
+
+def learned_scores(training: Training, dataset: Dataset) -> tuple[str, ...]:
+    """Names of the scores that a morphable network learns: where the data set has them and they count in the loss."""
+    if training.network != "morphnet" or not training.terms.scores:
+        return ()
+    return tuple(name for name in SCORE_NAMES if name in dataset.score_names)
 
 
 def _augmentation(training: Training, dataset: Dataset) -> Augmentation:

@@ -96,6 +96,13 @@ def aperture_error(truth, prediction):
     return ops.mean(ops.sum(ops.abs(difference), axis=-1), axis=-1)
 
 
+def score_error(truth, prediction):
+    """Mean squared difference of scores over those that are known. truth : (B, M), NaN where not. Returns a scalar."""
+    known = ops.logical_not(ops.isnan(truth))
+    difference = ops.where(known, prediction - ops.where(known, truth, 0.0), 0.0)
+    return ops.sum(ops.square(difference)) / ops.maximum(ops.sum(ops.cast(known, "float32")), 1.0)
+
+
 def edge_length_error(truth, prediction, mask):
     """Mean difference in length of the edges between neighbouring texels of the face (SADRNet, Ruan et al. 2021).
 

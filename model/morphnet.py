@@ -1,7 +1,8 @@
 """A light network whose surface is a face: its decoder is a morphable model, so every map it can return is smooth.
 
     crop -> features -> raw map (32 x 32, free) -> projection onto the face space -> pose, coefficients -> position map
-                 \\-> correction of the coefficients ---------------------------------------^
+                 |-> correction of the coefficients ---------------------------------------^
+                 \\-> scores of what the surface does not show (gaze)
 
 The raw map finds where each point of the face lies, as PRNet does; the projection, which has no parameters to train,
 reads pose and coefficients off it by least squares. Everything is made of Keras' own layers and operations, so a saved
@@ -24,8 +25,12 @@ IDENTITY_PRIOR, EXPRESSION_PRIOR = 0.004, 0.001
 FLIP_Y = np.array([1.0, -1.0, 1.0], dtype=np.float32)
 
 RAW_MAP, COEFFICIENTS, POSE = "raw_map", "coefficients", "pose"
-"""Layers whose outputs are the raw map (B, 32 * 32, 3), the coefficients (B, K) in standard deviations, and the pose
-(B, 4, 3): three rows of a scaled rotation R and a translation t, target = x R + t with y up."""
+"""Layers whose outputs are the raw map (B, 32 * 32, 3), the coefficients (B, K) in standard deviations, behind them the
+scores if there are any, and the pose (B, 4, 3): three rows of a scaled rotation R and a translation t,
+target = x R + t with y up."""
+
+SCORE_LAYERS = "scores"
+"""How the names of the layers begin that read scores off the features."""
 
 
 def build_morphnet(image_size: int, space: FaceSpace, synchronised: bool = False) -> keras.Model:
@@ -37,7 +42,8 @@ def build_morphnet(image_size: int, space: FaceSpace, synchronised: bool = False
     corrected = ops.add(explained, _correction(features, space, synchronised))
     identity = _regularised(corrected[:, : space.identity_count], IDENTITY_PRIOR)
     expression = _regularised(corrected[:, space.identity_count :], EXPRESSION_PRIOR)
-    coefficients = layers.Concatenate(name=COEFFICIENTS, dtype="float32")([identity, expression])
+    parts = [identity, expression, *([_scores(features, space, synchronised)] if space.scores else [])]
+    coefficients = layers.Concatenate(name=COEFFICIENTS, dtype="float32")(parts)
     network = keras.Model(images, _decode(pose, coefficients, space, image_size), name="morphnet")
     network.parameter_names = space.parameter_names
     return network
@@ -89,7 +95,9 @@ def _project(raw, space: FaceSpace):
 def _decode(pose, coefficients, space: FaceSpace, image_size: int):
     """The position map of a posed face, every texel of it."""
     count = len(space.mean)
-    shape = _fixed_dense(coefficients, space.basis.reshape(len(space.basis), -1), space.mean.ravel(), "shape")
+    shape = _fixed_dense(
+        coefficients[:, : len(space.basis)], space.basis.reshape(len(space.basis), -1), space.mean.ravel(), "shape"
+    )
     pose = ops.multiply(pose, FLIP_Y)
     placed = ops.add(ops.matmul(ops.reshape(shape, (-1, count, 3)), pose[:, :3]), pose[:, 3:])
     texels = ops.take(placed, space.nearest, axis=1)
@@ -131,6 +139,13 @@ def _correction(features, space: FaceSpace, synchronised: bool):
     x = layers.Conv2D(64, 1, name="correction_squeeze")(x)
     x = layers.Dense(256, "relu", name="correction_hidden")(layers.Flatten()(x))
     return layers.Dense(len(space.basis), kernel_initializer=_normal(1e-4), name="correction_out", dtype="float32")(x)
+
+
+def _scores(features, space: FaceSpace, synchronised: bool):
+    """What the surface does not show, 0 to 1. It is no coefficient of the surface, but stands behind them."""
+    x = separable_block(features, 128, 1, "scores", synchronised)
+    x = layers.Dense(64, "relu", name="scores_hidden")(layers.Flatten()(x))
+    return layers.Dense(len(space.scores), "sigmoid", name="scores_out", dtype="float32")(x)
 
 
 def _normal(deviation: float):

@@ -1,12 +1,13 @@
 """The named parameters of a network whose surface is a face: identity, expressions by name, rotation."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from prnet.common.sides import other_side
+
 MIRROR = np.array([-1.0, 1.0, 1.0])
-SIDES = {"Left": "Right", "Right": "Left"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,18 +21,20 @@ class ParameterNames:
     names: tuple[str, ...]  # (E,) of the expressions, in ARKit's spelling where the face model has it
     mean: np.ndarray  # (E,) float32
     deviation: np.ndarray  # (E,) float32
+    scores: tuple[str, ...] = ()  # (M,) what the mesh does not show, behind the coefficients, 0 to 1 as they are
 
     @property
     def count(self) -> int:
         """Coefficients in all."""
-        return self.identity_count + len(self.names)
+        return self.identity_count + len(self.names) + len(self.scores)
 
     def to_json(self) -> str:
         expressions = {
             name: {"mean": mean, "deviation": deviation}
             for name, mean, deviation in zip(self.names, self.mean.tolist(), self.deviation.tolist(), strict=True)
         }
-        return json.dumps({"identity_count": self.identity_count, "expressions": expressions}, indent=1)
+        content = {"identity_count": self.identity_count, "expressions": expressions, "scores": self.scores}
+        return json.dumps(content, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "ParameterNames":
@@ -44,7 +47,10 @@ class ParameterNames:
         )
         if count < 0 or not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
             raise ValueError("parameters that are not numbers")
-        return cls(count, tuple(expressions), mean, deviation)
+        scores = content.get("scores", [])
+        if not all(isinstance(name, str) for name in scores):
+            raise ValueError("scores that are not names")
+        return cls(count, tuple(expressions), mean, deviation, tuple(scores))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,55 +61,54 @@ class FaceParameters:
     identity: np.ndarray  # (B, I) float32, in standard deviations of the training set
     expressions: np.ndarray  # (B, E) float32, in the face model's unit: with ARKit's names 0 at rest, 1 fully shown
     rotation: np.ndarray  # (B, 3, 3) float64, R of `prnet.geometry.pose`: x right, y up, z to the viewer = R x face
+    score_names: tuple[str, ...] = ()  # (M,)
+    scores: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))  # (B, M), 0 to 1
 
     def __getitem__(self, number) -> "FaceParameters":
-        return FaceParameters(self.names, self.identity[number], self.expressions[number], self.rotation[number])
+        parts = {name: getattr(self, name)[number] for name in ("identity", "expressions", "rotation")}
+        return replace(self, **parts, scores=self.scores[number] if len(self.scores) else self.scores)
 
     def turned(self, rotation: np.ndarray) -> "FaceParameters":
         """After a further rotation (3, 3), in the same axes."""
         return replace(self, rotation=rotation @ self.rotation)
 
     def mean_with_mirrored(self, mirrored: "FaceParameters") -> "FaceParameters":
-        """Rotation and expressions are the mean with those of the mirrored images, left and right swapped; identity,
-        whose components need not be symmetric, stays."""
-        twin = [self.names.index(_other_side(name, self.names)) for name in self.names]
+        """Rotation, expressions and scores are the mean with those of the mirrored images, left and right swapped;
+        identity, whose components need not be symmetric, stays."""
+        twin, score_twin = (
+            [names.index(other_side(name, names)) for name in names] for names in (self.names, self.score_names)
+        )
         rotation = MIRROR[:, None] * mirrored.rotation * MIRROR
         return replace(
             self,
             expressions=(self.expressions + mirrored.expressions[..., twin]) / 2,
+            scores=(self.scores + mirrored.scores[..., score_twin]) / 2,
             rotation=nearest_rotation(self.rotation + rotation),
         )
 
     def smoothed(self, smooth) -> "FaceParameters":
         """With the numbers of one face filtered. smooth : takes a vector and returns one of its length."""
-        numbers = smooth(np.concatenate([self.identity, self.expressions, self.rotation.ravel()]))
-        identity, expressions, rotation = np.split(numbers, np.cumsum([len(self.identity), len(self.expressions)]))
-        return replace(
-            self, identity=identity, expressions=expressions, rotation=nearest_rotation(rotation.reshape(3, 3))
-        )
+        parts = (self.identity, self.expressions, self.scores, self.rotation.ravel())
+        numbers = smooth(np.concatenate(parts))
+        identity, expressions, scores, rotation = np.split(numbers, np.cumsum([len(part) for part in parts[:3]]))
+        rotation = nearest_rotation(rotation.reshape(3, 3))
+        return replace(self, identity=identity, expressions=expressions, scores=scores, rotation=rotation)
 
 
 def read_parameters(names: ParameterNames, coefficients: np.ndarray, pose: np.ndarray) -> FaceParameters:
     """Parameters from what a morphable network's layers return.
 
-    coefficients : (B, K) in standard deviations. pose : (B, 4, 3), target = x @ pose[:3] + pose[3] with y up, so its
-    first three rows are the transposed rotation times the scale.
+    coefficients : (B, K) in standard deviations, and behind them the scores. pose : (B, 4, 3), target = x @ pose[:3]
+    + pose[3] with y up, so its first three rows are the transposed rotation times the scale.
     """
-    identity, expression = np.split(coefficients, [names.identity_count], axis=1)
+    identity, expression, scores = np.split(coefficients, np.cumsum([names.identity_count, len(names.names)]), axis=1)
     rows = pose[:, :3].astype(np.float64)
     rotation = np.swapaxes(rows / np.linalg.norm(rows, axis=-1, keepdims=True), 1, 2)
-    return FaceParameters(names.names, identity, names.mean + names.deviation * expression, rotation)
+    expressions = names.mean + names.deviation * expression
+    return FaceParameters(names.names, identity, expressions, rotation, names.scores, scores)
 
 
 def nearest_rotation(matrices: np.ndarray) -> np.ndarray:
     """The rotations (..., 3, 3) nearest to matrices of positive determinant, such as the mean of two rotations."""
     left, _, right = np.linalg.svd(matrices)
     return left @ right
-
-
-def _other_side(name: str, names: tuple[str, ...]) -> str:
-    """`mouthLeft` of `mouthRight` and so on; the name itself where there is no such pair."""
-    for side, other in SIDES.items():
-        if name.endswith(side) and name.removesuffix(side) + other in names:
-            return name.removesuffix(side) + other
-    return name

@@ -20,7 +20,7 @@ from prnet.model.checkpoint import State, restore_checkpoint
 from prnet.model.compilation import MapTraining, compiled_network, epochs_of
 from prnet.model.devices import data_parallel
 from prnet.model.face_space import FaceSpace, face_space
-from prnet.model.feeds import Feeds, open_feeds
+from prnet.model.feeds import Feeds, learned_scores, open_feeds
 from prnet.model.monitoring import StepMonitor
 from prnet.model.networks import build_network
 from prnet.model.run_folder import CHECKPOINT, claimed_folder, run_record
@@ -125,7 +125,8 @@ def _face_space(
             f"{dataset.path}: holds maps (data mode {dataset.data_mode}); morphnet learns from fits, data mode 5"
         )
     fits = np.asarray(dataset.coefficients)[~dataset.validation]
-    return face_space(face_model, basis, layout, fits, training.identities)
+    space = face_space(face_model, basis, layout, fits, training.identities)
+    return dataclasses.replace(space, scores=learned_scores(training, dataset))
 
 
 def _resume(folder: Path, network: MapTraining, saved: keras.Model) -> State:

@@ -7,6 +7,7 @@ import keras
 from prnet.common.errors import UserError
 from prnet.geometry.uv_layout import UVLayout
 from prnet.model.blocks import ENCODER_LAYERS
+from prnet.model.morphnet import SCORE_LAYERS
 from prnet.model.saved_network import load_network
 
 logger = logging.getLogger(__name__)
@@ -15,7 +16,8 @@ logger = logging.getLogger(__name__)
 def begin_with(network: keras.Model, path, layout: UVLayout) -> None:
     """Give a network the weights of a saved one of the same kind and UV layout, or the encoder of one of another kind.
 
-    A morphable network takes over what was trained; its face space is that of its own data.
+    A morphable network takes over what was trained; its face space is that of its own data, and what the other one
+    lacks, as the layers of scores, is fresh.
     """
     other, other_layout = load_network(path)
     if other.name != network.name and _take_encoder(network, other):
@@ -31,7 +33,11 @@ def begin_with(network: keras.Model, path, layout: UVLayout) -> None:
         )
     if other_layout.identity != layout.identity:
         raise UserError(f"{path}: its maps mean another UV layout than the face model's; give the `face_model` it had")
-    pairs = list(zip(network.layers, other.layers, strict=True))
+    given_layers = {layer.name: layer for layer in other.layers}
+    mine_only = [layer.name for layer in network.layers if layer.weights and layer.name not in given_layers]
+    if not all(name.startswith(SCORE_LAYERS) for name in mine_only):
+        raise UserError(f"{path}: lacks the layer {mine_only[0]}; train a network of this version")
+    pairs = [(mine, given_layers[mine.name]) for mine in network.layers if mine.name in given_layers and mine.weights]
     if any(mine.trainable and _shapes(mine) != _shapes(given) for mine, given in pairs):
         raise UserError(f"{path}: its face space has other components than these fits; give the data it was trained on")
     for mine, given in pairs:

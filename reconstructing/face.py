@@ -88,7 +88,7 @@ class Face:
     >>> face.landmarks.shape, face.vertices.shape == (face.grid.mask.sum(), 3)
     ((68, 3), True)
     >>> list(face.to_dict())
-    ['pose', 'bounding_box', 'crop', 'landmarks', 'expressions', 'identity']
+    ['pose', 'bounding_box', 'crop', 'landmarks', 'expressions', 'scores', 'identity']
     """
 
     grid: FaceGrid
@@ -107,6 +107,16 @@ class Face:
             return None
         values = dict(zip(self.parameters.names, self.parameters.expressions.tolist(), strict=True))
         return {name: min(max(value, 0.0), 1.0) if name in BOUNDED else value for name, value in values.items()}
+
+    @cached_property
+    def scores(self) -> dict[str, float] | None:
+        """What the mesh does not show but the network saw (gaze), 0 to 1 by ARKit's names; None where it does not say.
+
+        `prnet.arkit_expressions(face.expressions | face.scores)` has them in their places.
+        """
+        if self.parameters is None or not self.parameters.score_names:
+            return None
+        return dict(zip(self.parameters.score_names, self.parameters.scores.tolist(), strict=True))
 
     @property
     def identity(self) -> np.ndarray | None:
@@ -160,7 +170,7 @@ class Face:
     def to_dict(self) -> dict:
         """All but the mesh as plain lists and numbers; lengths in pixels of the photo, angles in degrees.
 
-        `expressions` and `identity` are None where the network does not say.
+        `expressions`, `scores` and `identity` are None where the network does not say.
         """
         pose = {name: getattr(self.pose, name) for name in ("pitch", "yaw", "roll", "scale")}
         crop = {"centre": _rounded(self.box.centre), "side": float(self.box.side), "transform": self.to_crop.tolist()}
@@ -173,11 +183,12 @@ class Face:
         }
 
     def described_parameters(self) -> dict:
-        """`expressions`, a number by name, and `identity`, a list, rounded; or None for both."""
-        if self.parameters is None:
-            return {"expressions": None, "identity": None}
-        expressions = {name: round(value, 3) for name, value in self.expressions.items()}
-        return {"expressions": expressions, "identity": _rounded(self.identity)}
+        """`expressions` and `scores`, a number by name, and `identity`, a list, rounded; None where not known."""
+        numbers = {
+            key: None if values is None else {name: round(value, 3) for name, value in values.items()}
+            for key, values in (("expressions", self.expressions), ("scores", self.scores))
+        }
+        return {**numbers, "identity": None if self.identity is None else _rounded(self.identity)}
 
     def __repr__(self) -> str:
         pose, (left, top, width, height) = self.pose, self.bounding_box

@@ -64,6 +64,9 @@ class FaceAnswer(BaseModel):
     expressions: dict[str, float] | None = Field(
         description="by name, ARKit's between 0 and 1, left and right being the person's; null if the network has none"
     )
+    scores: dict[str, float] | None = Field(
+        description="what the network saw that the mesh does not show, gaze, 0 to 1; null if the network has none"
+    )
     identity: list[float] | None = Field(
         description="in standard deviations of the network's training set; null if the network has none"
     )

@@ -55,6 +55,12 @@ def make_parser() -> Parser:
         help="train on AFLW2000_augment (zip or folder) too, if present; it contains photos of the test set",
     )
     parser.add_argument("--no-flips", action="store_true", help="leave out the mirrored photos (*_Flip)")
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        metavar="FILE",
+        help="expression scores of the photos (blendshapes of an .npz or HDF5 file), for what a mesh cannot show",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an older file of the same name")
     return parser
 
@@ -65,6 +71,7 @@ def main(argv=None) -> int:
     if arguments.extend_data and arguments.build_mode == "val":
         parser.error("--extenddata adds training data; leave it out with --buildmode val")
     from prnet.formats.face_model_file import load_face_model
+    from prnet.formats.score_files import read_scores
     from prnet.generating.builder import build_dataset, describe, find_sources
 
     training = arguments.build_mode == "train"
@@ -87,6 +94,7 @@ def main(argv=None) -> int:
         buffer=arguments.buffer_size,
         workers=arguments.workers,
         overwrite=arguments.overwrite,
+        scores=read_scores(arguments.scores) if arguments.scores else None,
         validation_share=VALIDATION_SHARE if training else 0.0,
     )
     print(in_flags(describe(report)))

@@ -60,6 +60,7 @@ TERMS = {
     "apertures": "how far eyes and mouth are open",
     "edges": "lengths of edges between neighbouring texels",
     "normals": "surface normals",
+    "scores": "what a mesh cannot show (gaze), where the data set has scores (build_dataset.py --scores)",
     "raw": "the raw map of a morphnet",
 }
 """Fields of `LossTerms`, each with what its flag's help says."""

@@ -3,7 +3,9 @@
 import cv2
 import numpy as np
 
+from prnet.formats.encoding import encode_jpeg
 from prnet.formats.face_model_file import save_face_model
+from prnet.formats.mat_files import mat_file_bytes
 from prnet.generating.dataset_writer import Sample, dataset_writer
 from prnet.geometry.crop import landmark_box
 from prnet.geometry.face_model import FaceModel, face_vertices
@@ -27,6 +29,22 @@ def write_tiny_data(folder, model: FaceModel, count: int = 12, validation: int =
     with dataset_writer(folder / file, data_mode=5, **identities) as writer:
         writer.append(samples)
         writer.finish(np.arange(count), np.arange(count) >= count - validation)
+
+
+def write_tiny_pairs(folder, model: FaceModel, count: int = 12) -> list[str]:
+    """Write `count` photos with fits in 300W-LP's format; returns their names."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    deviations = np.concatenate([model.shape_deviation, model.expression_deviation])
+    names = [f"photo{index:02d}_0" for index in range(count)]
+    for name in names:
+        sample = _sample(name, folder.name, model, random, deviations)
+        picture = cv2.imdecode(np.frombuffer(sample.image, np.uint8), cv2.IMREAD_COLOR_RGB)
+        (folder / f"{name}.jpg").write_bytes(encode_jpeg(picture, 95))
+        shape, expression = np.split(sample.label, [len(model.shape_deviation)])
+        fit = {"Shape_Para": shape, "Exp_Para": expression, "Pose_Para": sample.pose + [0, 0, 0, 1, 1, 0, 0]}
+        (folder / f"{name}.mat").write_bytes(mat_file_bytes({key: value[None] for key, value in fit.items()}))
+    return names
 
 
 def _sample(name: str, folder: str, model: FaceModel, random, deviations) -> Sample:
