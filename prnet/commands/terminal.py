@@ -23,6 +23,7 @@ FLAGS = {
     "schedule": "--schedule",
     "warmup": "--warmup",
     "host": "--host",
+    "image_list": "--image-list",
     "image_size": "--image-size",
     "images": "--images",
     "learning_rate": "--learning-rate",
