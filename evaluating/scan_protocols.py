@@ -128,6 +128,8 @@ def _within(points: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray
     found = points[np.linalg.norm(points - centre, axis=1) <= radius]
     if len(found) < SMALLEST_CROP:
         raise ValueError(f"only {len(found)} vertices lie in the region around the face")
+    if np.ptp(found, axis=0).max() < radius / 2:
+        raise ValueError("the vertices in the region around the face lie in one place")
     return found
 
 

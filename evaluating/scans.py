@@ -19,6 +19,9 @@ UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 """Millimetres of the units that predictions may be in."""
 
 FILES = ("scans.md", "scan_images.csv", "scan_curve.png")
+EYE_DISTANCES = (40.0, 160.0)
+"""Millimetres between the outer eye corners that a face can have: what another unit is told by."""
+
 CURVE_END = 7.0
 """Millimetres at which the cumulative curve ends."""
 
@@ -63,7 +66,17 @@ def measure_scans(
 
 def _read_scan(folder: Path, subject: str) -> Scan:
     mesh, marks = find_scan(folder, subject)
-    return Scan(read_mesh(mesh)[0], read_seven_landmarks(marks, SEVEN_OF_68))
+    landmarks = read_seven_landmarks(marks, SEVEN_OF_68)
+    _require_human_size(landmarks, f"{marks}: scans have to be in millimetres")
+    return Scan(read_mesh(mesh)[0], landmarks)
+
+
+def _require_human_size(landmarks: np.ndarray, complaint: str) -> None:
+    """Raise UserError where the outer eye corners are not as far apart as people's, infants' among them."""
+    low, high = EYE_DISTANCES
+    apart = float(np.linalg.norm(landmarks[0] - landmarks[3]))
+    if not low <= apart <= high:
+        raise UserError(f"{complaint}, but the outer eye corners are {apart:.3g} mm apart")
 
 
 def _measure(
@@ -76,6 +89,8 @@ def _measure(
     if not len(triangles):
         raise UserError(f"{found[0]}: has no triangles")
     mesh = PredictedMesh(scale * vertices, triangles, scale * read_seven_landmarks(found[1], SEVEN_OF_68))
+    if metric:
+        _require_human_size(mesh.landmarks, f"{found[1]}: is not in the stated `unit`")
     try:
         distances = protocol.distances(mesh, scan, metric)
     except (ValueError, np.linalg.LinAlgError) as error:

@@ -11,7 +11,7 @@ EPILOG = """examples:
   {evaluate-scans} --scans NoW --predictions meshes --metric --unit m --output-dir scans
 
 NoW's file layout: SCANS/imagepaths*.txt (SUBJECT/CHALLENGE/IMAGE.jpg a line), SCANS/scans/SUBJECT/*.obj in mm,
-SCANS/scans_lmks_onlypp/SUBJECT/*.pp; PREDICTIONS/SUBJECT/CHALLENGE/IMAGE.obj and IMAGE.npy or .txt, the seven landmarks:
+SCANS/scans_lmks_onlypp/SUBJECT/*.pp; PREDICTIONS/SUBJECT/CHALLENGE/IMAGE.obj and IMAGE.npy or .txt, its landmarks:
 eye corners from the face's right to its left, bottom of the nose, right and left corner of the mouth; or all 68.
 
 exit status: 0 every image was measured, 1 some are missing (listed in scans.md), 2 nothing was done

@@ -35,6 +35,7 @@ FLAGS = {
     "quantize": "--quantize",
     "server": "--server-log",
     "types": "--evalidxs",
+    "unit": "--unit",
     "uv": "--uv",
     "with_vertices": "--with-vertices",
 }
