@@ -108,7 +108,7 @@ def test_non_rigid_alignment_sees_what_slid_along_the_surface(head, scan):
     wider = head.vertices.copy()
     wider[:, 0] += 5 * np.sin(x / 25) * np.exp(-(((y - head.landmarks[5, 1]) / 25) ** 2))
     changed = replace(head, vertices=wider)
-    assert NON_RIGID(changed, scan, False).mean() > 1.3 * NOW(changed, scan, False).mean()
+    assert NON_RIGID(changed, scan, False).mean() > 1.1 * NOW(changed, scan, False).mean()
 
 
 def test_the_region_is_nows():
@@ -169,7 +169,7 @@ def test_nows_layout_is_read_and_what_is_missing_is_counted(folders, tmp_path, c
     assert "| all | 2 | 1 | 0.00 | 0.00 | 0.00 | 0.00 ± 0.00 |" in table
     assert "| multiview_neutral | 1 | 1 |  |  |  |  |" in table
     assert "IMG_2: has no predicted mesh" in table
-    rows = list(csv.DictReader((tmp_path / "out/scan_images.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out/scan_images.csv").read_text().splitlines()))
     assert [row["problem"] == "" for row in rows] == [True, False]
     assert (tmp_path / "out/scan_curve.png").stat().st_size > 5000
     assert capsys.readouterr().out.endswith(f"open: {tmp_path}/out/scans.md\n")
