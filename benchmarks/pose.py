@@ -56,14 +56,14 @@ def read_names(path: Path) -> list[str]:
 
 
 def angles_of(data: str, network: str) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
-    """Names, true angles (N, 3) and, of the face's pose and of the similarity of its map alone, the angles (N, 3)."""
+    """Names, true angles (N, 3), and the angles (N, 3) of faces' poses and of the network's own rotations."""
     from prnet.evaluating.subjects import PairSubjects
     from prnet.formats.fit_files import read_fit
     from prnet.formats.pairs import find_pairs
-    from prnet.reconstructing.face import estimate_pose
+    from prnet.geometry.pose import angles_from_rotation
     from prnet.reconstructing.reconstructor import FaceReconstructor
 
-    reconstructor, names, truth, poses, similarities = FaceReconstructor(network), [], [], [], []
+    reconstructor, names, truth, poses, rotations = FaceReconstructor(network), [], [], [], []
     with find_pairs(data) as pairs:
         subjects = PairSubjects(pairs, None, None)
         fits = {pair.name: pair for pair in pairs}
@@ -74,10 +74,13 @@ def angles_of(data: str, network: str) -> tuple[list[str], np.ndarray, dict[str,
             face = reconstructor.reconstruct(subject.photo, [subject.box])[0]
             names.append(name)
             truth.append(np.degrees(read_fit(fits[name].fit_bytes(), fits[name].fit_file).pose[:3]))
-            alone = estimate_pose(face.position_map, face.grid)
             poses.append([face.pose.pitch, face.pose.yaw, face.pose.roll])
-            similarities.append([alone.pitch, alone.yaw, alone.roll])
-    return names, np.array(truth), {"face.pose": np.array(poses), "similarity of the map": np.array(similarities)}
+            if face.parameters is not None:
+                rotations.append(np.degrees(angles_from_rotation(face.parameters.rotation)))
+    found = {"face.pose": np.array(poses)}
+    if rotations:
+        found["the network's own"] = np.array(rotations)
+    return names, np.array(truth), found
 
 
 if __name__ == "__main__":
