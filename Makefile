@@ -1,5 +1,6 @@
 # make demo        the whole road on sample faces, and a photo by the shipped network: tables and pictures in output/demo
 # make test        the quick tests;  make test-large  the slow ones
+# make bench-scans the sample people in millimetres: tables in output/scans
 # make bench       speed against its floors;  make lint  style, types and import rules
 # make docs        the documentation and API reference as one site in output/site; warnings are errors
 # make lock        requirements.txt to requirements.lock: all packages that it takes, the newest that fit, with hashes
@@ -17,7 +18,7 @@ DEMO_VAL ?= 120
 DEMO_EPOCHS ?= 22
 DEMO_BATCH ?= 8
 
-.PHONY: demo test test-large bench lint types links docs lock clean
+.PHONY: demo test test-large bench bench-scans lint types links docs lock clean
 
 $(VENV)/.installed: requirements.lock
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +42,9 @@ test-large: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m benchmarks
+
+bench-scans: $(VENV)/.installed
+	$(RUN) -m benchmarks.scans --folder output/scans
 
 lint: types
 	$(RUN) -m pip install --quiet --disable-pip-version-check ruff==0.17.5

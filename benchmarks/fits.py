@@ -10,7 +10,7 @@ import numpy as np
 
 from prnet.commands.terminal import run_script
 from prnet.common.errors import UserError
-from prnet.configure.config import EYELID_PAIRS, INNER_LIP_PAIRS
+from prnet.evaluating.openings import landmark_agreements
 
 
 def main(argv=None) -> None:
@@ -31,16 +31,8 @@ def main(argv=None) -> None:
         f"{error[which == each].mean():.2f} ({(which == each).sum()})" for each in range(3) if (which == each).any()
     ]
     print(f"{len(error)} photos: NME {error.mean():.2f} %, median {np.median(error):.2f}; by yaw {', '.join(bins)}")
-    for name, pairs in (("mouth", INNER_LIP_PAIRS), ("eyes", EYELID_PAIRS)):
-        opening, truth = (100 * openings(points, pairs) / size for points in (found, true))
-        slope, offset = np.polyfit(truth, opening, 1)
-        print(f"{name}: slope {slope:.2f}, offset {offset:+.2f} %, correlation {np.corrcoef(truth, opening)[0, 1]:.2f}")
-
-
-def openings(points: np.ndarray, pairs) -> np.ndarray:
-    """Mean 2D distance of pairs of landmarks, (N,) pixels. points : (N, 68, 2 or more)."""
-    first, second = np.array(pairs).T
-    return np.linalg.norm((points[:, first] - points[:, second])[..., :2], axis=-1).mean(axis=-1)
+    for name, each in landmark_agreements(found, true).items():
+        print(f"{name}: slope / correlation / mean absolute error in %: {each.text}")
 
 
 def landmark_pairs(fits: Path, truth: Path, model) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

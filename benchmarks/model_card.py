@@ -51,16 +51,24 @@ def main(argv=None) -> None:
 
 
 def report_photos(dataset, reconstructor) -> None:
-    """NME of each photo against its true landmarks, cropped by its landmarks and by the detector."""
-    scores = []
+    """NME of each photo against its true landmarks, cropped by its landmarks and by the detector; mouths and eyes."""
+    from prnet.evaluating.openings import landmark_agreements
+
+    scores, seen, true = [], [], []
     print("| photo | yaw | NME [%], crop of the true landmarks | crop of the detector |\n| --- | ---: | ---: | ---: |")
     for index, name in enumerate(dataset.names):
         image, truth = dataset.image(index), dataset.landmarks[index]
         found = nearest_face(reconstructor.reconstruct(image), truth)
         known = reconstructor.reconstruct(image, [dataset.box(index)])[0]
         scores.append([np.nan if face is None else sparse_nme(face.landmarks, truth) for face in (known, found)])
+        seen.append([np.full((68, 3), np.nan) if face is None else face.landmarks for face in (known, found)])
+        true.append(truth)
         print(f"| {name} | {dataset.yaw[index]:.0f} | {scores[-1][0]:.2f} | {scores[-1][1]:.2f} |")
-    print("| mean | | " + " | ".join(f"{score:.2f}" for score in np.mean(scores, axis=0)) + " |\n")
+    print("| mean | | " + " | ".join(f"{score:.2f}" for score in np.mean(scores, axis=0)) + " |")
+    opened = [landmark_agreements(of_crop, np.array(true)) for of_crop in np.swapaxes(seen, 0, 1)]
+    for part in opened[0]:
+        print(f"| {part}: slope / correlation / error [%] | | " + " | ".join(each[part].text for each in opened) + " |")
+    print()
 
 
 def nearest_face(faces: list, landmarks: np.ndarray):
@@ -69,15 +77,16 @@ def nearest_face(faces: list, landmarks: np.ndarray):
 
 
 def report_held_out(dataset, model, reconstructor, fit_offset=(0.0, 0.0)) -> None:
-    """Mean NME of the held-out samples against the landmarks of their fits, by yaw.
+    """Mean NME of the held-out samples against the landmarks of their fits, with mouths and eyes, by yaw.
 
     fit_offset : x right, y down, per cent of the landmark box's side, as `benchmarks.fit_offset` measures it on the
     training people.
     """
+    from prnet.evaluating.openings import landmark_agreements
     from prnet.geometry.pose import fitted_landmarks
 
     held_out = np.flatnonzero(dataset.validation)
-    scores = []
+    scores, seen, true = [], [], []
     for index in held_out:
         coefficients, pose = dataset.fits(index)
         truth = fitted_landmarks(model, coefficients, pose, dataset.image_heights[index])
@@ -85,13 +94,17 @@ def report_held_out(dataset, model, reconstructor, fit_offset=(0.0, 0.0)) -> Non
         face = reconstructor.reconstruct(dataset.image(index), [box])[0]
         expected = face.landmarks[:, :2] + np.array(fit_offset) / 100 * box.side
         scores.append(sparse_nme(expected, truth))
+        seen.append(expected)
+        true.append(truth)
     errors, yaw = np.array(scores), np.abs(dataset.yaw[held_out])
-    print("| held out | samples | NME [%] |\n| --- | ---: | ---: |")
-    for low, high in YAW_BINS:
-        chosen = (yaw >= low) & (yaw < high)
+    print("| held out | samples | NME [%] | mouth, slope / correlation / error [%] | eyes |")
+    print("| --- | ---: | ---: | --- | --- |")
+    bins = [(f"abs(yaw) {low} to {high}", (yaw >= low) & (yaw < high)) for low, high in YAW_BINS]
+    for name, chosen in (*bins, ("all", np.ones(len(errors), dtype=bool))):
         if chosen.any():
-            print(f"| abs(yaw) {low} to {high} | {np.count_nonzero(chosen)} | {errors[chosen].mean():.2f} |")
-    print(f"| all | {len(errors)} | {errors.mean():.2f} |")
+            parts = landmark_agreements(np.array(seen)[chosen], np.array(true)[chosen]).values()
+            opened = " | ".join(each.text for each in parts)
+            print(f"| {name} | {np.count_nonzero(chosen)} | {errors[chosen].mean():.2f} | {opened} |")
 
 
 def sparse_nme(landmarks: np.ndarray, truth: np.ndarray) -> float:

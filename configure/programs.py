@@ -9,6 +9,7 @@ PROGRAMS = {
     "serve": "serve_model",
     "train": "train_model",
     "evaluate": "evaluate_model",
+    "evaluate-scans": "evaluate_scans",
     "build-dataset": "build_dataset",
     "build-face-model": "build_face_model",
     "fit-photos": "fit_photos",

@@ -4,10 +4,14 @@ import csv
 import io
 from collections.abc import Iterable
 
-from prnet.evaluating.baseline import CONSTANT, constant_summaries
+import numpy as np
+
+from prnet.evaluating.baseline import CONSTANT, constant_landmarks, constant_summaries
+from prnet.evaluating.openings import PARTS, landmark_agreements, landmark_openings
 from prnet.evaluating.protocols import Summary, summarise
 from prnet.evaluating.references import IMAGE_COUNT, Reference, references_for
 from prnet.evaluating.results import Results
+from prnet.evaluating.types import EvaluationType, Kind
 
 _BIN_KEYS = ("frontal", "half", "profile")
 _HEAD = (
@@ -16,6 +20,7 @@ _HEAD = (
     *(f"mean_{key}" for key in _BIN_KEYS),
     *(f"deviation_{key}" for key in _BIN_KEYS),
     *("mean_of_bins", "deviation_of_bins", "mean", "deviation", "failure_rate", "area_under_curve"),
+    *(f"{part}_{key}" for part in PARTS for key in ("slope", "correlation", "error")),
 )
 
 
@@ -30,13 +35,25 @@ def csv_report(all_results: list[Results]) -> str:
         who = (results.origin.method, results.origin.method_identity, "measured")
         for column in results.columns:
             summary = summarise(results.of(column), results.yaw)
-            rows.append([*who, column.title, *shared, *_measured_cells(summary)])
+            opened = _opening_cells(results, column.type, results.landmarks)
+            rows.append([*who, column.title, *shared, *_measured_cells(summary), *opened])
     for column, summary in constant_summaries(first):
-        rows.append([CONSTANT, "", "measured", column.title, *shared, *_measured_cells(summary)])
+        opened = _opening_cells(first, column.type, constant_landmarks(first))
+        rows.append([CONSTANT, "", "measured", column.title, *shared, *_measured_cells(summary), *opened])
     for reference in references_for(first):
         who = (reference.method, "", f"published: {reference.source}")
-        rows.append([*who, reference.type.title, *shared, *_published_cells(reference)])
+        rows.append([*who, reference.type.title, *shared, *_published_cells(reference), *_NO_OPENINGS])
     return _csv([_HEAD, *rows])
+
+
+_NO_OPENINGS = [""] * 3 * len(PARTS)
+
+
+def _opening_cells(results: Results, of_type: EvaluationType, landmarks: np.ndarray) -> list[str]:
+    if of_type.kind is not Kind.SPARSE:
+        return _NO_OPENINGS
+    found = landmark_agreements(landmarks, results.true_landmarks).values()
+    return [f"{number:.4f}" for each in found for number in (each.slope, each.correlation, each.error)]
 
 
 def _measured_cells(summary: Summary) -> list[object]:
@@ -52,10 +69,15 @@ def _published_cells(reference: Reference) -> list[object]:
 
 
 def csv_of_images(results: Results) -> str:
-    """One line for each image: its name, yaw in degrees, errors in per cent (inf without a result) and problem."""
-    rows: list[Iterable[object]] = [["name", "yaw", *(column.title for column in results.columns), "problem"]]
-    for name, yaw, errors in zip(results.names, results.yaw, results.errors, strict=True):
-        rows.append([name, f"{yaw:.2f}", *(f"{error:.4f}" for error in errors), results.problems.get(name, "")])
+    """One line for each image: its name, yaw in degrees, errors in per cent (inf without a result), openings of mouth
+    and eyes in per cent, predicted and true, and problem."""
+    titles = [column.title for column in results.columns]
+    opened = [f"{which}{part}" for part in PARTS for which in ("", "true ")]
+    rows: list[Iterable[object]] = [["name", "yaw", *titles, *opened, "problem"]]
+    openings = landmark_openings(results.landmarks, results.true_landmarks).values()
+    columns = np.column_stack([results.errors, *(values for pair in openings for values in pair)])
+    for name, yaw, numbers in zip(results.names, results.yaw, columns, strict=True):
+        rows.append([name, f"{yaw:.2f}", *(f"{number:.4f}" for number in numbers), results.problems.get(name, "")])
     return _csv(rows)
 
 

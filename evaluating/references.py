@@ -35,6 +35,10 @@ REFERENCES = (
     Reference("3DDFA_V2", "Guo et al., ECCV 2020", "standard", SPARSE_2D, bins=(2.63, 3.42, 4.48), mean_of_bins=3.51),
     Reference("SADRNet", "Ruan et al., TIP 2021", "standard", SPARSE_2D, bins=(2.66, 3.30, 4.42), mean_of_bins=3.46),
     Reference("SynergyNet", "Wu et al., 3DV 2021", "standard", SPARSE_2D, bins=(2.65, 3.30, 4.27), mean_of_bins=3.41),
+    Reference(
+        "Deep3D", "Deng et al., CVPRW 2019, its repository", "standard", SPARSE_2D, None, (2.56, 3.11, 4.45), 3.37
+    ),
+    Reference("FAN", "Bulat et al., ICCV 2017, by others", "standard", SPARSE_2D, None, (2.47, 3.01, 4.31), 3.26),
     Reference("PRNet", f"{_PRNET}, figure", "standard", SPARSE_2D, mean=3.26),
     Reference("PRNet", _MEASURED, "standard", SPARSE_2D, mean=3.25),
     Reference("PRNet", _PRNET, "standard", SPARSE_3D, mean=4.70),

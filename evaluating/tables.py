@@ -4,11 +4,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from prnet.evaluating.baseline import CONSTANT, constant_errors, constant_summaries
+from prnet.evaluating.baseline import CONSTANT, constant_errors, constant_landmarks, constant_summaries
+from prnet.evaluating.openings import PARTS, STATEMENT, landmark_agreements
 from prnet.evaluating.protocols import BIN_NAMES, FAILURE_LIMIT, Summary, summarise
 from prnet.evaluating.references import Reference, references_for
 from prnet.evaluating.results import Results
-from prnet.evaluating.types import EvaluationType
+from prnet.evaluating.types import EvaluationType, Kind
 
 
 def markdown_report(all_results: list[Results], left_out: tuple[str, ...] = ()) -> str:
@@ -29,6 +30,7 @@ def markdown_report(all_results: list[Results], left_out: tuple[str, ...] = ()) 
         ]
     lines += _map_cost(first)
     lines += ["## Protocol", "", *(f"- {sentence}" for sentence in first.origin.protocol.statement)]
+    lines += [f"- {STATEMENT}"] if any(each.kind is Kind.SPARSE for each in types) else []
     lines += [f"- True landmarks: {first.origin.landmark_source}.", *_reference_note(first), ""]
     for results in all_results:
         lines += _problems(results)
@@ -56,13 +58,28 @@ def _table(first_head: str, results: Results, rows: Iterable[list[str]]) -> list
     counts = summarise(np.zeros(len(results.yaw)), results.yaw).bin_images
     bins = [f"{_escaped(name)} (n = {count:,})" for name, count in zip(BIN_NAMES, counts, strict=True)]
     head = [first_head, *bins, "mean of bins", "mean of images", "without result", f"above {FAILURE_LIMIT:g} %", "area"]
+    head += PARTS
     return [_row(head), _row(["---", *["---:"] * (len(head) - 1)]), *(_row(row) for row in rows)]
 
 
 def _rows_of_types(results: Results) -> list[list[str]]:
     """One method: its errors, then the constant map's."""
-    rows = [_cells(column.title, summarise(results.of(column), results.yaw)) for column in results.columns]
-    return rows + [_cells(f"{CONSTANT}, {column.title}", summary) for column, summary in constant_summaries(results)]
+    rows = [
+        [*_cells(column.title, summarise(results.of(column), results.yaw)), *_openings(results, column.type)]
+        for column in results.columns
+    ]
+    return rows + [
+        [*_cells(f"{CONSTANT}, {column.title}", summary), *_openings(results, column.type, constant=True)]
+        for column, summary in constant_summaries(results)
+    ]
+
+
+def _openings(results: Results, of_type: EvaluationType, constant: bool = False) -> list[str]:
+    """Mouth and eyes of a row of landmarks; of other types nothing."""
+    if of_type.kind is not Kind.SPARSE:
+        return [""] * len(PARTS)
+    landmarks = constant_landmarks(results) if constant else results.landmarks
+    return [each.text for each in landmark_agreements(landmarks, results.true_landmarks).values()]
 
 
 def _rows_of_methods(all_results: list[Results], wanted: EvaluationType) -> list[list[str]]:
@@ -72,8 +89,12 @@ def _rows_of_methods(all_results: list[Results], wanted: EvaluationType) -> list
         for column in results.columns:
             if column.type is wanted:
                 name = f"{results.origin.method}, {column.alignment}" if column.alignment else results.origin.method
-                rows.append(_cells(name, summarise(results.of(column), results.yaw)))
-    rows += [_cells(CONSTANT, summary) for column, summary in constant_summaries(first) if column.type is wanted]
+                rows.append([*_cells(name, summarise(results.of(column), results.yaw)), *_openings(results, wanted)])
+    rows += [
+        [*_cells(CONSTANT, summary), *_openings(first, wanted, constant=True)]
+        for column, summary in constant_summaries(first)
+        if column.type is wanted
+    ]
     return rows + [_reference_cells(reference) for reference in references_for(first) if reference.type is wanted]
 
 
@@ -98,7 +119,7 @@ def _reference_cells(reference: Reference) -> list[str]:
     bins = reference.bins or (None,) * len(BIN_NAMES)
     numbers = [*bins, reference.mean_of_bins, reference.mean]
     shown = ["" if number is None else f"{number:.2f}" for number in numbers]
-    return [f"*{reference.method}* ({reference.source})", *shown, "", "", ""]
+    return [f"*{reference.method}* ({reference.source})", *shown, "", "", "", *[""] * len(PARTS)]
 
 
 def _with_deviation(mean: float, deviation: float) -> str:
@@ -158,6 +179,10 @@ def closing_lines(results: Results) -> list[str]:
         if column in constant:
             line += f"; {CONSTANT}: {np.nanmean(constant[column]):.2f} %"
         lines.append(line)
+    if any(column.type.kind is Kind.SPARSE for column in results.columns):
+        found = landmark_agreements(results.landmarks, results.true_landmarks)
+        shown = "; ".join(f"{part} {each.text}" for part, each in found.items())
+        lines.append(f"slope / correlation / mean absolute error in %: {shown}")
     if results.problems:
         lines.append(f"without a result: {len(results.problems)} of {len(results.names)} images")
     return lines

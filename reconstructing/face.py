@@ -233,20 +233,19 @@ def place_face(
         to_crop=to_crop,
         position_map=position_map,
         landmarks=sample_landmarks(position_map, grid.layout),
-        pose=estimate_pose(position_map, grid, None if parameters is None else parameters.rotation),
+        pose=estimate_pose(position_map, grid),
         parameters=parameters,
     )
 
 
-def estimate_pose(position_map: np.ndarray, grid: FaceGrid, rotation: np.ndarray | None = None) -> Pose:
+def estimate_pose(position_map: np.ndarray, grid: FaceGrid) -> Pose:
     """Pose by the similarity that takes the canonical face to the face of a position map in pixels of a photo.
 
-    rotation : (3, 3), in the convention of `prnet.geometry.pose`, where it is known; scale and offset are the fit's.
+    A morphable network's own rotation (`FaceParameters.rotation`) is not used: it is in the axes of its face model,
+    ICT-FaceKit's face being tilted by 2 degrees against Basel's, which 300W-LP's angles are counted in.
     """
     *covariance, mean = grid.moments @ position_map.reshape(-1, 3)
     linear = align_directions(FLIP_Y[:, None] * np.transpose(covariance))
-    if rotation is not None:
-        linear = np.cbrt(np.linalg.det(linear)) * rotation
     matrix = np.column_stack([FLIP_Y[:, None] * linear, mean])
     pitch, yaw, roll, _, _, _, scale = pixels_to_fit(matrix, MAP_SIZE)
     return Pose(*np.degrees([pitch, yaw, roll]).tolist(), scale=float(scale), matrix=matrix)

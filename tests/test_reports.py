@@ -10,8 +10,9 @@ import pytest
 
 from prnet.common.errors import UserError
 from prnet.evaluating import pictures
-from prnet.evaluating.baseline import CONSTANT, constant_errors
+from prnet.evaluating.baseline import CONSTANT, constant_errors, constant_landmarks
 from prnet.evaluating.csv_tables import csv_of_images, csv_report
+from prnet.evaluating.openings import landmark_agreements
 from prnet.evaluating.protocols import PROTOCOLS
 from prnet.evaluating.references import REFERENCES, references_for
 from prnet.evaluating.results import Origin, Results, load_results, require_comparable
@@ -41,7 +42,7 @@ def make_results(count=20, method="ours", types=(0, 1, 3, 4, 5), names=None, pro
     results.vertex_error_sum[:] = 5 * count
     results.vertex_error_count = count
     results.done[:] = True
-    results.landmark_errors[-1] = np.nan
+    results.landmark_errors[-1] = results.landmarks[-1] = np.nan
     results.set_failure(count - 1, Failure("no face found"))
     return results
 
@@ -64,6 +65,11 @@ def test_the_table_says_what_was_measured_and_how():
     assert rows[2][5] == f"{errors.mean():.2f} ± {errors.std():.2f}"
     assert rows[2][6:8] == ["1", f"{100 * (np.sum(errors > 10) + 1) / 20:.1f} %"]
     assert "n = " in rows[0][1]
+    parts = landmark_agreements(results.landmarks, results.true_landmarks)
+    assert rows[0][-2:] == ["mouth", "eyes"]
+    assert rows[2][-2:] == rows[3][-2:] == [each.text for each in parts.values()]
+    assert [row[-1] != "" for row in rows[2:]] == ["sparse" in row[0] for row in rows[2:]]
+    assert rows[-1][-2:] == [each.text for each in constant_parts(results).values()]
     for part in (
         *results.origin.protocol.statement,
         "hash of ours",
@@ -74,6 +80,10 @@ def test_the_table_says_what_was_measured_and_how():
         assert part in text
 
 
+def constant_parts(results):
+    return landmark_agreements(constant_landmarks(results), results.true_landmarks)
+
+
 def test_csv_holds_the_same_numbers():
     results = make_results()
     rows = list(csv.DictReader(io.StringIO(csv_report([results]))))
@@ -81,10 +91,19 @@ def test_csv_holds_the_same_numbers():
     assert float(rows[0]["mean"]) == pytest.approx(results.of(Column(EvaluationType.SPARSE_2D))[:-1].mean(), abs=1e-4)
     assert (rows[0]["protocol"], rows[0]["z_origin"], rows[0]["without_result"]) == ("standard", "min", "1")
     assert (rows[0]["method_hash"], rows[0]["images_hash"]) == ("hash of ours", "hash of images")
+    mouth = landmark_agreements(results.landmarks, results.true_landmarks)["mouth"]
+    assert (float(rows[0]["mouth_slope"]), float(rows[0]["mouth_error"])) == (
+        pytest.approx(mouth.slope, abs=1e-4),
+        pytest.approx(mouth.error, abs=1e-4),
+    )
+    assert rows[2]["type"] == "dense 3D"
+    assert rows[2]["eyes_error"] == ""
     published = list(csv.DictReader(io.StringIO(csv_report([aflw2000()]))))[-1]
     assert (published["method"], published["type"], published["mean"]) == ("SADRNet", "reconstruction 3D", "3.25")
     images = list(csv.DictReader(io.StringIO(csv_of_images(results))))
     assert (images[-1]["sparse 2D"], images[-1]["problem"]) == ("inf", "no face found")
+    assert images[-1]["mouth"] == "nan"
+    assert float(images[3]["true eyes"]) > 0
     assert float(images[3]["dense 3D"]) == pytest.approx(results.of(Column(EvaluationType.DENSE_3D))[3], abs=1e-4)
 
 

@@ -23,6 +23,7 @@ FLAGS = {
     "schedule": "--schedule",
     "warmup": "--warmup",
     "host": "--host",
+    "image_list": "--image-list",
     "image_size": "--image-size",
     "images": "--images",
     "learning_rate": "--learning-rate",
@@ -34,6 +35,7 @@ FLAGS = {
     "quantize": "--quantize",
     "server": "--server-log",
     "types": "--evalidxs",
+    "unit": "--unit",
     "uv": "--uv",
     "with_vertices": "--with-vertices",
 }
