@@ -5,7 +5,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,11 @@ from prnet.common.files import atomic_write
 from prnet.common.quiet import without_remarks
 from prnet.configure.config import TARGET_SCALE
 from prnet.configure.programs import command
+from prnet.formats.layout_file import layout_bytes
 from prnet.formats.photos import IMAGE_SUFFIXES, read_image
 from prnet.geometry.uv_layout import UVLayout
+from prnet.model.parameters import ParameterNames
+from prnet.model.runtimes import onnx_metadata
 from prnet.reconstructing.detection import find_faces
 from prnet.reconstructing.face import prepare_crop
 from prnet.reconstructing.settings import EXPORT_FORMATS, QUANTIZATIONS
@@ -40,18 +42,22 @@ def export_network(
     *,
     quantize: str | None = None,
     crops: np.ndarray | None = None,
+    source: str | Path | None = None,
 ) -> Path:
-    """Write a network with the UV layout of its maps: within the `.keras` file, in the SavedModel's folder as
-    `assets.extra/uv_layout.npz`, else beside it as `<stem>_layout.npz`. A `.keras` file gets its weights as float16;
-    a path without suffix is a folder with its entries, as hubs keep networks.
+    """Write a network with the UV layout of its maps: within the `.keras` or `.onnx` file, in the SavedModel's folder
+    as `assets.extra/uv_layout.npz`, else (and of `.onnx` too) beside it as `<stem>_layout.npz`. A `.keras` file gets
+    its weights as float16; a path without suffix is a folder with its entries, as hubs keep networks. An `.onnx` file
+    also returns and names the parameters that the network has, and `prnet.model.runtimes` runs it.
 
     form : of `EXPORT_FORMATS`. quantize : of `QUANTIZATIONS`, for LiteRT only; inputs and outputs stay float32.
     crops : (B, S, S, 3) float32 in 0 to 1, on which an int8 network's ranges are measured. The exported network takes
     crops in 0 to 1 and returns position maps / (S x 1.1), as the network itself; LiteRT files take one at a time.
+    source : the file that the network was opened from, which an `.onnx` file beside it then stands for.
     Returns the path written. Raises `UserError`.
     """
     import keras
 
+    from prnet.model.networks import with_parameters
     from prnet.model.saved_network import save_network, unzip_network
 
     path = Path(path)
@@ -75,14 +81,25 @@ def export_network(
         batch = None if form == "onnx" else 1
         signature = [keras.InputSpec(shape=(batch, *network.input_shape[1:]), dtype="float32", name="image")]
         options = {} if form == "onnx" else _litert_options(quantize, crops)
-        network.export(temporary, format=form, verbose=False, input_signature=signature, **options)
+        exported = with_parameters(network) if form == "onnx" else network
+        exported.export(temporary, format=form, verbose=False, input_signature=signature, **options)
+        if form == "onnx":
+            _add_metadata(temporary, layout, getattr(network, "parameter_names", None), source)
     _write_layout(layout, path.with_name(f"{path.stem}_layout.npz"))
     return path
 
 
+def _add_metadata(path: Path, layout: UVLayout, names: ParameterNames | None, source: str | Path | None) -> None:
+    import onnx
+
+    description = onnx.load(str(path))
+    onnx.helper.set_model_props(description, onnx_metadata(layout, names, source))
+    onnx.save(description, str(path))
+
+
 def _write_layout(layout: UVLayout, path: Path) -> None:
     with atomic_write(path) as temporary:
-        np.savez_compressed(temporary, **{field.name: getattr(layout, field.name) for field in fields(layout)})
+        temporary.write_bytes(layout_bytes(layout))
 
 
 def _check_request(path: Path, form: str, quantize: str | None, crops: np.ndarray | None, backend: str) -> None:
