@@ -67,7 +67,7 @@ def open_runtime(path: str | Path, runtime: str = "auto") -> Runtime:
     beside = Path(path).with_suffix(".onnx")
     if runtime == "onnx":
         return open_onnx(beside, path)
-    if beside.is_file() and not str(path).startswith("hf://") and find_spec("onnxruntime"):
+    if runtime == "auto" and beside.is_file() and not str(path).startswith("hf://") and find_spec("onnxruntime"):
         try:
             return open_onnx(beside, path)
         except UserError as error:

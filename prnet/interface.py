@@ -25,12 +25,12 @@ from prnet.reconstructing.reconstructor import FaceReconstructor
 
 
 def reconstruct(
-    photo: Photo, boxes=None, *, model=None, detector: str = "mtcnn", mirrored: bool = False
+    photo: Photo, boxes=None, *, model=None, detector: str = "auto", mirrored: bool = False, runtime: str = "auto"
 ) -> list[PhotoFace]:
     """The faces of a photo, the largest first, or in the order of `boxes`.
 
     photo : a path, a Pillow image or an array (`prnet.formats.photo_arrays.as_photo`). boxes, model, detector,
-    mirrored : as of `FaceReconstructor`, which is kept for the next photo.
+    mirrored, runtime : as of `FaceReconstructor`, which is kept for the next photo.
 
     >>> faces = prnet.reconstruct("photo.jpg")
     >>> faces[0].landmarks.shape  # pixels of the photo: x right, y down, larger z is nearer
@@ -38,10 +38,12 @@ def reconstruct(
     >>> bool(abs(faces[0].pose.yaw) < 10)  # degrees
     True
     """
-    return _reconstructor(model, detector, mirrored).reconstruct(photo, boxes)
+    return _reconstructor(model, detector, mirrored, runtime).reconstruct(photo, boxes)
 
 
-def reconstruct_folder(folder, *, model=None, detector: str = "mtcnn", mirrored: bool = False) -> list[dict]:
+def reconstruct_folder(
+    folder, *, model=None, detector: str = "auto", mirrored: bool = False, runtime: str = "auto"
+) -> list[dict]:
     """One record for each face in the photos of a folder; `pandas.DataFrame` takes the list.
 
     A record has the photo's name (image), the face's number, x, y, width and height of its mesh in pixels, pitch, yaw
@@ -56,7 +58,7 @@ def reconstruct_folder(folder, *, model=None, detector: str = "mtcnn", mirrored:
     paths = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
         raise UserError(f"{folder}: holds no photo ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    reconstructor = _reconstructor(model, detector, mirrored)
+    reconstructor = _reconstructor(model, detector, mirrored, runtime)
     return [record for path in paths for record in _records(reconstructor, path)]
 
 
@@ -184,8 +186,8 @@ def _choice(label: str, value, known: Mapping):
 
 
 @lru_cache(maxsize=2)
-def _reconstructor(model, detector: str, mirrored: bool) -> FaceReconstructor:
-    return FaceReconstructor(model, detector, mirrored=mirrored)
+def _reconstructor(model, detector: str, mirrored: bool, runtime: str) -> FaceReconstructor:
+    return FaceReconstructor(model, detector, mirrored=mirrored, runtime=runtime)
 
 
 def _records(reconstructor: FaceReconstructor, path: Path) -> Iterator[dict]:

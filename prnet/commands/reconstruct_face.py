@@ -3,8 +3,16 @@
 from pathlib import Path
 
 from prnet.commands.flags import Parser, say_what_to_open
-from prnet.configure.config import FACE_MODEL_PATH
-from prnet.reconstructing.settings import DETECTORS, MODEL_PATH, NETWORK_HELP, OVERLAYS, OutputSettings
+from prnet.configure.config import FACE_MODEL_PATH, RUNTIMES
+from prnet.reconstructing.settings import (
+    DETECTOR_HELP,
+    DETECTORS,
+    MODEL_PATH,
+    NETWORK_HELP,
+    OVERLAYS,
+    RUNTIME_HELP,
+    OutputSettings,
+)
 
 EPILOG = """examples:
   {reconstruct} photo.jpg --output-dir output/faces
@@ -23,7 +31,8 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--output-dir", "--outputdir", default="output/faces", metavar="DIR", help="folder for the results"
     )
-    parser.add_argument("--detector", choices=DETECTORS, default="mtcnn", help="none: the face fills the photo")
+    parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help=RUNTIME_HELP)
+    parser.add_argument("--detector", choices=DETECTORS, default="auto", help=DETECTOR_HELP)
     parser.add_argument(
         "--mirrored", action="store_true", help="average with the mirrored photo's faces: less error, twice the time"
     )
@@ -65,7 +74,7 @@ def main(argv=None) -> int:
         smooth=options.smooth,
     )
     failures = reconstruct_inputs(
-        FaceReconstructor(options.model, options.detector, mirrored=options.mirrored),
+        FaceReconstructor(options.model, options.detector, mirrored=options.mirrored, runtime=options.runtime),
         inputs,
         options.output_dir,
         settings,
