@@ -15,6 +15,7 @@ from prnet.common.files import atomic_write
 from prnet.common.quiet import without_remarks
 from prnet.configure.config import TARGET_SCALE
 from prnet.configure.programs import command
+from prnet.exporting.quantisation import quantise_onnx
 from prnet.formats.layout_file import layout_bytes
 from prnet.formats.photos import IMAGE_SUFFIXES, read_image
 from prnet.geometry.uv_layout import UVLayout
@@ -49,10 +50,12 @@ def export_network(
     its weights as float16; a path without suffix is a folder with its entries, as hubs keep networks. An `.onnx` file
     also returns and names the parameters that the network has, and `prnet.model.runtimes` runs it.
 
-    form : of `EXPORT_FORMATS`. quantize : of `QUANTIZATIONS`, for LiteRT only; inputs and outputs stay float32.
+    form : of `EXPORT_FORMATS`. quantize : of `QUANTIZATIONS`, for LiteRT, and int8 for ONNX; inputs and outputs stay
+    float32.
     crops : (B, S, S, 3) float32 in 0 to 1, on which an int8 network's ranges are measured. The exported network takes
     crops in 0 to 1 and returns position maps / (S x 1.1), as the network itself; LiteRT files take one at a time.
-    source : the file that the network was opened from, which an `.onnx` file beside it then stands for.
+    source : the file that the network was opened from, which an `.onnx` file beside it then stands for, unless it is
+    quantised.
     Returns the path written. Raises `UserError`.
     """
     import keras
@@ -84,7 +87,10 @@ def export_network(
         exported = with_parameters(network) if form == "onnx" else network
         exported.export(temporary, format=form, verbose=False, input_signature=signature, **options)
         if form == "onnx":
-            _add_metadata(temporary, layout, getattr(network, "parameter_names", None), source)
+            if quantize:
+                quantise_onnx(temporary, _calibration_crops(crops))
+            names = getattr(network, "parameter_names", None)
+            _add_metadata(temporary, layout, names, None if quantize else source)
     _write_layout(layout, path.with_name(f"{path.stem}_layout.npz"))
     return path
 
@@ -106,8 +112,9 @@ def _check_request(path: Path, form: str, quantize: str | None, crops: np.ndarra
     for label, value, known in (("format", form, EXPORT_FORMATS), ("quantization", quantize, (None, *QUANTIZATIONS))):
         if value not in known:
             raise UserError(f"unknown {label} {value!r}; choose from {', '.join(filter(None, known))}")
-    if quantize and form != "litert":
-        raise UserError(f"`quantize` {quantize}: only for the format litert, not {form}")
+    if quantize and form != "litert" and (form, quantize) != ("onnx", "int8"):
+        known_to = "the formats litert and onnx" if quantize == "int8" else "the format litert"
+        raise UserError(f"`quantize` {quantize}: only for {known_to}, not {form}")
     if quantize == "int8" and (crops is None or not len(crops)):
         raise UserError("`quantize` int8: needs images of faces to measure ranges on; give training images as `images`")
     if backend != "tensorflow":
@@ -128,12 +135,15 @@ def _litert_options(quantize: str | None, crops: np.ndarray | None) -> dict:
     options = {"optimizations": [tf.lite.Optimize.DEFAULT]}
     if quantize == "float16":
         return {**options, "target_spec": {"supported_types": [tf.float16]}}
-    measured = () if crops is None else crops[:CALIBRATION_CROPS]
     return {
         **options,
-        "representative_dataset": lambda: ([crop[None]] for crop in measured),
+        "representative_dataset": lambda: ([crop[None]] for crop in _calibration_crops(crops)),
         "target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]},
     }
+
+
+def _calibration_crops(crops: np.ndarray | None) -> np.ndarray:
+    return np.empty(0) if crops is None else crops[:CALIBRATION_CROPS]
 
 
 @contextmanager
