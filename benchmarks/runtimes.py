@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,6 +43,7 @@ def _export(folder: str) -> None:
     from prnet.common.quiet import start_keras
 
     start_keras()
+    from prnet.common.errors import UserError
     from prnet.exporting.export import export_network, read_crops
     from prnet.model.saved_network import load_network
 
@@ -51,7 +53,11 @@ def _export(folder: str) -> None:
         network, layout = load_network(path)
         for form, suffix in (("onnx", "onnx"), ("litert", "tflite")):
             export_network(network, layout, Path(folder, f"{name}.{suffix}"), form, source=path)
-            export_network(network, layout, Path(folder, f"{name}_int8.{suffix}"), form, quantize="int8", crops=crops)
+            small = Path(folder, f"{name}_int8.{suffix}")
+            try:
+                export_network(network, layout, small, form, quantize="int8", crops=crops)
+            except UserError as error:
+                print(f"not measured: {error}", file=sys.stderr)
 
 
 def _calls(folder: str, threads: int) -> list[Figure]:
@@ -91,7 +97,9 @@ def _ways(stem: Path, crop: np.ndarray, threads: int) -> dict[str, Callable[[], 
     }
     for kind, end in (("", ""), (" int8", "_int8")):
         ways[f"ONNX Runtime{kind}"] = _onnx_call(stem.with_name(f"{stem.name}{end}.onnx"), crop, threads)
-        ways[f"LiteRT{kind}"] = _litert_call(stem.with_name(f"{stem.name}{end}.tflite"), crop, threads)
+        lite = stem.with_name(f"{stem.name}{end}.tflite")
+        if lite.is_file():
+            ways[f"LiteRT{kind}"] = _litert_call(lite, crop, threads)
     return ways
 
 
@@ -159,7 +167,7 @@ def _stages(folder: str) -> list[Figure]:
     detectors = sorted({chosen_detector("auto"), "mtcnn"})
     stages: dict[str, Callable[[], object]] = {
         "decoding a 512 x 512 JPEG": lambda: decode_image(photo, "photo"),
-        **{f"detection by {name}": lambda name=name: find_faces(image, name) for name in detectors},
+        **{f"detection by {name}": partial(find_faces, image, name) for name in detectors},
         "crop": lambda: prepare_crop(image, box, reconstructor.image_size),
         "network": lambda: reconstructor.predict_faces(crop[None]),
         "landmarks and pose": lambda: restore_face(crop_map, box, to_crop, reconstructor.grid, parameters),

@@ -85,7 +85,13 @@ def export_network(
         signature = [keras.InputSpec(shape=(batch, *network.input_shape[1:]), dtype="float32", name="image")]
         options = {} if form == "onnx" else _litert_options(quantize, crops)
         exported = with_parameters(network) if form == "onnx" else network
-        exported.export(temporary, format=form, verbose=False, input_signature=signature, **options)
+        try:
+            exported.export(temporary, format=form, verbose=False, input_signature=signature, **options)
+        except RuntimeError as error:  # TensorFlow's converter cannot quantise every network
+            if quantize is None:
+                raise
+            reason = str(error).strip().partition("\n")[0][:200]
+            raise UserError(f"{path}: LiteRT has no {quantize} form of it; `format` onnx may have: {reason}") from None
         if form == "onnx":
             if quantize:
                 quantise_onnx(temporary, _calibration_crops(crops))

@@ -26,9 +26,7 @@ def make_parser() -> Parser:
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument("--format", choices=EXPORT_FORMATS, help="format of the output")
     task.add_argument("--from-prnet-checkpoint", metavar="PREFIX", help="published checkpoint, without .index")
-    parser.add_argument(
-        "--quantize", choices=QUANTIZATIONS, help="quantisation of a LiteRT file; int8 of an ONNX file too"
-    )
+    parser.add_argument("--quantize", choices=QUANTIZATIONS, help="for LiteRT files; int8 for ONNX too")
     parser.add_argument("--images", help="training images, a data set or a folder (int8, keras, the check)")
     parser.add_argument("--uv-data", help="PRNet's folder uv-data, for --from-prnet-checkpoint")
     parser.add_argument("--output", required=True, help="file (.tflite, .onnx, .keras) or folder to write")
