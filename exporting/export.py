@@ -15,11 +15,11 @@ from prnet.common.files import atomic_write
 from prnet.common.quiet import without_remarks
 from prnet.configure.config import TARGET_SCALE
 from prnet.configure.programs import command
+from prnet.exporting.onnx_files import complete_onnx, decoder_constants
 from prnet.exporting.quantisation import quantise_onnx
 from prnet.formats.layout_file import layout_bytes
 from prnet.formats.photos import IMAGE_SUFFIXES, read_image
 from prnet.geometry.uv_layout import UVLayout
-from prnet.model.parameters import ParameterNames
 from prnet.model.runtimes import onnx_metadata
 from prnet.reconstructing.detection import find_faces
 from prnet.reconstructing.face import prepare_crop
@@ -93,20 +93,13 @@ def export_network(
             reason = str(error).strip().partition("\n")[0][:200]
             raise UserError(f"{path}: LiteRT has no {quantize} form of it; `format` onnx may have: {reason}") from None
         if form == "onnx":
+            constants = decoder_constants(network, temporary)
             if quantize:
                 quantise_onnx(temporary, _calibration_crops(crops))
             names = getattr(network, "parameter_names", None)
-            _add_metadata(temporary, layout, names, None if quantize else source)
+            complete_onnx(temporary, onnx_metadata(layout, names, None if quantize else source), constants)
     _write_layout(layout, path.with_name(f"{path.stem}_layout.npz"))
     return path
-
-
-def _add_metadata(path: Path, layout: UVLayout, names: ParameterNames | None, source: str | Path | None) -> None:
-    import onnx
-
-    description = onnx.load(str(path))
-    onnx.helper.set_model_props(description, onnx_metadata(layout, names, source))
-    onnx.save(description, str(path))
 
 
 def _write_layout(layout: UVLayout, path: Path) -> None:

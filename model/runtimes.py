@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ LAYOUT, NAMES, SOURCE = "prnet.uv_layout", "prnet.parameters", "prnet.network"
 """Metadata of an `.onnx` file: the UV layout as an .npz file in base64, the names of the parameters, and `file_hash`
 of the network that it was exported from."""
 
+DECODER = ("decoder_kernel", "decoder_mean", "decoder_texels")
+"""Outputs of the `.onnx` file of a morphable network that are the same for every crop: (K, 3 n), (3 n,), (S * S,)."""
+
 MAX_ONNX_BYTES = 1 << 29
 
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
@@ -46,9 +50,21 @@ class Runtime:
     layout: UVLayout
     image_size: int
     call: Callable[[np.ndarray], tuple[np.ndarray, FaceParameters | None]]
+    decoder: Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None  # its constants, where it is one
 
     def __call__(self, crops: np.ndarray) -> tuple[np.ndarray, FaceParameters | None]:
         return self.call(crops)
+
+    @cached_property
+    def decoded(self) -> np.ndarray | None:
+        """What the decoder of a morphable network makes of no coefficients, and what one of each adds to it:
+        (1 + K, S, S, 3) float32, in the axes and unit of the face space. None of other networks, and of Keras', whose
+        layers can be asked."""
+        if self.decoder is None:
+            return None
+        kernel, mean, texels = self.decoder()
+        rows = np.concatenate([mean[None], kernel]).reshape(1 + len(kernel), -1, 3)
+        return rows[:, texels].reshape(-1, self.image_size, self.image_size, 3)
 
 
 def open_runtime(path: str | Path, runtime: str = "auto") -> Runtime:
@@ -116,7 +132,12 @@ def open_onnx(path: str | Path, source: str | Path | None = None) -> Runtime:
         maps, *parameters = session.run(outputs, {taken: crops})
         return maps * to_pixels, read_parameters(names, *parameters) if names else None
 
-    return Runtime("onnx", session, layout, size, call)
+    def decoder() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        kernel, mean, texels = session.run(list(DECODER), {taken: np.zeros((1, size, size, 3), np.float32)})
+        return kernel, mean, texels
+
+    has_decoder = {each.name for each in session.get_outputs()}.issuperset(DECODER)
+    return Runtime("onnx", session, layout, size, call, decoder if has_decoder else None)
 
 
 def export_command(source: str | Path, path: str | Path) -> str:
@@ -136,7 +157,7 @@ def _checked_shapes(session: Any, names: ParameterNames | None, path: Path) -> t
     taken, given = session.get_inputs(), session.get_outputs()
     shapes = [each.shape[1:] for each in (*taken[:1], *given)]
     crop = shapes[0]
-    expected = [crop, crop, *([[names.count], [4, 3]] if names else [])]
+    expected = [crop, crop, *([[names.count], [4, 3]] if names else [])]  # further ones are the decoder's
     if len(taken) != 1 or len(crop) != 3 or crop[0] != crop[1] or crop[2] != 3 or shapes[: len(expected)] != expected:
         raise UserError(f"{path}: maps {shapes[0]} to {shapes[1:]}, which no network of ours does")
     return crop[0], [each.name for each in given[: len(expected) - 1]]

@@ -28,18 +28,21 @@ pytest.importorskip("onnxruntime", reason="ONNX needs onnx, tf2onnx and onnxrunt
 
 
 @pytest.fixture(scope="module")
-def network(sample_model):
-    """An untrained morphnet, whose raw map is not the mean face alone."""
-    layout = layout_of_model(sample_model)
+def space(sample_model):
     deviations = np.concatenate([sample_model.shape_deviation, sample_model.expression_deviation])
     fits = np.random.default_rng(0).normal(size=(200, len(deviations))) * deviations
-    space = face_space(sample_model, map_basis(sample_model, SIZE), layout, fits)
-    names = tuple(f"expression{number}" for number in range(len(space.names)))
-    network = build_network("morphnet", SIZE, space=replace(space, names=names))
+    space = face_space(sample_model, map_basis(sample_model, SIZE), layout_of_model(sample_model), fits)
+    return replace(space, names=tuple(f"expression{number}" for number in range(len(space.names))))
+
+
+@pytest.fixture(scope="module")
+def network(sample_model, space):
+    """An untrained morphnet, whose raw map is not the mean face alone."""
+    network = build_network("morphnet", SIZE, space=space)
     for variable in network.trainable_variables:
         if variable.path.endswith("kernel"):
             variable.assign(5 * variable.numpy())  # else what the crops differ in is lost on the way
-    return network, layout
+    return network, layout_of_model(sample_model)
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +76,23 @@ def test_both_runtimes_see_the_same_face(saved):
     assert (by_onnx.name, by_onnx.image_size) == ("onnx", SIZE)
 
 
+def test_the_decoder_of_an_onnx_file_can_be_asked(saved, space, network, tmp_path):
+    whole = np.concatenate([space.mean[None], space.basis])[:, space.nearest].reshape(-1, SIZE, SIZE, 3)
+    np.testing.assert_array_equal(open_onnx(saved.with_suffix(".onnx")).decoded, whole)
+    crops = np.random.default_rng(3).random((8, SIZE, SIZE, 3), dtype=np.float32)
+    small = export_network(*network, tmp_path / "small.onnx", "onnx", quantize="int8", crops=crops)
+    assert small.stat().st_size < 0.45 * saved.with_suffix(".onnx").stat().st_size
+    np.testing.assert_allclose(open_onnx(small).decoded, whole, atol=np.abs(whole).max() / 200)
+    assert open_keras(saved).decoded is None
+
+
 def test_a_network_without_parameters_has_a_map_alone(network, tmp_path):
     layout = network[1]
     export_network(build_network("lprnet", SIZE), layout, tmp_path / "lprnet.onnx", "onnx")
     maps, parameters = open_runtime(tmp_path / "lprnet.onnx")(np.zeros((2, SIZE, SIZE, 3), np.float32))
     assert maps.shape == (2, SIZE, SIZE, 3)
     assert parameters is None
+    assert open_onnx(tmp_path / "lprnet.onnx").decoded is None
 
 
 def test_onnx_is_chosen_where_its_file_is_of_this_network(pair, network, caplog):
