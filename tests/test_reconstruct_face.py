@@ -13,7 +13,7 @@ from prnet.geometry.crop import Box, compose, crop_transform, landmark_box, lift
 from prnet.geometry.pose import fit_to_pixels
 from prnet.geometry.position_map import layout_of_model, map_basis, position_maps
 from prnet.geometry.uv_layout import sample_landmarks
-from prnet.reconstructing.detection import CENTRE_SHIFT, SIDE_FACTOR, box_of_image, box_of_rectangle
+from prnet.reconstructing.detection import RULES, box_of_image, box_of_rectangle
 from prnet.reconstructing.drawing import depth_map, draw_landmarks, draw_mesh, draw_sheet
 from prnet.reconstructing.face import face_grid, prepare_crop, restore_face
 from prnet.reconstructing.outputs import save_face
@@ -177,8 +177,8 @@ def test_the_whole_image_is_the_crop_without_a_detector():
 
 def test_the_box_of_a_rectangle():
     box = box_of_rectangle(10, 20, 101, 101)
-    assert box.side == pytest.approx(101 * SIDE_FACTOR)
-    np.testing.assert_allclose(box.centre, [60 + CENTRE_SHIFT[0] * 101, 70 + CENTRE_SHIFT[1] * 101])
+    assert box.side == pytest.approx(101 * RULES["mtcnn"].factor)
+    np.testing.assert_allclose(box.centre, [60 + RULES["mtcnn"].shift[0] * 101, 70 + RULES["mtcnn"].shift[1] * 101])
 
 
 def test_a_face_is_found_where_the_crop_was(reconstructor, layout, portrait):
