@@ -108,7 +108,7 @@ def open_onnx(path: str | Path, source: str | Path | None = None) -> Runtime:
     try:
         import onnxruntime
     except ModuleNotFoundError:
-        raise UserError(f"{path}: needs ONNX Runtime; install it by pip install 'prnet[onnx]'") from None
+        raise UserError(f"{path}: needs ONNX Runtime; install it by pip install 'prnet[fast]'") from None
     if path.stat().st_size > MAX_ONNX_BYTES:
         raise UserError(f"{path}: larger than any network of ours")
     options = onnxruntime.SessionOptions()
