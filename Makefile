@@ -1,5 +1,6 @@
 # make demo        the whole road on sample faces, and a photo by the shipped network: tables and pictures in output/demo
 # make test        the quick tests;  make test-large  the slow ones
+# make test-scale  many photos on two workers of Ray, in an environment of its own
 # make bench       speed against its floors;  make lint  style, types and import rules
 # make docs        the documentation and API reference as one site in output/site; warnings are errors
 # make lock        requirements.txt to requirements.lock: all packages that it takes, the newest that fit, with hashes
@@ -17,7 +18,7 @@ DEMO_VAL ?= 120
 DEMO_EPOCHS ?= 22
 DEMO_BATCH ?= 8
 
-.PHONY: demo test test-large bench lint types links docs lock clean
+.PHONY: demo test test-large test-scale bench lint types links docs lock clean
 
 $(VENV)/.installed: requirements.lock
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +39,15 @@ test: $(VENV)/.installed
 
 test-large: $(VENV)/.installed
 	$(RUN) -m pytest -m large
+
+test-scale: $(VENV)-scale/.installed
+	$(VENV)-scale/bin/python -m pytest -m "large or not large" tests/test_many.py
+
+$(VENV)-scale/.installed: requirements.lock
+	$(PYTHON) -m venv $(VENV)-scale
+	$(VENV)-scale/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(VENV)-scale/bin/pip install --quiet --disable-pip-version-check "ray[data]==2.60.0"
+	touch $@
 
 bench: $(VENV)/.installed
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m benchmarks

@@ -67,11 +67,12 @@ class Runtime:
         return rows[:, texels].reshape(-1, self.image_size, self.image_size, 3)
 
 
-def open_runtime(path: str | Path, runtime: str = "auto") -> Runtime:
+def open_runtime(path: str | Path, runtime: str = "auto", threads: int = 0) -> Runtime:
     """Open a network for inference. Raises `UserError`.
 
     path : what `prnet.load_network` opens, or an `.onnx` file that `prnet export` wrote. runtime : of `RUNTIMES`. auto
     takes ONNX Runtime where it is installed and the `.onnx` file of this very network lies beside it, else Keras.
+    threads : of ONNX Runtime; 0 is one for each core.
     """
     if runtime not in RUNTIMES:
         raise UserError(f"unknown runtime {runtime!r}; choose from {', '.join(RUNTIMES)}")
@@ -79,13 +80,13 @@ def open_runtime(path: str | Path, runtime: str = "auto") -> Runtime:
     if runtime == "keras" and is_onnx:
         raise UserError(f"{path}: Keras does not open .onnx files; give the .keras file, or leave `runtime` out")
     if is_onnx:
-        return open_onnx(path)
+        return open_onnx(path, threads=threads)
     beside = Path(path).with_suffix(".onnx")
     if runtime == "onnx":
-        return open_onnx(beside, path)
+        return open_onnx(beside, path, threads)
     if runtime == "auto" and beside.is_file() and not str(path).startswith("hf://") and find_spec("onnxruntime"):
         try:
-            return open_onnx(beside, path)
+            return open_onnx(beside, path, threads)
         except UserError as error:
             logger.warning(f"{error}; Keras runs the network")
     return open_keras(path)
@@ -100,7 +101,7 @@ def open_keras(path: str | Path) -> Runtime:
     return Runtime("keras", network, layout, network_image_size(network), lambda crops: predict_faces(network, crops))
 
 
-def open_onnx(path: str | Path, source: str | Path | None = None) -> Runtime:
+def open_onnx(path: str | Path, source: str | Path | None = None, threads: int = 0) -> Runtime:
     """Open an exported `.onnx` file. source : the network that it must have been exported from."""
     path = Path(path)
     if not path.is_file():
@@ -112,7 +113,7 @@ def open_onnx(path: str | Path, source: str | Path | None = None) -> Runtime:
     if path.stat().st_size > MAX_ONNX_BYTES:
         raise UserError(f"{path}: larger than any network of ours")
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level, options.intra_op_num_threads = 3, threads
     providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)

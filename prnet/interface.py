@@ -22,6 +22,7 @@ from prnet.geometry.face_model import FaceModel
 from prnet.geometry.position_map import layout_of_model
 from prnet.reconstructing.photo_face import PhotoFace
 from prnet.reconstructing.reconstructor import FaceReconstructor
+from prnet.reconstructing.records import face_record
 
 
 def reconstruct(
@@ -199,6 +200,4 @@ def _records(reconstructor: FaceReconstructor, path: Path) -> Iterator[dict]:
     if not faces:
         yield {"image": path.name, "face": None, "problem": "no face found"}
     for number, face in enumerate(faces):
-        place = dict(zip(("x", "y", "width", "height"), face.bounding_box, strict=True))
-        angles = {name: getattr(face.pose, name) for name in ("pitch", "yaw", "roll", "scale")}
-        yield {"image": path.name, "face": number, "problem": None, **place, **angles, "landmarks": face.landmarks}
+        yield {"image": path.name, "face": number, "problem": None, **face_record(face)}

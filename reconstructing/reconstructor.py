@@ -25,7 +25,7 @@ class FaceReconstructor:
     model : what `load_network` opens, or an `.onnx` file; None for the network that comes with the package.
     detector : "libfacedetection", "mtcnn", "auto" for the first of them that is installed, or "none", which takes the
     whole photo for one face.
-    runtime : "keras", "onnx", or "auto", as `prnet.model.runtimes.open_runtime` chooses.
+    runtime, threads : "keras", "onnx", or "auto", as `prnet.model.runtimes.open_runtime` chooses.
     mirrored : the network also sees every crop mirrored, and the mean counts, of the maps and, where the network has
     them, of expressions (left and right swapped) and rotation; identity is that of the crop as it is. For networks
     trained on mirrored samples.
@@ -55,11 +55,12 @@ class FaceReconstructor:
         mirrored: bool = False,
         refined: bool = False,
         runtime: str = "auto",
+        threads: int = 0,
     ):
         if detector not in DETECTORS:
             raise UserError(f"unknown detector {detector!r}; choose from {', '.join(DETECTORS)}")
         self.model = MODEL_PATH if model is None else model
-        self.runtime = open_runtime(self.model, runtime)
+        self.runtime = open_runtime(self.model, runtime, threads)
         self.network, self.layout, self.image_size = self.runtime.network, self.runtime.layout, self.runtime.image_size
         self.grid = face_grid(self.layout, self.image_size)
         self._detector, self._mirrored, self._refined = chosen_detector(detector), mirrored, refined
