@@ -2,12 +2,16 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
+import numpy as np
+
 from prnet.common.errors import UserError, printable
+from prnet.common.ordered import in_order
 from prnet.common.quiet import start_keras
 from prnet.configure.config import FACE_MODEL_PATH, Run, Training
 from prnet.configure.recipes import RECIPES
@@ -15,9 +19,10 @@ from prnet.evaluating.methods import NetworkMethod, file_hash
 from prnet.evaluating.results import RESULTS_NAME, Results
 from prnet.evaluating.types import EvaluationType
 from prnet.formats.face_model_file import load_face_model
-from prnet.formats.photo_arrays import Photo
+from prnet.formats.photo_arrays import Photo, as_photo
 from prnet.formats.photos import IMAGE_SUFFIXES
 from prnet.generating.dataset import Dataset, open_dataset
+from prnet.geometry.crop import Box
 from prnet.geometry.face_model import FaceModel
 from prnet.geometry.position_map import layout_of_model
 from prnet.reconstructing.photo_face import PhotoFace
@@ -60,7 +65,11 @@ def reconstruct_folder(
     if not paths:
         raise UserError(f"{folder}: holds no photo ({', '.join(sorted(IMAGE_SUFFIXES))})")
     reconstructor = _reconstructor(model, detector, mirrored, runtime)
-    return [record for path in paths for record in _records(reconstructor, path)]
+    with ThreadPoolExecutor(1) as reader:  # reads a photo and finds its faces while the network is at the one before
+        opened = in_order(reader, partial(_opened, reconstructor), paths, ahead=2)
+        return [
+            record for path, found in zip(paths, opened, strict=True) for record in _records(reconstructor, path, found)
+        ]
 
 
 def train(
@@ -191,9 +200,21 @@ def _reconstructor(model, detector: str, mirrored: bool, runtime: str) -> FaceRe
     return FaceReconstructor(model, detector, mirrored=mirrored, runtime=runtime)
 
 
-def _records(reconstructor: FaceReconstructor, path: Path) -> Iterator[dict]:
+def _opened(reconstructor: FaceReconstructor, path: Path) -> tuple[np.ndarray, list[Box]] | UserError:
     try:
-        faces = reconstructor.reconstruct(path)
+        photo = as_photo(path)
+        return photo, reconstructor.detect(photo)
+    except UserError as error:
+        return error
+
+
+def _records(
+    reconstructor: FaceReconstructor, path: Path, opened: tuple[np.ndarray, list[Box]] | UserError
+) -> Iterator[dict]:
+    try:
+        if isinstance(opened, UserError):
+            raise opened
+        faces = reconstructor.reconstruct(*opened)
     except UserError as error:
         yield {"image": path.name, "face": None, "problem": str(error)}
         return

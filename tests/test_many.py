@@ -118,6 +118,7 @@ def test_zip_and_list_give_the_folders_rows(photos, tmp_path, model):
 
 
 @pytest.mark.large
+@pytest.mark.filterwarnings("default")  # Ray warns of itself
 def test_two_workers_of_ray_write_what_one_process_writes(shared_data, tmp_path):
     """2,000 photos, by the shipped network in ONNX Runtime: the same rows to the bit."""
     pytest.importorskip("ray", reason="the environment of `make test-scale` has Ray")
