@@ -175,6 +175,20 @@ def test_the_whole_image_is_the_crop_without_a_detector():
     np.testing.assert_allclose(corners, [[0, 63.5], [127, 63.5]])
 
 
+def test_a_refined_face_is_cropped_about_the_landmarks_found_first(layout, tmp_path, portrait):
+    from prnet.model.saved_network import save_network
+
+    small = 0.6 * mean_face_map(layout, SIZE) + 9  # smaller than a crop about it would show it
+    save_network(constant_network(small.astype(np.float32)), layout, tmp_path / "small.keras")
+    (first,) = FaceReconstructor(tmp_path / "small.keras", "none").reconstruct(portrait)
+    refined = FaceReconstructor(tmp_path / "small.keras", "none", refined=True)
+    (again,) = refined.reconstruct(portrait)
+    assert again.box.side == first.tracked_box.side < 0.7 * first.box.side
+    np.testing.assert_array_equal(again.box.centre, first.tracked_box.centre)
+    (given,) = refined.reconstruct(portrait, [first.box])  # who gives a box knows better
+    assert given.box is first.box
+
+
 def test_the_box_of_a_rectangle():
     box = box_of_rectangle(10, 20, 101, 101)
     assert box.side == pytest.approx(101 * RULES["mtcnn"].factor)
