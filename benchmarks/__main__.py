@@ -14,7 +14,10 @@ from benchmarks.figures import markdown_table, measure
 from prnet.commands.terminal import run_script
 from prnet.common.files import atomic_write
 
-BENCHMARKS = ["start_up", "sequence", "builder", "evaluation", "reconstruction", "profiling", "serving", "train_step"]
+BENCHMARKS = [
+    *("start_up", "sequence", "builder", "evaluation", "reconstruction", "runtimes", "profiling", "serving"),
+    "train_step",
+]
 
 
 def main(argv=None) -> int:

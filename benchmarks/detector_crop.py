@@ -1,6 +1,7 @@
 """How far the crops from a detector's boxes lie from the crops of landmarks, and the rule that brings them together.
 
-python -m benchmarks.detector_crop --fit 300W-LP.zip --report AFLW2000 --facemodel resource/face_model.hdf5
+python -m benchmarks.detector_crop --fit 300W-LP.zip --report AFLW2000 --facemodel resource/face_model.hdf5 \\
+    --detector libfacedetection
 """
 
 import argparse
@@ -16,14 +17,15 @@ def main(argv=None) -> None:
     parser.add_argument("--fit", required=True, help="folder or zip of photos with fits, to fit the rule on")
     parser.add_argument("--report", required=True, help="folder or zip of photos with fits, to report it on too")
     parser.add_argument("--facemodel", required=True, help="face model of the fits")
+    parser.add_argument("--detector", choices=("libfacedetection", "mtcnn"), default="mtcnn")
     options = parser.parse_args(argv)
 
     from prnet.formats.face_model_file import load_face_model
 
     model = load_face_model(options.facemodel)
-    fitted, reported = measure_pairs(options.fit, model), measure_pairs(options.report, model)
+    fitted, reported = (measure_pairs(path, model, options.detector) for path in (options.fit, options.report))
     shift, factor = fit_rule(fitted)
-    print(f"CENTRE_SHIFT = ({shift[0]:.3f}, {shift[1]:.3f})  SIDE_FACTOR = {factor:.3f}\n")
+    print(f'"{options.detector}": Rule(({shift[0]:.3f}, {shift[1]:.3f}), {factor:.3f})\n')
     print("| | photos | found | centre off, median | 95 % | largest | side, mean | deviation | range | covers |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for label, pairs in ((options.fit, fitted), (options.report, reported)):
@@ -31,7 +33,7 @@ def main(argv=None) -> None:
             print(f"| {label}, {name} | {describe(pairs, *rule)} |")
 
 
-def measure_pairs(path, model) -> list:
+def measure_pairs(path, model, detector: str) -> list:
     """For one photo of each person: the true landmarks (68, 2) and the detector's (x, y, width, height), or None."""
     from prnet.formats.fit_files import read_fit
     from prnet.formats.image_files import decode_image
@@ -52,7 +54,7 @@ def measure_pairs(path, model) -> list:
             if landmarks is None:
                 landmarks = fitted_landmarks(model, fit.coefficients, fit.pose, image.shape[0])
             centre = landmarks[:, :2].mean(axis=0)
-            boxes = [np.array([face.x, face.y, face.width, face.height]) for face in find_faces(image)]
+            boxes = [np.array([face.x, face.y, face.width, face.height]) for face in find_faces(image, detector)]
             measured.append((landmarks[:, :2], nearest_box(boxes, centre)))
     if not measured:
         raise UserError(f"{path}: holds no photo with a fit")

@@ -16,6 +16,9 @@ IMAGE_SIZES = (128, 256)
 NETWORKS = {"prnet": 256, "lprnet": 128, "morphnet": 128}
 """The networks, each with the image size that it is meant for."""
 
+RUNTIMES = ("auto", "keras", "onnx")
+"""What runs a network. auto is ONNX Runtime where it is installed and the network's `.onnx` file lies beside it."""
+
 HEADS = ("linear", "sigmoid")
 LOSSES = ("mse", "wtmse", "wtrmse", "wtmae")
 SCHEDULES = ("steps", "cosine")

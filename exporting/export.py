@@ -5,7 +5,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,12 @@ from prnet.common.files import atomic_write
 from prnet.common.quiet import without_remarks
 from prnet.configure.config import TARGET_SCALE
 from prnet.configure.programs import command
+from prnet.exporting.onnx_files import complete_onnx, decoder_constants
+from prnet.exporting.quantisation import quantise_onnx
+from prnet.formats.layout_file import layout_bytes
 from prnet.formats.photos import IMAGE_SUFFIXES, read_image
 from prnet.geometry.uv_layout import UVLayout
+from prnet.model.runtimes import onnx_metadata
 from prnet.reconstructing.detection import find_faces
 from prnet.reconstructing.face import prepare_crop
 from prnet.reconstructing.settings import EXPORT_FORMATS, QUANTIZATIONS
@@ -40,18 +43,24 @@ def export_network(
     *,
     quantize: str | None = None,
     crops: np.ndarray | None = None,
+    source: str | Path | None = None,
 ) -> Path:
-    """Write a network with the UV layout of its maps: within the `.keras` file, in the SavedModel's folder as
-    `assets.extra/uv_layout.npz`, else beside it as `<stem>_layout.npz`. A `.keras` file gets its weights as float16;
-    a path without suffix is a folder with its entries, as hubs keep networks.
+    """Write a network with the UV layout of its maps: within the `.keras` or `.onnx` file, in the SavedModel's folder
+    as `assets.extra/uv_layout.npz`, else (and of `.onnx` too) beside it as `<stem>_layout.npz`. A `.keras` file gets
+    its weights as float16; a path without suffix is a folder with its entries, as hubs keep networks. An `.onnx` file
+    also returns and names the parameters that the network has, and `prnet.model.runtimes` runs it.
 
-    form : of `EXPORT_FORMATS`. quantize : of `QUANTIZATIONS`, for LiteRT only; inputs and outputs stay float32.
+    form : of `EXPORT_FORMATS`. quantize : of `QUANTIZATIONS`, for LiteRT, and int8 for ONNX; inputs and outputs stay
+    float32.
     crops : (B, S, S, 3) float32 in 0 to 1, on which an int8 network's ranges are measured. The exported network takes
     crops in 0 to 1 and returns position maps / (S x 1.1), as the network itself; LiteRT files take one at a time.
+    source : the file that the network was opened from, which an `.onnx` file beside it then stands for, unless it is
+    quantised.
     Returns the path written. Raises `UserError`.
     """
     import keras
 
+    from prnet.model.networks import with_parameters
     from prnet.model.saved_network import save_network, unzip_network
 
     path = Path(path)
@@ -75,22 +84,36 @@ def export_network(
         batch = None if form == "onnx" else 1
         signature = [keras.InputSpec(shape=(batch, *network.input_shape[1:]), dtype="float32", name="image")]
         options = {} if form == "onnx" else _litert_options(quantize, crops)
-        network.export(temporary, format=form, verbose=False, input_signature=signature, **options)
+        exported = with_parameters(network) if form == "onnx" else network
+        try:
+            exported.export(temporary, format=form, verbose=False, input_signature=signature, **options)
+        except RuntimeError as error:  # TensorFlow's converter cannot quantise every network
+            if quantize is None:
+                raise
+            reason = str(error).strip().partition("\n")[0][:200]
+            raise UserError(f"{path}: LiteRT has no {quantize} form of it; `format` onnx may have: {reason}") from None
+        if form == "onnx":
+            constants = decoder_constants(network, temporary)
+            if quantize:
+                quantise_onnx(temporary, _calibration_crops(crops))
+            names = getattr(network, "parameter_names", None)
+            complete_onnx(temporary, onnx_metadata(layout, names, None if quantize else source), constants)
     _write_layout(layout, path.with_name(f"{path.stem}_layout.npz"))
     return path
 
 
 def _write_layout(layout: UVLayout, path: Path) -> None:
     with atomic_write(path) as temporary:
-        np.savez_compressed(temporary, **{field.name: getattr(layout, field.name) for field in fields(layout)})
+        temporary.write_bytes(layout_bytes(layout))
 
 
 def _check_request(path: Path, form: str, quantize: str | None, crops: np.ndarray | None, backend: str) -> None:
     for label, value, known in (("format", form, EXPORT_FORMATS), ("quantization", quantize, (None, *QUANTIZATIONS))):
         if value not in known:
             raise UserError(f"unknown {label} {value!r}; choose from {', '.join(filter(None, known))}")
-    if quantize and form != "litert":
-        raise UserError(f"`quantize` {quantize}: only for the format litert, not {form}")
+    if quantize and form != "litert" and (form, quantize) != ("onnx", "int8"):
+        known_to = "the formats litert and onnx" if quantize == "int8" else "the format litert"
+        raise UserError(f"`quantize` {quantize}: only for {known_to}, not {form}")
     if quantize == "int8" and (crops is None or not len(crops)):
         raise UserError("`quantize` int8: needs images of faces to measure ranges on; give training images as `images`")
     if backend != "tensorflow":
@@ -111,12 +134,15 @@ def _litert_options(quantize: str | None, crops: np.ndarray | None) -> dict:
     options = {"optimizations": [tf.lite.Optimize.DEFAULT]}
     if quantize == "float16":
         return {**options, "target_spec": {"supported_types": [tf.float16]}}
-    measured = () if crops is None else crops[:CALIBRATION_CROPS]
     return {
         **options,
-        "representative_dataset": lambda: ([crop[None]] for crop in measured),
+        "representative_dataset": lambda: ([crop[None]] for crop in _calibration_crops(crops)),
         "target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]},
     }
+
+
+def _calibration_crops(crops: np.ndarray | None) -> np.ndarray:
+    return np.empty(0) if crops is None else crops[:CALIBRATION_CROPS]
 
 
 @contextmanager

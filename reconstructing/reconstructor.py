@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.common.quiet import start_keras
 from prnet.formats.photo_arrays import Photo, as_photo
 from prnet.geometry.crop import Box
 from prnet.geometry.uv_layout import mirror_maps
 from prnet.model.parameters import FaceParameters
-from prnet.reconstructing.detection import as_box, box_of_image, find_faces
+from prnet.model.runtimes import open_runtime
+from prnet.reconstructing.detection import as_box, box_of_image, chosen_detector, find_faces
 from prnet.reconstructing.face import face_grid, prepare_crop, restore_face
 from prnet.reconstructing.photo_face import PhotoFace, in_photo
 from prnet.reconstructing.settings import DETECTORS, MODEL_PATH
@@ -22,11 +22,17 @@ BATCH_SIZE = 16
 class FaceReconstructor:
     """Photos to faces.
 
-    model : what `load_network` opens; None for the network that comes with the package. detector : "mtcnn", or "none",
-    which takes the whole photo for one face. mirrored : the network also sees every crop mirrored, and the mean
-    counts, of the maps and, where the network has them, of expressions (left and right swapped) and rotation; identity
-    is that of the crop as it is. For networks trained on mirrored samples. Raises `UserError` for a file that is no
-    such network.
+    model : what `load_network` opens, or an `.onnx` file; None for the network that comes with the package.
+    detector : "libfacedetection", "mtcnn", "auto" for the first of them that is installed, or "none", which takes the
+    whole photo for one face.
+    runtime, threads : "keras", "onnx", or "auto", as `prnet.model.runtimes.open_runtime` chooses.
+    mirrored : the network also sees every crop mirrored, and the mean counts, of the maps and, where the network has
+    them, of expressions (left and right swapped) and rotation; identity is that of the crop as it is. For networks
+    trained on mirrored samples.
+    refined : faces that the detector found are reconstructed once more, from the box of the landmarks found first: a
+    crop nearer to those that networks are trained on, for twice the network's time.
+
+    Raises `UserError` for a file that is no such network.
 
     >>> reconstructor = prnet.FaceReconstructor()
     >>> image = prnet.read_image("photo.jpg")
@@ -41,25 +47,30 @@ class FaceReconstructor:
     `prnet.reconstructing.face.prepare_crop`, `predict_faces` and `prnet.reconstructing.face.restore_face` itself.
     """
 
-    def __init__(self, model=None, detector: str = "mtcnn", *, mirrored: bool = False):
-        start_keras()
-        from prnet.model.networks import network_image_size
-        from prnet.model.saved_network import load_network
-
+    def __init__(
+        self,
+        model=None,
+        detector: str = "auto",
+        *,
+        mirrored: bool = False,
+        refined: bool = False,
+        runtime: str = "auto",
+        threads: int = 0,
+    ):
         if detector not in DETECTORS:
             raise UserError(f"unknown detector {detector!r}; choose from {', '.join(DETECTORS)}")
         self.model = MODEL_PATH if model is None else model
-        self.network, self.layout = load_network(self.model)
-        self.image_size = network_image_size(self.network)
+        self.runtime = open_runtime(self.model, runtime, threads)
+        self.network, self.layout, self.image_size = self.runtime.network, self.runtime.layout, self.runtime.image_size
         self.grid = face_grid(self.layout, self.image_size)
-        self._detector, self._mirrored = detector, mirrored
+        self._detector, self._mirrored, self._refined = chosen_detector(detector), mirrored, refined
 
     def detect(self, image: Photo) -> list[Box]:
         """Boxes of the faces in a photo, the largest first; none where none is found. image : see `as_photo`."""
         image = as_photo(image)
         if self._detector == "none":
             return [box_of_image(*image.shape[:2])]
-        return [face.box for face in find_faces(image)]
+        return [face.box for face in find_faces(image, self._detector)]
 
     def reconstruct(self, image: Photo, boxes: Sequence[Box | Sequence[float]] | None = None) -> list[PhotoFace]:
         """Faces of one photo, in the order of `boxes`, or of those that `detect` finds.
@@ -75,7 +86,10 @@ class FaceReconstructor:
     ) -> list[list[PhotoFace]]:
         """Faces of several photos, each photo's as `reconstruct` returns them; crops share the network's batches."""
         photos = [as_photo(image) for image in images]
-        boxes = [self.detect(photo) for photo in photos] if boxes is None else boxes
+        if boxes is None:
+            boxes = [self.detect(photo) for photo in photos]
+            if self._refined:
+                boxes = [[face.tracked_box for face in found] for found in self.reconstruct_batch(photos, boxes)]
         owners = [(number, box) for number, of_image in enumerate(boxes) for box in map(as_box, of_image)]
         faces: list[list[PhotoFace]] = [[] for _ in photos]
         for start in range(0, len(owners), BATCH_SIZE):
@@ -100,12 +114,10 @@ class FaceReconstructor:
         return [(crop_map, None if parameters is None else parameters[n]) for n, crop_map in enumerate(maps)]
 
     def _predict(self, crops: np.ndarray) -> tuple[np.ndarray, FaceParameters | None]:
-        from prnet.model.networks import predict_faces
-
-        maps, parameters = predict_faces(self.network, crops)
+        maps, parameters = self.runtime(crops)
         mirrored = None
         if self._mirrored:
-            seen_mirrored, mirrored = predict_faces(self.network, np.ascontiguousarray(crops[:, :, ::-1]))
+            seen_mirrored, mirrored = self.runtime(np.ascontiguousarray(crops[:, :, ::-1]))
             maps = (maps + mirror_maps(seen_mirrored, self.image_size)) / 2
         if not np.isfinite(maps).all():
             raise UserError(f"{self.model}: returns values that are not finite; train the network again")

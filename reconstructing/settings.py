@@ -10,8 +10,12 @@ MODEL_PATH = str(RESOURCES / "weights" / "morphnet.keras")
 NETWORK_HELP = "network: a .keras file, its unzipped folder, or hf://OWNER/NAME"
 """What `--model` takes."""
 
-DETECTORS = ("mtcnn", "none")
-"""How faces are found; none takes the whole photo for one face."""
+DETECTORS = ("auto", "libfacedetection", "mtcnn", "none")
+"""How faces are found: auto is libfacedetection where it is installed, else MTCNN; none takes the whole photo for one
+face."""
+
+DETECTOR_HELP = "auto: libfacedetection if installed, else mtcnn; none: the face fills the photo"
+RUNTIME_HELP = "what runs the network; auto: onnx where the model's .onnx file lies beside it, else keras"
 
 OVERLAYS = ("landmarks", "mesh", "depth")
 """What is drawn over a video."""
@@ -21,7 +25,7 @@ MESH_FORMATS = ("obj", "ply", "glb")
 EXPORT_FORMATS = ("keras", "savedmodel", "litert", "onnx")
 
 QUANTIZATIONS = ("float16", "int8")
-"""Smaller forms of a LiteRT file."""
+"""Smaller forms of a LiteRT file, int8 of an ONNX file too."""
 
 
 @dataclass(frozen=True)

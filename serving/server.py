@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from prnet.common.errors import UserError
-from prnet.configure.config import FACE_MODEL_PATH, SERVER_HOST, SERVER_PORT
+from prnet.configure.config import FACE_MODEL_PATH, RUNTIMES, SERVER_HOST, SERVER_PORT
 from prnet.formats.face_model_file import load_face_model
 from prnet.geometry.face_model import FaceModel
 from prnet.geometry.position_map import layout_of_model
@@ -45,6 +45,7 @@ class Serving:
     port: int = SERVER_PORT  # 0 takes a free one
     face_model: str = FACE_MODEL_PATH
     detector: str = DETECTORS[0]
+    runtime: str = RUNTIMES[0]
     mirrored: bool = False
     batch_size: int = 8
     allowed_hosts: tuple[str, ...] = ()  # names that it answers to, beside those of `own_names`
@@ -54,7 +55,9 @@ def serve(settings: Serving) -> None:
     """Listen until interrupted. Raises `UserError` for an address or a file that cannot be used."""
     with _listen(settings.host, settings.port) as listener:
         start = time.monotonic()
-        reconstructor = FaceReconstructor(settings.model, settings.detector, mirrored=settings.mirrored)
+        reconstructor = FaceReconstructor(
+            settings.model, settings.detector, mirrored=settings.mirrored, runtime=settings.runtime
+        )
         face_model, missing = _face_model(settings.face_model, reconstructor)
         warm_up(reconstructor, settings.batch_size)
         if missing:

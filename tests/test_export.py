@@ -61,6 +61,7 @@ def crops():
         ("keras", None, "hub", 0.1),
         ("savedmodel", None, "served/1", 1e-4),
         ("onnx", None, "network.onnx", 1e-3),
+        ("onnx", "int8", "whole.onnx", 2.0),
         ("litert", None, "network.tflite", 1e-3),
         ("litert", "float16", "half.tflite", 0.1),
         ("litert", "int8", "whole.tflite", 2.0),
@@ -94,7 +95,7 @@ def test_every_form_computes_what_the_network_computes(network, layout, crops, t
     ("name", "form", "options", "message"),
     [
         ("n.tflite", "onnx", {}, "must end with .onnx"),
-        ("n.onnx", "onnx", {"quantize": "int8"}, "only for the format litert"),
+        ("n.onnx", "onnx", {"quantize": "float16"}, "only for the format litert"),
         ("n.tflite", "litert", {"quantize": "int8"}, "needs images of faces"),
         ("n.tflite", "tflite", {}, "unknown format 'tflite'; choose from keras, savedmodel, litert, onnx"),
         ("n.tflite", "litert", {"quantize": "int4"}, "unknown quantization 'int4'; choose from float16, int8"),

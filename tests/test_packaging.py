@@ -15,13 +15,14 @@ import prnet
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-NOT_PINNED = {"huggingface-hub"}
+NOT_PINNED = {"huggingface-hub", "ray"}
 """Optional parts that `requirements.txt` leaves out."""
 
 
 def pinned() -> dict[str, str]:
     lines = (line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines())
-    return dict(line.split("==") for line in lines if line)
+    exact = map(Requirement, filter(None, lines))
+    return {requirement.name: str(requirement.specifier).removeprefix("==") for requirement in exact}
 
 
 def ranges() -> list[Requirement]:

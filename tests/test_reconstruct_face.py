@@ -13,7 +13,7 @@ from prnet.geometry.crop import Box, compose, crop_transform, landmark_box, lift
 from prnet.geometry.pose import fit_to_pixels
 from prnet.geometry.position_map import layout_of_model, map_basis, position_maps
 from prnet.geometry.uv_layout import sample_landmarks
-from prnet.reconstructing.detection import CENTRE_SHIFT, SIDE_FACTOR, box_of_image, box_of_rectangle
+from prnet.reconstructing.detection import RULES, box_of_image, box_of_rectangle
 from prnet.reconstructing.drawing import depth_map, draw_landmarks, draw_mesh, draw_sheet
 from prnet.reconstructing.face import face_grid, prepare_crop, restore_face
 from prnet.reconstructing.outputs import save_face
@@ -175,10 +175,24 @@ def test_the_whole_image_is_the_crop_without_a_detector():
     np.testing.assert_allclose(corners, [[0, 63.5], [127, 63.5]])
 
 
+def test_a_refined_face_is_cropped_about_the_landmarks_found_first(layout, tmp_path, portrait):
+    from prnet.model.saved_network import save_network
+
+    small = 0.6 * mean_face_map(layout, SIZE) + 9  # smaller than a crop about it would show it
+    save_network(constant_network(small.astype(np.float32)), layout, tmp_path / "small.keras")
+    (first,) = FaceReconstructor(tmp_path / "small.keras", "none").reconstruct(portrait)
+    refined = FaceReconstructor(tmp_path / "small.keras", "none", refined=True)
+    (again,) = refined.reconstruct(portrait)
+    assert again.box.side == first.tracked_box.side < 0.7 * first.box.side
+    np.testing.assert_array_equal(again.box.centre, first.tracked_box.centre)
+    (given,) = refined.reconstruct(portrait, [first.box])  # who gives a box knows better
+    assert given.box is first.box
+
+
 def test_the_box_of_a_rectangle():
     box = box_of_rectangle(10, 20, 101, 101)
-    assert box.side == pytest.approx(101 * SIDE_FACTOR)
-    np.testing.assert_allclose(box.centre, [60 + CENTRE_SHIFT[0] * 101, 70 + CENTRE_SHIFT[1] * 101])
+    assert box.side == pytest.approx(101 * RULES["mtcnn"].factor)
+    np.testing.assert_allclose(box.centre, [60 + RULES["mtcnn"].shift[0] * 101, 70 + RULES["mtcnn"].shift[1] * 101])
 
 
 def test_a_face_is_found_where_the_crop_was(reconstructor, layout, portrait):

@@ -26,7 +26,7 @@ def make_parser() -> Parser:
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument("--format", choices=EXPORT_FORMATS, help="format of the output")
     task.add_argument("--from-prnet-checkpoint", metavar="PREFIX", help="published checkpoint, without .index")
-    parser.add_argument("--quantize", choices=QUANTIZATIONS, help="quantisation of a LiteRT file")
+    parser.add_argument("--quantize", choices=QUANTIZATIONS, help="for LiteRT files; int8 for ONNX too")
     parser.add_argument("--images", help="training images, a data set or a folder (int8, keras, the check)")
     parser.add_argument("--uv-data", help="PRNet's folder uv-data, for --from-prnet-checkpoint")
     parser.add_argument("--output", required=True, help="file (.tflite, .onnx, .keras) or folder to write")
@@ -59,7 +59,7 @@ def convert_checkpoint(checkpoint, uv_data, output) -> None:
 def export_and_check(model, form, quantize, images, output) -> None:
     from prnet.exporting.export import differences, export_network, read_crops
     from prnet.model.networks import network_image_size
-    from prnet.model.saved_network import load_network
+    from prnet.model.saved_network import fetch_network, load_network
 
     if quantize == "int8" and images is None:
         raise UserError("--quantize int8: needs training images to measure ranges on; give them by --images")
@@ -67,7 +67,7 @@ def export_and_check(model, form, quantize, images, output) -> None:
     if form == "keras" and images is not None:
         layout = own_layout(layout, network, images)
     crops = read_crops(images, network_image_size(network))
-    path = export_network(network, layout, output, form, quantize=quantize, crops=crops)
+    path = export_network(network, layout, output, form, quantize=quantize, crops=crops, source=fetch_network(model))
     largest, mean = differences(network, path, form, crops)
     size = sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
     print(f"{path}: {size / 1e6:.1f} MB; from the network at most {largest:.3g} crop pixels, {mean:.2g} in the mean")

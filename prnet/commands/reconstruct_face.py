@@ -3,8 +3,16 @@
 from pathlib import Path
 
 from prnet.commands.flags import Parser, say_what_to_open
-from prnet.configure.config import FACE_MODEL_PATH
-from prnet.reconstructing.settings import DETECTORS, MODEL_PATH, NETWORK_HELP, OVERLAYS, OutputSettings
+from prnet.configure.config import FACE_MODEL_PATH, RUNTIMES
+from prnet.reconstructing.settings import (
+    DETECTOR_HELP,
+    DETECTORS,
+    MODEL_PATH,
+    NETWORK_HELP,
+    OVERLAYS,
+    RUNTIME_HELP,
+    OutputSettings,
+)
 
 EPILOG = """examples:
   {reconstruct} photo.jpg --output-dir output/faces
@@ -23,9 +31,15 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--output-dir", "--outputdir", default="output/faces", metavar="DIR", help="folder for the results"
     )
-    parser.add_argument("--detector", choices=DETECTORS, default="mtcnn", help="none: the face fills the photo")
+    parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help=RUNTIME_HELP)
+    parser.add_argument("--detector", choices=DETECTORS, default="auto", help=DETECTOR_HELP)
     parser.add_argument(
         "--mirrored", action="store_true", help="average with the mirrored photo's faces: less error, twice the time"
+    )
+    parser.add_argument(
+        "--refined",
+        action="store_true",
+        help="reconstruct detected faces again, from the landmarks found first: less error, twice the network's time",
     )
     place = parser.add_mutually_exclusive_group()
     place.add_argument(
@@ -65,7 +79,13 @@ def main(argv=None) -> int:
         smooth=options.smooth,
     )
     failures = reconstruct_inputs(
-        FaceReconstructor(options.model, options.detector, mirrored=options.mirrored),
+        FaceReconstructor(
+            options.model,
+            options.detector,
+            mirrored=options.mirrored,
+            refined=options.refined,
+            runtime=options.runtime,
+        ),
         inputs,
         options.output_dir,
         settings,

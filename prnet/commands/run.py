@@ -12,6 +12,7 @@ from prnet.configure.programs import PROGRAMS
 EXTRAS = {
     **dict.fromkeys(("fastapi", "uvicorn", "starlette", "multipart", "python_multipart"), "server"),
     **dict.fromkeys(("tf2onnx", "onnx", "onnxruntime"), "export"),
+    **dict.fromkeys(("ray", "pyarrow"), "scale"),
 }
 """Modules that come with an extra of the package."""
 

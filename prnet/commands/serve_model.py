@@ -1,9 +1,8 @@
 """Serve a network over HTTP: a page for people and an API for programs."""
 
 from prnet.commands.flags import Parser
-from prnet.common.quiet import start_keras
-from prnet.configure.config import FACE_MODEL_PATH, SERVER_HOST, SERVER_PORT
-from prnet.reconstructing.settings import DETECTORS, MODEL_PATH, NETWORK_HELP
+from prnet.configure.config import FACE_MODEL_PATH, RUNTIMES, SERVER_HOST, SERVER_PORT
+from prnet.reconstructing.settings import DETECTOR_HELP, DETECTORS, MODEL_PATH, NETWORK_HELP, RUNTIME_HELP
 
 EXAMPLE = """example:
   {serve} --model output/best.keras
@@ -19,7 +18,8 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--face-model", "--facemodel", default=FACE_MODEL_PATH, metavar="FILE", help="face model for /extract and fits"
     )
-    parser.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="none: the face fills the photo")
+    parser.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help=DETECTOR_HELP)
+    parser.add_argument("--runtime", choices=RUNTIMES, default=RUNTIMES[0], help=RUNTIME_HELP)
     parser.add_argument(
         "--mirrored", action="store_true", help="average with the mirrored photo's faces: less error, twice the time"
     )
@@ -44,7 +44,6 @@ def make_parser() -> Parser:
 
 def main(argv=None) -> None:
     options = make_parser().parse_args(argv)
-    start_keras()
     from prnet.serving.server import Serving, serve
 
     serve(
@@ -54,6 +53,7 @@ def main(argv=None) -> None:
             port=options.port,
             face_model=options.face_model,
             detector=options.detector,
+            runtime=options.runtime,
             mirrored=options.mirrored,
             batch_size=options.batch_size,
             allowed_hosts=tuple(options.allow_host),

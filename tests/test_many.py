@@ -1,0 +1,141 @@
+"""Very many photos: shards that do not depend on who makes them, go on where they stopped, and name what failed."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prnet.commands.reconstruct_many import main
+from prnet.common.errors import UserError
+from prnet.geometry.position_map import layout_of_model
+from prnet.model.saved_network import save_network
+from prnet.reconstructing.many import list_photos, reconstruct_many
+from prnet.reconstructing.reconstructor import FaceReconstructor
+from tests.helpers.serving_stand_in import SIZE, build_mean_face_network, image_file
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def model(sample_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("network") / "mean.keras"
+    layout = layout_of_model(sample_model)
+    save_network(build_mean_face_network(layout, SIZE), layout, path)
+    return str(path)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of five photos, two of them further down, of which one is none."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name, side in (("a", 90), ("b", 120), ("more/c", 70), ("more/d", 64)):
+        photo = rng.integers(0, 255, (side, side + 9, 3), dtype=np.uint8)
+        (folder / f"{name}.png").write_bytes(image_file(photo, "PNG"))
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    (folder / "notes.txt").write_text("no photo either")
+    return folder
+
+
+def rows(folder) -> list[dict]:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="shards need pyarrow")
+    return [row for path in sorted(folder.glob("*.parquet")) for row in parquet.read_table(path).to_pylist()]
+
+
+def test_folders_archives_and_lists_name_the_same_photos(photos, tmp_path):
+    names = ["a.png", "b.png", "broken.jpg", "more/c.png", "more/d.png"]
+    assert list_photos(photos) == names
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for name in [*reversed(names), "notes.txt"]:
+            archive.write(photos / name, name)
+    assert list_photos(tmp_path / "photos.zip") == names
+    with pytest.raises(UserError, match=r"notes\.txt: no folder, \.zip archive or"):
+        list_photos(photos / "notes.txt")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty: holds no photo"):
+        list_photos(tmp_path / "empty")
+
+
+def test_what_is_not_installed_is_named(photos, tmp_path, model, monkeypatch):
+    monkeypatch.setattr("prnet.reconstructing.many.find_spec", lambda module: None)
+    with pytest.raises(UserError, match=r"needs pyarrow; install it by pip install 'prnet\[scale\]'"):
+        reconstruct_many(photos, tmp_path / "faces", model=model)
+
+
+def test_every_photo_has_a_row(photos, tmp_path, model, capsys):
+    pytest.importorskip("pyarrow", reason="shards need pyarrow")
+    arguments = [str(photos), "--output-dir", str(tmp_path / "faces"), "--model", model, "--detector", "none"]
+    assert main([*arguments, "--shard-size", "2"]) == 1
+    found = rows(tmp_path / "faces")
+    assert [row["image"] for row in found] == ["a.png", "b.png", "broken.jpg", "more/c.png", "more/d.png"]
+    assert [row["face"] for row in found] == [0, 0, None, 0, 0]
+    assert "broken.jpg" in found[2]["problem"]
+    (face,) = FaceReconstructor(model, "none").reconstruct(photos / "more" / "c.png")
+    np.testing.assert_allclose(np.reshape(found[3]["landmarks"], (68, 3)), face.landmarks, atol=1e-4)
+    np.testing.assert_allclose(found[3]["yaw"], face.pose.yaw, atol=1e-4)
+    assert found[3]["expressions"] is None
+
+
+def test_a_run_that_stopped_goes_on_and_no_other_is_mixed_with_it(photos, tmp_path, model):
+    pytest.importorskip("pyarrow", reason="shards need pyarrow")
+    folder, plan = tmp_path / "faces", {"model": model, "detector": "none", "shard_size": 2}
+    assert reconstruct_many(photos, folder, **plan) == 1
+    shards = sorted(folder.glob("faces-*.parquet"))
+    assert len(shards) == 3
+    kept, before = shards[0].stat().st_mtime_ns, rows(folder)
+    shards[1].unlink()
+    assert reconstruct_many(photos, folder, **plan) == 1  # the broken photo's shard is made again
+    assert shards[0].stat().st_mtime_ns == kept
+    assert rows(folder) == before
+    assert reconstruct_many(photos, folder, **plan) == 0
+    with pytest.raises(UserError, match="holds shards of other photos or settings"):
+        reconstruct_many(photos, folder, **{**plan, "shard_size": 3})
+    (photos / "e.png").write_bytes((photos / "a.png").read_bytes())
+    with pytest.raises(UserError, match="holds shards of other photos or settings"):
+        reconstruct_many(photos, folder, **plan)
+    assert json.loads((folder / "shards.json").read_text())["shard_size"] == 2
+
+
+def test_zip_and_list_give_the_folders_rows(photos, tmp_path, model):
+    pyarrow = pytest.importorskip("pyarrow", reason="shards need pyarrow")
+    from pyarrow import parquet
+
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for name in list_photos(photos):
+            archive.write(photos / name, name)
+    parquet.write_table(pyarrow.table({"path": list_photos(photos)}), photos / "list.parquet")
+    parquet.write_table(pyarrow.table({"file": ["a.png"]}), photos / "other.parquet")
+    for source in (photos, tmp_path / "photos.zip", photos / "list.parquet"):
+        reconstruct_many(source, tmp_path / f"faces-{source.suffix}", model=model, detector="none")
+    expected = [(row["image"], row["landmarks"]) for row in rows(tmp_path / "faces-")]
+    for suffix in (".zip", ".parquet"):
+        assert [(row["image"], row["landmarks"]) for row in rows(tmp_path / f"faces-{suffix}")] == expected
+    with pytest.raises(UserError, match=r"other\.parquet: no Parquet file with a column called path"):
+        list_photos(photos / "other.parquet")
+
+
+@pytest.mark.large
+@pytest.mark.filterwarnings("default")  # Ray warns of itself
+def test_two_workers_of_ray_write_what_one_process_writes(shared_data, tmp_path):
+    """2,000 photos, by the shipped network in ONNX Runtime: the same rows to the bit."""
+    pytest.importorskip("ray", reason="the environment of `make test-scale` has Ray")
+    from prnet.exporting.export import export_network
+    from prnet.model.saved_network import load_network
+
+    with (
+        zipfile.ZipFile(shared_data / "faces" / "300W-LP.zip") as archive,
+        zipfile.ZipFile(tmp_path / "photos.zip", "w") as some,
+    ):
+        for name in sorted(name for name in archive.namelist() if name.endswith(".jpg"))[:2000]:
+            some.writestr(Path(name).name, archive.read(name))
+        some.writestr("broken.jpg", b"no photo")
+    model = tmp_path / "morphnet.onnx"
+    export_network(*load_network(ROOT / "resource" / "weights" / "morphnet.keras"), model, "onnx")
+    for workers in (1, 2):
+        folder = tmp_path / f"by{workers}"
+        assert reconstruct_many(tmp_path / "photos.zip", folder, model=str(model), shard_size=100, workers=workers) >= 1
+    assert len(list((tmp_path / "by2").glob("*.parquet"))) == 21
+    assert rows(tmp_path / "by1") == rows(tmp_path / "by2")
