@@ -23,7 +23,7 @@ from prnet.serving.prnet_keras import prnet_keras_router
 from prnet.serving.problems import answer_problems
 from prnet.serving.reconstructions import reconstructions_router
 from prnet.serving.results import ResultStore
-from prnet.serving.runs import runs_router
+from prnet.serving.runs import RunLog, runs_router
 
 STATIC = Path(__file__).parent / "static"
 
@@ -52,29 +52,37 @@ def build_application(
     batch_size: int = 8,
     limits: Limits | None = None,
     hosts: Iterable[str] = (),
+    pages: Iterable[str] = (),
+    runs: str = "",
 ) -> FastAPI:
     """The application around one network.
 
     missing : what requests that need a face model hear where there is none. hosts : names that the server answers to,
-    beside localhost and addresses.
+    beside localhost and addresses. pages : origins of other sites whose pages may use it. runs : the file that keeps
+    runs over a restart, if any.
     """
     limits = limits or Limits()
-    engine = Engine(reconstructor, batch_size, limits)
+    engine, log = Engine(reconstructor, batch_size, limits), RunLog(limits, runs)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI):
-        async with engine:
+        async with engine, log:
             yield
 
     app = FastAPI(title="PRNet", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(Guard, limits=limits, origins=Origins(hosts))
+    app.add_middleware(Guard, limits=limits, origins=Origins(hosts, pages))
     answer_problems(app)
     app.include_router(reconstructions_router(engine, ResultStore(limits)))
     app.include_router(prnet_keras_router(engine, FitMeshes(face_model, reconstructor.grid, missing)))
-    app.include_router(runs_router(limits))
+    app.include_router(runs_router(log, limits))
     add_pages(app)
 
-    @app.get("/health", tags=["server"], summary="Whether the network is loaded")
+    @app.get(
+        "/health",
+        tags=["server"],
+        summary="Whether the network is loaded",
+        openapi_extra={"x-examples": {"curl": "curl {address}/health"}},
+    )
     async def health() -> Health:
         return Health(
             status="ready",
@@ -95,7 +103,13 @@ def add_pages(app: FastAPI) -> None:
     def page(name: str) -> FileResponse:
         return FileResponse(STATIC / name, headers={"Content-Security-Policy": policies[name], "Vary": "Accept"})
 
-    @app.get("/", tags=["server"], summary="The page, or a greeting for programs", response_model=Greeting)
+    @app.get(
+        "/",
+        tags=["server"],
+        summary="The page, or a greeting for programs",
+        response_model=Greeting,
+        openapi_extra={"x-examples": {"curl": "curl {address}/"}},
+    )
     async def index(request: Request):
         if "text/html" in request.headers.get("accept", ""):
             return page("index.html")

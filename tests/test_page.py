@@ -50,7 +50,7 @@ def canvas_colours(browser) -> int:
         return new Promise((done) => requestAnimationFrame(() => {
             const context = copy.getContext("2d");
             context.drawImage(source, 0, 0, 128, 128);
-            const seen = new Set(), pixels = context.getImageData(0, 0, 128, 128).data;
+            const seen = new Set(), pixels = context.getImageData(0, 24, 128, 104).data;  // below the gizmo
             for (let i = 0; i < pixels.length; i += 4) {
                 const [red, green, blue, opacity] = pixels.slice(i, i + 4);
                 if (opacity > 250) seen.add((red >> 6) * 16 + (green >> 6) * 4 + (blue >> 6));
@@ -64,6 +64,10 @@ def wait_for_colours(browser, enough) -> None:
     deadline = time.monotonic() + TIMEOUT
     while not enough(colours := canvas_colours(browser)):
         assert time.monotonic() < deadline, f"{colours} colours"
+
+
+def see(browser, view) -> None:
+    browser.run(f"document.querySelector('[name=view][value={view}]').click()")
 
 
 def reconstructed(browser, address, photo) -> None:
@@ -89,12 +93,12 @@ def test_a_photo_becomes_landmarks_and_a_mesh_to_download(browser, address, phot
     wait_for_colours(browser, lambda count: count > 5)
     browser.screenshot(tmp_path / "face.png")
     links = browser.run("[...document.querySelectorAll('#downloads a')].map((link) => link.href)")
-    assert [link.rpartition(".")[2] for link in links] == ["glb", "obj", "ply", "mat", "json"]
+    assert [link.rpartition(".")[2] for link in links] == ["glb", "obj", "ply", "texture", "sheet", "mat", "json", "zip"]
 
     folder = tmp_path / "downloads"
     browser.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
     browser.run("document.querySelector('#downloads a').click()")
-    path, deadline = folder / "face1.glb", time.monotonic() + TIMEOUT
+    path, deadline = folder / "astronaut_face1.glb", time.monotonic() + TIMEOUT
     while not path.exists():
         assert time.monotonic() < deadline, "nothing was downloaded"
         time.sleep(0.05)
@@ -109,11 +113,11 @@ def test_the_switches_change_what_is_shown(browser, address, photo):
     wait_for_colours(browser, lambda count: count > 5)
     browser.run("document.getElementById('show-landmarks').click()")
     assert browser.run("document.querySelectorAll('#overlay circle').length") == 0
-    browser.run("document.getElementById('show-wireframe').click()")
+    see(browser, "wireframe")
     wait_for_colours(browser, lambda count: count <= 2)
-    browser.run("document.getElementById('show-wireframe').click()")
-    browser.run("document.getElementById('show-depth').click()")
-    wait_for_colours(browser, lambda count: count > 3)
+    for view in ("depth", "map", "texture", "clay"):
+        see(browser, view)
+        wait_for_colours(browser, lambda count: count > 3)
 
 
 def test_the_webcam_takes_a_photo(browser, address):
