@@ -115,7 +115,11 @@ def test_every_format_by_query_by_accept_and_by_link(client, photo, reconstructo
             assert loadmat(io.BytesIO(content))["vertices"].shape == (vertices, 3)
         elif form == "obj":
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                assert sorted(archive.namelist()) == ["face1.mtl", "face1.obj", "face1_texture.png"]
+                assert sorted(archive.namelist()) == [
+                    "face_face1.mtl",
+                    "face_face1.obj",
+                    "face_face1_texture.png",
+                ]
         else:
             mesh = trimesh.load(io.BytesIO(content), file_type=form, force="mesh", process=False)
             assert len(mesh.vertices) == vertices

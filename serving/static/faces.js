@@ -202,10 +202,11 @@ async function choose(index, signal) {
   describe(face);
   showBars(face.expressions, BARS);
   $("time-label").textContent = "Time";
-  $("downloads").replaceChildren(...engine.downloads(current, face).map(downloadLink));
-  $("downloads").hidden = $("panel").hidden = false;
-  const found = await engine.mesh(current, face, signal);
+  $("panel").hidden = false;
+  const [found, files] = await Promise.all([engine.mesh(current, face, signal), engine.downloads(current, face)]);
   if (signal.aborted) return;
+  $("downloads").replaceChildren(...files.map(downloadLink));
+  $("downloads").hidden = false;
   $("mesh-hint").hidden = Boolean(viewer);
   viewer?.show(found, current.landmark_vertices, headRotation(face.pose.matrix));
   document.body.dataset.mesh = String(index);

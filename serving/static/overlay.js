@@ -39,11 +39,12 @@ export function boxShape({ box: { centre, side } }, kind) {
 }
 
 // Let a person draw a box: by dragging, or with the arrow keys (with Shift its size), then Enter. Escape gives up.
-// Resolves with [x, y, width, height] in pixels of the picture, or null. signal : ends it.
-export function markBox(overlay, size, signal) {
+// Resolves with [x, y, width, height] in pixels of the picture, or null. signal : ends it. first : the box to begin with,
+// in shares of the picture.
+export function markBox(overlay, size, signal, first = [0.3, 0.25, 0.4, 0.5]) {
   frame(overlay, size);
   const step = KEY_STEP * Math.min(size.width, size.height);
-  let box = [size.width * 0.3, size.height * 0.25, size.width * 0.4, size.height * 0.5];
+  let box = first.map((share, i) => share * (i % 2 ? size.height : size.width));
   let start = null;
   const shape = svg("rect", { class: "box chosen marking" });
   overlay.replaceChildren(shape);

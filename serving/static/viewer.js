@@ -54,7 +54,7 @@ export class Viewer {
     this.map = map;
     this.landmarkVertices = landmarkVertices;
     this.surface = new THREE.Mesh(geometry, this.materials.textured);
-    this.flat = new THREE.Mesh(flattened(geometry.clone()), this.materials.map);
+    this.flat = new THREE.Mesh(geometry.clone(), this.materials.map);
     this.points = new THREE.InstancedMesh(
       new THREE.SphereGeometry(0.011, 12, 8), new THREE.MeshBasicMaterial({ color: "#6ff0da" }), landmarkVertices.length);
     this.turned = new THREE.Group().add(this.surface, this.points);
@@ -82,12 +82,28 @@ export class Viewer {
     this.stale = true;
   }
 
+  // The next frame of a face that moves: points and uv (N x 2) as of `show`; the map's canvas was drawn anew.
+  follow(points, uv, rotation) {
+    const attribute = this.surface.geometry.getAttribute("uv");
+    attribute.array.set(uv);
+    attribute.needsUpdate = this.map.needsUpdate = true;
+    this.place(points, rotation);
+    if (this.shown.frontal) this.turned.quaternion.copy(this.turn).invert();
+  }
+
+  // Stop swaying.
+  hold() {
+    this.reset();
+    this.held = true;
+  }
+
   // What only some views need, when they need it.
   freshen() {
     const { geometry } = this.surface;
     const { view } = this.shown;
     if (view === "clay") geometry.computeVertexNormals();
     if (view === "depth") geometry.setAttribute("color", depthColours(geometry));
+    if (FLAT.has(view)) flatten(this.flat.geometry, geometry.getAttribute("uv"));
     if (view === "map") this.flat.geometry.setAttribute("color", placeColours(geometry));
     this.stale = false;
   }
@@ -244,12 +260,12 @@ function normalise(points, into) {
   for (let i = 0; i < points.length; i++) into[i] = (points[i] - (low[i % 3] + high[i % 3]) / 2) * scale;
 }
 
-// The mesh laid out as its texture is.
-function flattened(geometry) {
-  const uv = geometry.getAttribute("uv"), position = geometry.getAttribute("position");
+// Lay a mesh out as its texture is.
+function flatten(geometry, uv) {
+  const position = geometry.getAttribute("position");
   for (let i = 0; i < uv.count; i++) position.setXYZ(i, 2 * uv.getX(i) - 1, 1 - 2 * uv.getY(i), 0);
+  position.needsUpdate = true;
   Object.assign(geometry, { boundingSphere: null, boundingBox: null });
-  return geometry;
 }
 
 // paint : sets a colour from where a point lies between the least and the greatest x, y, z, each 0 to 1.
