@@ -105,7 +105,7 @@ function leave() {
   live = null;
   stream?.getTracks().forEach((track) => track.stop());
   stream = null;
-  for (const id of ["video", "shutter", "stop", "live-overlay", "progress"]) $(id).hidden = true;
+  for (const id of ["video", "shutter", "stop", "progress"]) $(id).hidden = true;
   $("photo-figure").hidden = !photo;
   $("welcome").hidden = Boolean(photo);
   $("stages").classList.toggle("filled", Boolean(photo));
@@ -132,7 +132,6 @@ async function startLive() {
     if (signal.aborted) return;
     live = new LiveMode({ video: $("video"), overlay: $("live-overlay"), viewer, show: showLive, say });
     await live.start();
-    if (!signal.aborted) $("live-overlay").hidden = false;
   } catch (error) {
     if (signal.aborted) return;
     leave();

@@ -1,6 +1,6 @@
 // Live mode: the webcam's face, frame by frame, by the network in this browser. No picture leaves it.
-import { OneEuroFilter, angles, landmarkBox, readDescription } from "./face_math.js";
-import { facesOf, start } from "./network.js";
+import { OneEuroFilter, angles, cutCrop, landmarkBox, readDescription } from "./face_math.js";
+import { faceOfCrop, facesOf, start } from "./network.js";
 import { meshOfArrays } from "./meshes.js";
 import { frame, landmarkShapes, markBox, pixelsPerCss } from "./overlay.js";
 
@@ -26,6 +26,8 @@ export class LiveMode {
   async start() {
     const { face, threads } = await start();
     this.grid = readDescription(face);
+    const canvas = Object.assign(document.createElement("canvas"), { width: face.size, height: face.size });
+    this.crop = canvas.getContext("2d", { willReadFrequently: true });
     document.body.dataset.threads = threads;
     this.lastSeen = performance.now();
     if (!this.stopped) this.loop();
@@ -54,11 +56,11 @@ export class LiveMode {
   }
 
   async step() {
-    const { video } = this;
-    const picture = await createImageBitmap(video);
-    const size = { width: picture.width, height: picture.height };
-    this.drawTexture(picture);
-    const { faces: [face] } = await facesOf(picture, this.box ? { boxes: [this.box] } : SEARCH);
+    const { video, box } = this;
+    const size = { width: video.videoWidth, height: video.videoHeight };
+    this.drawTexture();
+    const { faces: [face], seconds } = box ? await faceOfCrop(cutCrop(video, box, this.grid, this.crop), box)
+      : await facesOf(await createImageBitmap(video), SEARCH);
     if (this.stopped) return;
     const now = performance.now();
     if (!face || !this.follows(face)) {
@@ -71,7 +73,7 @@ export class LiveMode {
     this.seenAt = now;
     this.box = landmarkBox(face.landmarks);
     this.draw(face, size);
-    this.count(now, face);
+    this.count(now, face, seconds);
     this.frames = (this.frames ?? 0) + 1;
     document.body.dataset.live = String(this.frames);
   }
@@ -117,12 +119,12 @@ export class LiveMode {
     face.box = landmarkBox(face.landmarks);
   }
 
-  // The part of the frame around the face's box, before the worker has looked at the frame.
-  drawTexture(picture) {
+  // The part of the frame around the face's box, while it is the frame that the network will see.
+  drawTexture() {
     if (!this.box) return;
     const side = 1.6 * this.box.side;
     this.part = { side, left: this.box.centre[0] + 0.5 - side / 2, top: this.box.centre[1] + 0.5 - side / 2 };
-    this.context.drawImage(picture, this.part.left, this.part.top, side, side, 0, 0, TEXTURE, TEXTURE);
+    this.context.drawImage(this.video, this.part.left, this.part.top, side, side, 0, 0, TEXTURE, TEXTURE);
   }
 
   draw(face, size) {
@@ -130,19 +132,21 @@ export class LiveMode {
     this.overlay.replaceChildren(...landmarkShapes(face, pixelsPerCss(this.overlay, size)));
     if (!this.viewer || !this.part) return;
     const { vertices } = face;
-    const points = vertices.map((x, i) => (i % 3 === 1 ? -x : x));
+    const points = vertices.map((x, i) => (i % 3 === 2 ? x : -x)); // mirrored as the video is
+    const rotation = face.rotation.map((row, r) => row.map((x, c) => ((r === 0) === (c === 0) ? x : -x)));
     const uv = new Float32Array((vertices.length / 3) * 2);
     for (let n = 0; n < uv.length / 2; n++) {
       uv[2 * n] = (vertices[3 * n] + 0.5 - this.part.left) / this.part.side;
       uv[2 * n + 1] = (vertices[3 * n + 1] + 0.5 - this.part.top) / this.part.side;
     }
-    if (this.shown) return this.viewer.follow(points, uv, face.rotation);
-    this.viewer.show(meshOfArrays(points, uv, this.grid.triangles, this.canvas), this.grid.landmark_vertices, face.rotation);
+    if (this.shown) return this.viewer.follow(points, uv, rotation);
+    this.viewer.show(meshOfArrays(points, uv, this.grid.triangles, this.canvas), this.grid.landmark_vertices, rotation);
     this.viewer.hold();
     this.shown = true;
   }
 
-  count(now, face) {
+  count(now, face, seconds) {
+    document.body.dataset.networkSeconds = seconds.network.toFixed(4);
     this.times.push(now);
     if (this.times.length > RATE_FRAMES) this.times.shift();
     const spent = (now - this.times[0]) / 1000;

@@ -18,6 +18,6 @@ export function meshOfArrays(points, uv, triangles, picture) {
   geometry.setAttribute("uv", new THREE.BufferAttribute(Float32Array.from(uv), 2));
   geometry.setIndex(new THREE.BufferAttribute(Uint32Array.from(triangles), 1));
   const map = new THREE.CanvasTexture(picture);
-  Object.assign(map, { flipY: false, colorSpace: THREE.SRGBColorSpace });
+  Object.assign(map, { flipY: false, colorSpace: THREE.SRGBColorSpace, generateMipmaps: false, minFilter: THREE.LinearFilter });
   return { geometry, map };
 }

@@ -35,5 +35,7 @@ export function start() {
   return started;
 }
 
-// Resolves with { faces, seconds }. picture : an ImageBitmap, which is handed over. where : see worker.js.
+// Resolve with { faces, seconds }. picture : an ImageBitmap, which is handed over. where : see worker.js.
 export const facesOf = (picture, where) => ask({ picture, ...where }, [picture]);
+// floats : a crop as `cutCrop` returns it, handed over. box : what it was cut around.
+export const faceOfCrop = (floats, box) => ask({ crop: { floats, box } }, [floats.buffer]);

@@ -79,7 +79,7 @@ export class Viewer {
     });
     Object.assign(this.points, { boundingSphere: null, boundingBox: null });
     this.points.instanceMatrix.needsUpdate = true;
-    this.stale = true;
+    this.stale = this.changed = true;
   }
 
   // The next frame of a face that moves: points and uv (N x 2) as of `show`; the map's canvas was drawn anew.
@@ -114,7 +114,7 @@ export class Viewer {
     this.map?.dispose();
     this.group?.removeFromParent();
     this.flat?.removeFromParent();
-    Object.assign(this, { group: null, surface: null, flat: null, points: null, materials: null, map: null });
+    Object.assign(this, { changed: true, group: null, surface: null, flat: null, points: null, materials: null, map: null });
     for (const button of [this.gizmo, this.light]) button.hidden = true;
   }
 
@@ -138,12 +138,14 @@ export class Viewer {
     this.controls.enabled = !flat;
     this.gizmo.hidden = flat;
     this.light.hidden = view !== "clay";
-    this.stale = true;
+    this.stale = this.changed = true;
   }
 
   reset() {
     this.held = false;
     this.phase = 0;
+    if (this.group) this.group.rotation.y = 0;
+    this.changed = true;
     this.camera.position.set(0, 0, DISTANCE);
     this.controls.target.set(0, 0, 0);
   }
@@ -180,10 +182,11 @@ export class Viewer {
     this.lamp.position.set(right, up, Math.sqrt(Math.max(1 - (right * right + up * up) / 2, 0.05)));
     this.light.style.left = `${50 + 50 * right}%`;
     this.light.style.top = `${50 - 50 * up}%`;
+    this.changed = true;
   }
 
   orbit(right, down, zoom = 1) {
-    this.held = true;
+    this.held = this.changed = true;
     const at = new THREE.Spherical().setFromVector3(this.camera.position);
     at.theta += right;
     at.phi = Math.min(Math.max(at.phi + down, 0.05), Math.PI - 0.05);
@@ -209,7 +212,7 @@ export class Viewer {
       side = SIDES.reduce((best, each) => (each.dot(place) > best.dot(place) ? each : best));
     }
     this.phase = 0;
-    this.held = true;
+    this.held = this.changed = true;
     this.group.rotation.y = 0;
     this.camera.position.copy(side).applyQuaternion(this.headTurn()).multiplyScalar(DISTANCE);
   }
@@ -225,14 +228,20 @@ export class Viewer {
     const [x, y] = ratio > 1 ? [ratio, 1] : [1, 1 / ratio];
     Object.assign(this.flatCamera, { left: -1.05 * x, right: 1.05 * x, top: 1.05 * y, bottom: -1.05 * y });
     this.flatCamera.updateProjectionMatrix();
+    this.changed = true;
   }
 
   frame() {
     this.clock.update();
     const { view, turn } = this.shown;
-    if (this.group && turn && !this.held) this.phase += this.clock.getDelta() * SWAY_RATE;
-    if (this.group) this.group.rotation.y = this.held ? this.group.rotation.y : SWAY_ANGLE * Math.sin(this.phase);
-    this.controls.update();
+    const sways = this.group && turn && !this.held;
+    if (sways) {
+      this.phase += this.clock.getDelta() * SWAY_RATE;
+      this.group.rotation.y = SWAY_ANGLE * Math.sin(this.phase);
+    }
+    const moved = this.controls.update();
+    if (!(sways || moved || this.changed)) return;
+    this.changed = false;
     if (this.group && this.stale) this.freshen();
     this.renderer.clear();
     this.renderer.render(this.scene, FLAT.has(view) ? this.flatCamera : this.camera);

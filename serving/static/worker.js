@@ -1,11 +1,13 @@
-// Runs detector and network beside the page. Takes { id, picture: ImageBitmap, boxes: [...] or null, rectangles, side,
-// smallest } and answers { id, faces, seconds } or { id, problem }; { id, start: true } loads, and answers { id, face }.
+// Runs detector and network beside the page. { id, start: true } loads them, and answers { id, face, threads }. Then it
+// takes a picture (ImageBitmap) with rectangles [x, y, width, height] of its faces, or with the side to which it is reduced
+// before they are looked for, and their smallest size there; or a crop (floats) and the box that it was cut around. It
+// answers { id, faces, seconds }, or { id, problem }.
 import { boxOfRectangle, cutCrop, readDescription, restoreFace } from "./face_math.js";
 import { findFaces } from "./detector.js";
 
 const LIVE = new URL("../live/", import.meta.url);
 const RUNTIME = new URL("./vendor/onnxruntime/", import.meta.url);
-const MOST_THREADS = 4;
+const MOST_THREADS = 4; // and one core fewer than there are, which draws
 const MOST_FACES = 32;
 
 let loading = null; // what `load` will have
@@ -28,7 +30,7 @@ function answer(id, { faces, seconds }) {
 
 async function load() {
   const ort = await import(new URL("ort.wasm.min.mjs", RUNTIME));
-  const threads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS) : 1;
+  const threads = self.crossOriginIsolated ? Math.min(Math.max(navigator.hardwareConcurrency - 1, 1), MOST_THREADS) : 1;
   const [binary, json, ...networks] = await Promise.all([
     unpacked(new URL("ort-wasm-simd-threaded.wasm.gz", RUNTIME)),
     fetched(new URL("face.json", LIVE)).then((text) => JSON.parse(new TextDecoder().decode(text))),
@@ -66,18 +68,22 @@ async function unpacked(url) {
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 
-async function facesOf({ picture, boxes, rectangles, most = MOST_FACES, side, smallest }, { face, run, crop }) {
+async function facesOf({ picture, rectangles, crop: given, most = MOST_FACES, side, smallest }, { face, run, crop }) {
   const begun = performance.now();
-  const given = boxes ?? (rectangles ?? (await detect(picture, side, smallest, face, run))).map((each) => boxOfRectangle(each, face.detector));
-  const found = performance.now();
+  const crops = given ? [given] : [];
+  if (picture) {
+    const found = rectangles ?? (await detect(picture, side, smallest, face, run));
+    const boxes = found.slice(0, most).map((each) => boxOfRectangle(each, face.detector));
+    crops.push(...boxes.map((box) => ({ box, floats: cutCrop(picture, box, face, crop) })));
+    picture.close();
+  }
+  const cut = performance.now();
   const faces = [];
-  for (const box of given.slice(0, most)) {
-    const floats = cutCrop(picture, box, face, crop);
+  for (const { box, floats } of crops) {
     const outputs = await run(0, floats, [1, face.size, face.size, 3]);
     faces.push({ expected: box, ...restoreFace(...[0, 1, 2].map((n) => outputs[n]?.data), box, face) });
   }
-  picture.close();
-  return { faces, seconds: { detecting: (found - begun) / 1000, network: (performance.now() - found) / 1000 } };
+  return { faces, seconds: { detecting: (cut - begun) / 1000, network: (performance.now() - cut) / 1000 } };
 }
 
 // Rectangles [x, y, width, height] of a picture's faces. side : the longest side on which they are looked for.
