@@ -93,7 +93,8 @@ def test_a_photo_becomes_landmarks_and_a_mesh_to_download(browser, address, phot
     wait_for_colours(browser, lambda count: count > 5)
     browser.screenshot(tmp_path / "face.png")
     links = browser.run("[...document.querySelectorAll('#downloads a')].map((link) => link.href)")
-    assert [link.rpartition(".")[2] for link in links] == ["glb", "obj", "ply", "texture", "sheet", "mat", "json", "zip"]
+    forms = ["glb", "obj", "ply", "texture", "sheet", "mat", "json", "zip"]
+    assert [link.rpartition(".")[2] for link in links] == forms
 
     folder = tmp_path / "downloads"
     browser.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
