@@ -1,4 +1,4 @@
-"""The page as a static build, in a real browser and from a plain file host: photos and webcam without a server of ours."""
+"""The page as a static build, in a real browser and from a plain file host: photos and webcam without our server."""
 
 import functools
 import http.server

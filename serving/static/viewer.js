@@ -242,6 +242,7 @@ export class Viewer {
     const moved = this.controls.update();
     if (!(sways || moved || this.changed)) return;
     this.changed = false;
+    this.canvas.dataset.seen = [...this.camera.position, ...this.lamp.position].map((x) => x.toFixed(3)).join(" ");
     if (this.group && this.stale) this.freshen();
     this.renderer.clear();
     this.renderer.render(this.scene, FLAT.has(view) ? this.flatCamera : this.camera);
