@@ -14,7 +14,18 @@ from benchmarks.figures import markdown_table, measure
 from prnet.commands.terminal import run_script
 from prnet.common.files import atomic_write
 
-BENCHMARKS = ["start_up", "sequence", "builder", "evaluation", "reconstruction", "profiling", "serving", "train_step"]
+BENCHMARKS = ["start_up", "sequence", "builder", "evaluation", "reconstruction", "profiling", "serving", "live"]
+BENCHMARKS += ["train_step"]
+    "start_up",
+    "sequence",
+    "builder",
+    "evaluation",
+    "reconstruction",
+    "profiling",
+    "serving",
+    "live",
+    "train_step",
+]
 
 
 def main(argv=None) -> int:

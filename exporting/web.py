@@ -8,15 +8,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.common.quiet import without_remarks
 from prnet.configure.config import CROP_MARGIN, TARGET_SCALE
 from prnet.geometry.uv_layout import UVLayout, landmark_stencil
-from prnet.model.morphnet import COEFFICIENTS, POSE
-from prnet.model.networks import network_image_size
 from prnet.reconstructing.detection import CENTRE_SHIFT, MIN_CONFIDENCE, SIDE_FACTOR
 from prnet.reconstructing.expressions import BOUNDED
 from prnet.reconstructing.face import FaceGrid, face_grid
@@ -39,6 +36,8 @@ def web_files(network: Any, layout: UVLayout) -> dict[str, bytes]:
     The network returns position maps / (S x 1.1), and, where it has named parameters, coefficients and pose as the
     layers of `prnet.model.morphnet` do. Raises `UserError` where the packages for ONNX are missing.
     """
+    from prnet.model.networks import network_image_size
+
     try:
         import onnx
         import tf2onnx  # noqa: F401
@@ -54,6 +53,10 @@ def web_files(network: Any, layout: UVLayout) -> dict[str, bytes]:
 
 def _onnx_of(network: Any) -> bytes:
     """The network, with its named parameters as further outputs where it has any, for any number of crops."""
+    import keras
+
+    from prnet.model.morphnet import COEFFICIENTS, POSE
+
     if getattr(network, "parameter_names", None) is not None:
         outputs = [network.output, *(network.get_layer(name).output for name in (COEFFICIENTS, POSE))]
         network = keras.Model(network.input, outputs)

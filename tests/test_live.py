@@ -1,16 +1,10 @@
 """The page as a static build, in a real browser and from a plain file host: photos and webcam without our server."""
 
-import functools
-import http.server
 import json
 import shutil
-import threading
-from contextlib import contextmanager
 
-import cv2
 import numpy as np
 import pytest
-from skimage.data import astronaut
 
 from prnet.common.errors import UserError
 from prnet.model.saved_network import load_network
@@ -20,44 +14,12 @@ from prnet.serving.application import build_application
 from prnet.serving.site import write_site
 from tests.helpers.browser import Browser, find_chromium
 from tests.helpers.serving_stand_in import image_file, listening, mean_face_reconstructor
+from tests.helpers.webcam import file_host, portrait, write_webcam
 
 pytest.importorskip("tf2onnx", reason="files for browsers need onnx, tf2onnx and onnxruntime")
 needs_browser = pytest.mark.skipif(
     find_chromium() is None, reason="Chromium is not installed (Debian: apt-get install chromium)"
 )
-
-WIDTH, HEIGHT, FRAMES = 320, 240, 12
-
-
-def portrait() -> np.ndarray:
-    return astronaut()[:300, 80:380]
-
-
-def write_webcam(path) -> None:
-    """A video in the form that Chromium's fake webcam plays in a loop: a face that moves to and fro."""
-    face = cv2.resize(portrait(), (HEIGHT, HEIGHT))
-    with open(path, "wb") as file:
-        file.write(f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F15:1 Ip A1:1 C420jpeg\n".encode())
-        for shift in 8 * np.sin(np.linspace(0, 2 * np.pi, FRAMES, endpoint=False)):
-            to_frame = np.float32([[1, 0, 40 + shift], [0, 1, 0]])
-            frame = cv2.warpAffine(face, to_frame, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
-            file.write(b"FRAME\n" + cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420).tobytes())
-
-
-class Silent(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@contextmanager
-def file_host(folder):
-    handler = functools.partial(Silent, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as host:
-        thread = threading.Thread(target=host.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{host.server_port}/"
-        host.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +30,7 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     folder = tmp_path_factory.mktemp("live")
-    write_webcam(folder / "webcam.y4m")
-    flags = [f"--use-file-for-fake-video-capture={folder / 'webcam.y4m'}"]
+    flags = [f"--use-file-for-fake-video-capture={write_webcam(folder / 'webcam.y4m')}"]
     with Browser(folder / "profile", flags=flags) as browser:
         yield browser
 

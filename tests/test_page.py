@@ -70,8 +70,13 @@ def see(browser, view) -> None:
     browser.run(f"document.querySelector('[name=view][value={view}]').click()")
 
 
-def reconstructed(browser, address, photo) -> None:
+def open_page(browser, address) -> None:
     browser.open(address)
+    browser.wait_for("document.body.dataset.ready === ''")
+
+
+def reconstructed(browser, address, photo) -> None:
+    open_page(browser, address)
     browser.choose_file("#file", photo)
     browser.wait_for("document.body.dataset.mesh === '0'")
 
@@ -122,7 +127,7 @@ def test_the_switches_change_what_is_shown(browser, address, photo):
 
 
 def test_the_webcam_takes_a_photo(browser, address):
-    browser.open(address)
+    open_page(browser, address)
     browser.run("document.querySelector('[data-action=webcam]').click()")
     browser.wait_for("document.getElementById('video').videoWidth > 0")
     browser.run("document.querySelector('[data-action=capture]').click()")
@@ -150,11 +155,6 @@ def centre(browser, selector: str) -> tuple[float, float]:
             return [left + width / 2, top + height / 2];
         }})()""")
     )
-
-
-def open_page(browser, address) -> None:
-    browser.open(address)
-    browser.wait_for("document.body.dataset.ready === ''")
 
 
 def test_what_is_no_image_is_refused_in_the_servers_words_and_the_choices_stay(browser, address, tmp_path):
