@@ -14,8 +14,7 @@ from benchmarks.figures import markdown_table, measure
 from prnet.commands.terminal import run_script
 from prnet.common.files import atomic_write
 
-BENCHMARKS = ["start_up", "sequence", "builder", "evaluation", "reconstruction", "profiling", "serving", "live"]
-BENCHMARKS += ["train_step"]
+BENCHMARKS = [
     "start_up",
     "sequence",
     "builder",

@@ -304,3 +304,27 @@ def test_the_progress_page_follows_a_run_and_trusts_no_name(browser, address):
     browser.wait_for("document.querySelector('.run .state').textContent.includes('2 of 10')")
     assert "3.14" in browser.run("document.querySelector('.run figcaption').textContent")
     assert browser.run("document.title") == "PRNet — runs"
+
+
+def test_a_chart_has_axes_units_and_says_its_values(browser, address):
+    for epoch in range(1, 13):
+        event = {"run": "axes", "stage": "training", "done": epoch, "nme": 10 / epoch, "images_per_second": 100 + epoch}
+        httpx.post(f"{address}/publish/epoch/end/", json=event)
+    browser.resize(1280, 860)
+    browser.open(f"{address}/runs")
+    browser.wait_for("document.querySelector('.run h2')?.textContent === 'axes'")
+    chart = "[...document.querySelectorAll('.chart')].find((each) => each.textContent.startsWith('nme'))"
+    ticks = browser.run(f"[...({chart}).querySelectorAll('small.y')].map((tick) => Number(tick.textContent))")
+    assert ticks[0] <= 10 / 12
+    assert ticks[-1] >= 10
+    assert ticks == sorted(set(ticks))
+    assert browser.run(f"[...({chart}).querySelectorAll('small.x')].length") >= 2
+    assert browser.run(f"({chart}).querySelector('.axis').textContent") == "epochs"
+    captions = browser.run("[...document.querySelectorAll('.run figcaption')].slice(0, 2).map((c) => c.textContent)")
+    assert captions == ["nme 0.833 %", "images_per_second 112 images/s"]
+    left, top, height = browser.run(f"""(() => {{
+        const {{ left, top, height }} = ({chart}).querySelector("svg").getBoundingClientRect();
+        return [left, top, height];
+    }})()""")
+    browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=left + 2, y=top + height / 2, button="none")
+    browser.wait_for(f"({chart}).querySelector('figcaption').textContent === 'nme 10 %epoch 1'")
