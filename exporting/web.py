@@ -17,6 +17,7 @@ from prnet.geometry.uv_layout import UVLayout, landmark_stencil
 from prnet.reconstructing.detection import CENTRE_SHIFT, MIN_CONFIDENCE, SIDE_FACTOR
 from prnet.reconstructing.expressions import BOUNDED
 from prnet.reconstructing.face import FaceGrid, face_grid
+from prnet.reconstructing.quality import BOUNDS, CROP_SIDE, DOUBTED, DOUBTS
 from prnet.reconstructing.smoothing import SMOOTHING
 
 NETWORK, FACE = "network.onnx", "face.json"
@@ -124,6 +125,7 @@ def describe(network: Any, grid: FaceGrid) -> dict[str, Any]:
             "speed_factor": SMOOTHING.speed_factor,
             "speed_cutoff": SMOOTHING.speed_cutoff,
         },
+        "quality": {"bounds": BOUNDS, "doubts": DOUBTS, "doubted": DOUBTED, "crop_side": CROP_SIDE},
         "parameters": parameters,
         "landmark_vertices": grid.landmark_vertices.tolist(),
         "texels": _base64(np.flatnonzero(grid.mask), "<u4"),

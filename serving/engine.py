@@ -12,11 +12,11 @@ import numpy as np
 
 from prnet.geometry.crop import Box
 from prnet.reconstructing.face import Face, prepare_crop, restore_face
+from prnet.reconstructing.quality import Quality, judge
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.serving.batching import Batcher
 from prnet.serving.limits import Limits
 from prnet.serving.problems import Problem
-from prnet.serving.quality import Quality, judge
 from prnet.serving.uploads import read_photo
 
 PHOTO_THREADS = 2

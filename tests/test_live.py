@@ -8,6 +8,8 @@ import pytest
 
 from prnet.common.errors import UserError
 from prnet.model.saved_network import load_network
+from prnet.reconstructing.face import prepare_crop
+from prnet.reconstructing.quality import judge
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.settings import MODEL_PATH
 from prnet.serving.application import build_application
@@ -91,6 +93,10 @@ def test_a_photo_is_reconstructed_in_the_browser_as_by_the_package(browser, site
     assert apart < 0.02 * side
     for angle in ("pitch", "yaw", "roll"):
         assert found["pose"][angle] == pytest.approx(getattr(face.pose, angle), abs=3)
+    crop = prepare_crop(portrait(), face.box, face.grid.size)[0]
+    quality = judge(face, crop, *portrait().shape[1::-1])
+    assert found["confidence"] == pytest.approx(quality.confidence, abs=0.1)
+    assert found["doubts"] == quality.doubts
     assert found["expressions"].keys() == face.expressions.keys()
     apart = [abs(found["expressions"][name] - value) for name, value in face.expressions.items()]
     assert np.mean(apart) < 0.05

@@ -243,7 +243,7 @@ function showBars(expressions, count) {
 
 // What live mode found in a frame.
 function showLive({ face, rate }) {
-  describe(face);
+  describe({ ...face, doubts: [] }); // words that come and go would move the page
   $("time-label").textContent = "Frames";
   $("time").textContent = `${rate.toFixed(0)} / s`;
   updateBars(face.expressions);

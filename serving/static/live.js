@@ -59,7 +59,7 @@ export class LiveMode {
     const { video, box } = this;
     const size = { width: video.videoWidth, height: video.videoHeight };
     this.drawTexture();
-    const { faces: [face], seconds } = box ? await faceOfCrop(cutCrop(video, box, this.grid, this.crop), box)
+    const { faces: [face], seconds } = box ? await faceOfCrop(cutCrop(video, box, this.grid, this.crop), box, size)
       : await facesOf(await createImageBitmap(video), SEARCH);
     if (this.stopped) return;
     const now = performance.now();

@@ -37,5 +37,5 @@ export function start() {
 
 // Resolve with { faces, seconds }. picture : an ImageBitmap, which is handed over. where : see worker.js.
 export const facesOf = (picture, where) => ask({ picture, ...where }, [picture]);
-// floats : a crop as `cutCrop` returns it, handed over. box : what it was cut around.
-export const faceOfCrop = (floats, box) => ask({ crop: { floats, box } }, [floats.buffer]);
+// floats : a crop as `cutCrop` returns it, handed over. box : what it was cut around. size : of the picture.
+export const faceOfCrop = (floats, box, size) => ask({ crop: { floats, box, ...size } }, [floats.buffer]);

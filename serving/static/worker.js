@@ -1,9 +1,10 @@
 // Runs detector and network beside the page. { id, start: true } loads them, and answers { id, face, threads }. Then it
 // takes a picture (ImageBitmap) with rectangles [x, y, width, height] of its faces, or with the side to which it is reduced
-// before they are looked for, and their smallest size there; or a crop (floats) and the box that it was cut around. It
-// answers { id, faces, seconds }, or { id, problem }.
+// before they are looked for, and their smallest size there; or a crop (floats), the box that it was cut around and the
+// picture's size. It answers { id, faces, seconds }, or { id, problem }.
 import { boxOfRectangle, cutCrop, readDescription, restoreFace } from "./face_math.js";
 import { findFaces } from "./detector.js";
+import { judge } from "./quality.js";
 
 const LIVE = new URL("../live/", import.meta.url);
 const RUNTIME = new URL("./vendor/onnxruntime/", import.meta.url);
@@ -74,14 +75,16 @@ async function facesOf({ picture, rectangles, crop: given, most = MOST_FACES, si
   if (picture) {
     const found = rectangles ?? (await detect(picture, side, smallest, face, run));
     const boxes = found.slice(0, most).map((each) => boxOfRectangle(each, face.detector));
-    crops.push(...boxes.map((box) => ({ box, floats: cutCrop(picture, box, face, crop) })));
+    const { width, height } = picture;
+    crops.push(...boxes.map((box) => ({ box, width, height, floats: cutCrop(picture, box, face, crop) })));
     picture.close();
   }
   const cut = performance.now();
   const faces = [];
-  for (const { box, floats } of crops) {
+  for (const { box, floats, width, height } of crops) {
     const outputs = await run(0, floats, [1, face.size, face.size, 3]);
-    faces.push({ expected: box, ...restoreFace(...[0, 1, 2].map((n) => outputs[n]?.data), box, face) });
+    const found = { expected: box, ...restoreFace(...[0, 1, 2].map((n) => outputs[n]?.data), box, face) };
+    faces.push({ ...found, ...judge(found, floats, { width, height }, face) });
   }
   return { faces, seconds: { detecting: (cut - begun) / 1000, network: (performance.now() - cut) / 1000 } };
 }

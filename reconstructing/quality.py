@@ -1,5 +1,6 @@
 """How far a face can be trusted, judged without ground truth: by its size, sharpness and place in the photo, and by how
-usual the shape is that the network found. The bounds were chosen on photos with known landmarks (docs/serving.md)."""
+usual the shape is that the network found. The bounds were chosen on photos with known landmarks (docs/serving.md).
+`serving/static/quality.js` does the same in a browser."""
 
 from dataclasses import dataclass
 
