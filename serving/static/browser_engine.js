@@ -5,7 +5,7 @@ import { meshOfArrays } from "./meshes.js";
 import { glbFile, objFile, plyFile } from "./mesh_files.js";
 
 const SEARCH = { side: 800, smallest: 24 }; // of a photo's faces, in pixels
-const TEXTURE = 512; // most pixels a side of the picture that a mesh is textured with
+const TEXTURES = [256, 512]; // pixels a side of the picture that a mesh is textured with
 
 let made = []; // addresses of files that the page offers
 
@@ -22,7 +22,7 @@ export async function reconstruct(photo, name, box, signal) {
 
 export async function mesh(answer, face) {
   const { points, uv, canvas } = textured(answer, face);
-  return meshOfArrays(points, uv, answer.grid.triangles, canvas);
+  return meshOfArrays(points, uv, answer.grid, canvas);
 }
 
 export async function downloads(answer, face) {
@@ -46,7 +46,7 @@ export async function downloads(answer, face) {
 
 // The mesh with y up, and the part of the photo around the face as its texture.
 function textured({ picture }, { vertices, expected }) {
-  const side = 1.6 * expected.side, pixels = Math.min(Math.ceil(side), TEXTURE);
+  const side = 1.6 * expected.side, pixels = TEXTURES[side > TEXTURES[0] ? 1 : 0];
   const [left, top] = expected.centre.map((at) => at + 0.5 - side / 2);
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = pixels;

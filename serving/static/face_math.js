@@ -7,7 +7,9 @@ const ARRAYS = { texels: Uint32Array, triangles: Uint32Array, canonical: Float32
 export function readDescription(json) {
   const arrays = Object.fromEntries(Object.entries(ARRAYS).map(([name, Type]) =>
     [name, new Type(Uint8Array.from(atob(json[name]), (c) => c.charCodeAt(0)).buffer)]));
-  return { ...json, ...arrays };
+  const layout = new Float32Array(2 * arrays.texels.length); // where the vertices lie in the map's square, v down
+  arrays.texels.forEach((texel, n) => layout.set([(texel % json.size) / (json.size - 1), Math.floor(texel / json.size) / (json.size - 1)], 2 * n));
+  return { ...json, ...arrays, layout };
 }
 
 // The box around the landmarks that a detector's rectangle lets one expect.

@@ -140,7 +140,7 @@ export class LiveMode {
       uv[2 * n + 1] = (vertices[3 * n + 1] + 0.5 - this.part.top) / this.part.side;
     }
     if (this.shown) return this.viewer.follow(points, uv, rotation);
-    this.viewer.show(meshOfArrays(points, uv, this.grid.triangles, this.canvas), this.grid.landmark_vertices, rotation);
+    this.viewer.show(meshOfArrays(points, uv, this.grid, this.canvas), this.grid.landmark_vertices, rotation);
     this.viewer.hold();
     this.shown = true;
   }

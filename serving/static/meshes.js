@@ -11,11 +11,12 @@ export async function meshOfGlb(glb) {
   return { geometry: mesh.geometry.applyMatrix4(mesh.matrixWorld), map: mesh.material.map };
 }
 
-// points (N x 3): y up, z to the viewer. uv (N x 2): v down. triangles (T x 3). picture: canvas or image.
-export function meshOfArrays(points, uv, triangles, picture) {
+// points (N x 3): y up, z to the viewer. uv (N x 2): places in the picture (a canvas), v down. grid: what face.json says.
+export function meshOfArrays(points, uv, { triangles, layout }, picture) {
   const geometry = new THREE.BufferGeometry();
   geometry.setAttribute("position", new THREE.BufferAttribute(Float32Array.from(points), 3));
   geometry.setAttribute("uv", new THREE.BufferAttribute(Float32Array.from(uv), 2));
+  geometry.setAttribute("layout", new THREE.BufferAttribute(layout, 2));
   geometry.setIndex(new THREE.BufferAttribute(Uint32Array.from(triangles), 1));
   const map = new THREE.CanvasTexture(picture);
   Object.assign(map, { flipY: false, colorSpace: THREE.SRGBColorSpace, generateMipmaps: false, minFilter: THREE.LinearFilter });

@@ -38,7 +38,8 @@ export class Viewer {
     this.renderer.setAnimationLoop(() => this.frame());
   }
 
-  // geometry : BufferGeometry with position (y up, z to the viewer), uv (v down) and index. map : its texture.
+  // geometry : BufferGeometry with position (y up, z to the viewer), uv (v down) and index, and as "layout" the places in
+  // the square of the position map where they are not the uv. map : its texture.
   // landmarkVertices : indices of vertices. rotation : 3 x 3, how the head is turned in the photo.
   show({ geometry, map }, landmarkVertices, rotation) {
     this.clear();
@@ -103,7 +104,7 @@ export class Viewer {
     const { view } = this.shown;
     if (view === "clay") geometry.computeVertexNormals();
     if (view === "depth") geometry.setAttribute("color", depthColours(geometry));
-    if (FLAT.has(view)) flatten(this.flat.geometry, geometry.getAttribute("uv"));
+    if (FLAT.has(view)) flatten(this.flat.geometry, geometry);
     if (view === "map") this.flat.geometry.setAttribute("color", placeColours(geometry));
     this.stale = false;
   }
@@ -270,12 +271,14 @@ function normalise(points, into) {
   for (let i = 0; i < points.length; i++) into[i] = (points[i] - (low[i % 3] + high[i % 3]) / 2) * scale;
 }
 
-// Lay a mesh out as its texture is.
-function flatten(geometry, uv) {
-  const position = geometry.getAttribute("position");
-  for (let i = 0; i < uv.count; i++) position.setXYZ(i, 2 * uv.getX(i) - 1, 1 - 2 * uv.getY(i), 0);
+// Lay a mesh out as position maps are.
+function flatten(flat, geometry) {
+  const position = flat.getAttribute("position"), uv = geometry.getAttribute("uv");
+  const layout = geometry.getAttribute("layout") ?? uv;
+  for (let i = 0; i < layout.count; i++) position.setXYZ(i, 2 * layout.getX(i) - 1, 1 - 2 * layout.getY(i), 0);
   position.needsUpdate = true;
-  Object.assign(geometry, { boundingSphere: null, boundingBox: null });
+  flat.setAttribute("uv", uv);
+  Object.assign(flat, { boundingSphere: null, boundingBox: null });
 }
 
 // paint : sets a colour from where a point lies between the least and the greatest x, y, z, each 0 to 1.
