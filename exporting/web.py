@@ -37,8 +37,12 @@ def web_files(network: Any, layout: UVLayout) -> dict[str, bytes]:
     The network returns position maps / (S x 1.1), and, where it has named parameters, coefficients and pose as the
     layers of `prnet.model.morphnet` do. Raises `UserError` where the packages for ONNX are missing.
     """
+    import keras
+
     from prnet.model.networks import network_image_size
 
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(f"files for browsers need KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
     try:
         import onnx
         import tf2onnx  # noqa: F401

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import logging
 import re
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from prnet.exporting.web import DETECTOR_SIDES, FACE, NETWORK, web_files
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.serving.engine import Engine
 from prnet.serving.problems import Problem
+
+logger = logging.getLogger("uvicorn.error")
 
 STATIC = Path(__file__).parent / "static"
 
@@ -90,17 +93,26 @@ class LiveFiles:
         self._reconstructor, self._engine = reconstructor, engine
         self._making = asyncio.Lock()
         self._files: dict[str, bytes] = {}
+        self._failure = ""
 
     async def read(self, name: str) -> bytes:
-        """Raises `Problem` 501 where the packages for the export are missing."""
+        """Raises `Problem` 501 where the files cannot be made, which is tried once."""
         async with self._making:
-            if not self._files:
-                try:
-                    network, layout = self._reconstructor.network, self._reconstructor.layout
-                    self._files = await self._engine.run(web_files, network, layout)
-                except UserError as error:
-                    raise Problem(501, str(error)) from None
+            if not self._files and not self._failure:
+                await self._make()
+        if self._failure:
+            raise Problem(501, self._failure)
         return self._files[name]
+
+    async def _make(self) -> None:
+        try:
+            network, layout = self._reconstructor.network, self._reconstructor.layout
+            self._files = await self._engine.run(web_files, network, layout)
+        except UserError as error:
+            self._failure = str(error)
+        except Exception as error:  # the exporters of Keras and tf2onnx raise exceptions of many kinds
+            logger.error("the network could not be made ready for browsers", exc_info=error)
+            self._failure = "this network could not be made ready for browsers; the server's log says why"
 
 
 def live_router(files: LiveFiles) -> APIRouter:

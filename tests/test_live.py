@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import httpx
 import numpy as np
 import pytest
 
@@ -138,6 +139,18 @@ def test_a_missing_network_is_said_and_is_no_dead_end(browser, site, tmp_path):
         assert "network.onnx" in browser.run("document.getElementById('message').textContent")
         assert choices_are_there(browser)
         assert browser.run("document.getElementById('video').hidden")
+
+
+def test_a_network_that_cannot_be_exported_is_said_once_and_not_tried_again(sample_model, tmp_path, monkeypatch):
+    tried = []
+    monkeypatch.setattr("prnet.serving.pages.web_files", lambda *_: tried.append(1) or 1 / 0)
+    with listening(build_application(mean_face_reconstructor(sample_model, tmp_path))) as address:
+        for name in ("network.onnx", "face.json"):
+            answer = httpx.get(f"{address}/live/{name}")
+            assert answer.status_code == 501
+            assert "log" in answer.json()["detail"]
+        assert httpx.get(f"{address}/live/other").status_code == 404
+    assert tried == [1]
 
 
 @needs_browser
