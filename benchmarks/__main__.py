@@ -15,7 +15,7 @@ from prnet.commands.terminal import run_script
 from prnet.common.files import atomic_write
 
 BENCHMARKS = [
-    *("start_up", "sequence", "builder", "evaluation", "reconstruction", "runtimes", "profiling", "serving"),
+    *("start_up", "sequence", "builder", "evaluation", "reconstruction", "runtimes", "profiling", "serving", "live"),
     "train_step",
 ]
 

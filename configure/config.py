@@ -66,6 +66,9 @@ FACE_MODEL_PATH = os.environ.get("PRNET_FACE_MODEL") or str(
 """Where programs look for the face model, and write it, unless a flag says otherwise: $PRNET_FACE_MODEL, else
 `resource/face_model.hdf5` in a checkout, `~/.prnet/face_model.hdf5` where the package is installed."""
 
+RUNS_PATH = str((CHECKOUT / "output" if CHECKOUT else USER_FOLDER) / "served_runs.json")
+"""Where the server keeps the runs that reported to it, unless a flag says otherwise."""
+
 SERVER_HOST, SERVER_PORT = "127.0.0.1", 20000
 """Default address of `serve_model.py`; `--serverlog 1` posts there."""
 

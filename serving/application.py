@@ -1,15 +1,9 @@
 """The HTTP application: pages for people, two APIs for programs, all behind the gate of `prnet.serving.guard`."""
 
-import base64
-import hashlib
-import re
 from collections.abc import Iterable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse
-from fastapi.staticfiles import StaticFiles
+from fastapi import FastAPI
 from pydantic import BaseModel
 
 from prnet.geometry.face_model import FaceModel
@@ -19,13 +13,12 @@ from prnet.serving.fits import FitMeshes
 from prnet.serving.guard import Guard
 from prnet.serving.limits import Limits
 from prnet.serving.origins import Origins
+from prnet.serving.pages import LiveFiles, add_pages, live_router
 from prnet.serving.prnet_keras import prnet_keras_router
 from prnet.serving.problems import answer_problems
 from prnet.serving.reconstructions import reconstructions_router
 from prnet.serving.results import ResultStore
-from prnet.serving.runs import runs_router
-
-STATIC = Path(__file__).parent / "static"
+from prnet.serving.runs import RunLog, runs_router
 
 DESCRIPTION = """From one photo of a face to its 3D shape, 68 landmarks and pose.
 
@@ -40,10 +33,6 @@ class Health(BaseModel):
     waiting: int  # crops that it has not taken yet
 
 
-class Greeting(BaseModel):
-    message: str
-
-
 def build_application(
     reconstructor: FaceReconstructor,
     *,
@@ -52,29 +41,38 @@ def build_application(
     batch_size: int = 8,
     limits: Limits | None = None,
     hosts: Iterable[str] = (),
+    pages: Iterable[str] = (),
+    runs: str = "",
 ) -> FastAPI:
     """The application around one network.
 
     missing : what requests that need a face model hear where there is none. hosts : names that the server answers to,
-    beside localhost and addresses.
+    beside localhost and addresses. pages : origins of other sites whose pages may use it. runs : the file that keeps
+    runs over a restart, if any.
     """
     limits = limits or Limits()
-    engine = Engine(reconstructor, batch_size, limits)
+    engine, log = Engine(reconstructor, batch_size, limits), RunLog(limits, runs)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI):
-        async with engine:
+        async with engine, log:
             yield
 
     app = FastAPI(title="PRNet", description=DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(Guard, limits=limits, origins=Origins(hosts))
+    app.add_middleware(Guard, limits=limits, origins=Origins(hosts, pages))
     answer_problems(app)
     app.include_router(reconstructions_router(engine, ResultStore(limits)))
     app.include_router(prnet_keras_router(engine, FitMeshes(face_model, reconstructor.grid, missing)))
-    app.include_router(runs_router(limits))
+    app.include_router(runs_router(log, limits))
+    app.include_router(live_router(LiveFiles(reconstructor, engine)))
     add_pages(app)
 
-    @app.get("/health", tags=["server"], summary="Whether the network is loaded")
+    @app.get(
+        "/health",
+        tags=["server"],
+        summary="Whether the network is loaded",
+        openapi_extra={"x-examples": {"curl": "curl {address}/health"}},
+    )
     async def health() -> Health:
         return Health(
             status="ready",
@@ -85,38 +83,3 @@ def build_application(
         )
 
     return app
-
-
-def add_pages(app: FastAPI) -> None:
-    """`/` is the page for browsers, and for other clients PRNet-keras' greeting."""
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    policies = {path.name: content_policy(path.read_text("utf-8")) for path in STATIC.glob("*.html")}
-
-    def page(name: str) -> FileResponse:
-        return FileResponse(STATIC / name, headers={"Content-Security-Policy": policies[name], "Vary": "Accept"})
-
-    @app.get("/", tags=["server"], summary="The page, or a greeting for programs", response_model=Greeting)
-    async def index(request: Request):
-        if "text/html" in request.headers.get("accept", ""):
-            return page("index.html")
-        return Greeting(message="PRNet: the API is described at /docs")
-
-    @app.get("/runs", include_in_schema=False)
-    async def runs():
-        return page("runs.html")
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs():
-        return page("docs.html")
-
-
-def content_policy(html: str) -> str:
-    """A Content-Security-Policy that lets a page load what lies on this server, and its own inline import map; no other
-    page may show it in a frame."""
-    inline = re.findall(r'<script type="importmap">(.*?)</script>', html, re.DOTALL)
-    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in inline]
-    scripts = " ".join(["'self'", *(f"'sha256-{digest}'" for digest in hashes)])
-    return (
-        f"default-src 'self'; script-src {scripts}; img-src 'self' blob: data:; connect-src 'self' blob:; "
-        "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )

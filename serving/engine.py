@@ -12,6 +12,7 @@ import numpy as np
 
 from prnet.geometry.crop import Box
 from prnet.reconstructing.face import Face, prepare_crop, restore_face
+from prnet.reconstructing.quality import Quality, judge
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.serving.batching import Batcher
 from prnet.serving.limits import Limits
@@ -32,6 +33,7 @@ class Photo:
     width: int
     height: int
     faces: list[Face]
+    qualities: list[Quality]  # of each face
 
 
 class Engine:
@@ -67,7 +69,7 @@ class Engine:
         """
         height, width, boxes, crops = await self.run(self._prepare, data, name, boxes_of or self._detect)
         found = await self.batcher.predict([crop for crop, _ in crops])
-        return Photo(width, height, await self.run(self._restore, found, boxes, crops))
+        return await self.run(self._restore, width, height, found, boxes, crops)
 
     def _prepare(self, data, name, boxes_of):
         photo = read_photo(data, name, self.limits)
@@ -82,11 +84,13 @@ class Engine:
         with self._detecting:
             return self.reconstructor.detect(photo)
 
-    def _restore(self, found, boxes, crops):
-        return [
+    def _restore(self, width, height, found, boxes, crops) -> Photo:
+        faces = [
             restore_face(crop_map, box, to_crop, self.reconstructor.grid, parameters)
             for (crop_map, parameters), box, (_, to_crop) in zip(found, boxes, crops, strict=True)
         ]
+        qualities = [judge(face, crop, width, height) for face, (crop, _) in zip(faces, crops, strict=True)]
+        return Photo(width, height, faces, qualities)
 
 
 def check_box(box: Box, photo: np.ndarray, name: str) -> None:

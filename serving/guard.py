@@ -8,10 +8,18 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 from prnet.serving.limits import Limits
 from prnet.serving.origins import Origins
-from prnet.serving.problems import RETRY_AFTER, Problem, problem_content
+from prnet.serving.problems import PROBLEM_TYPE, RETRY_AFTER, Problem, problem_content
+
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Accept, Content-Type",
+    "Access-Control-Max-Age": "600",
+}
+"""What pages of allowed origins may ask for."""
 
 
 class Guard:
@@ -26,9 +34,14 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
+        if self.origins.allows(origin):
+            send = _shared_with(origin, send)
         try:
             self._require_origin(scope)
-            if scope["method"] in ("GET", "HEAD"):
+            if scope["method"] == "OPTIONS" and self.origins.allows(origin):
+                await _answer(send, 204, PREFLIGHT, b"")
+            elif scope["method"] in ("GET", "HEAD"):
                 await self.app(scope, receive, send)
             else:
                 await self._take(scope, receive, send)
@@ -47,7 +60,7 @@ class Guard:
             and scope["method"] not in ("GET", "HEAD")
             and not self.origins.may_post(origin, host or "")
         ):
-            raise Problem(403, f"pages of {origin[:100]!r} may not post here; see `allowed_hosts`")
+            raise Problem(403, f"pages of {origin[:100]!r} may not post here; see `allowed_origins`")
 
     async def _take(self, scope, receive, send) -> None:
         client = (scope.get("client") or ("",))[0]
@@ -127,10 +140,30 @@ class _ClientLeft(Exception):
     """The connection closed before the answer."""
 
 
+def _shared_with(origin: str, send):
+    """What lets a browser hand an answer to the page of another origin (Fetch standard, CORS protocol)."""
+    shared = [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", b"content-disposition, retry-after, x-face-count"),
+        (b"vary", b"Origin"),
+    ]
+
+    async def share(message):
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *shared]}
+        await send(message)
+
+    return share
+
+
 async def _refuse(send, problem: Problem) -> None:
     content = json.dumps(problem_content(problem.status, problem.detail)).encode()
-    headers = {"Content-Type": "application/problem+json", "Connection": "close", **(problem.headers or {})}
-    headers["Content-Length"] = str(len(content))
-    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": encoded})
+    headers = {"Content-Type": PROBLEM_TYPE, "Connection": "close", **(problem.headers or {})}
+    await _answer(send, problem.status, headers, content)
+
+
+async def _answer(send, status: int, headers: Mapping[str, str], content: bytes) -> None:
+    everything = {**headers, "Content-Length": str(len(content))} if content else headers
+    encoded = [(name.lower().encode(), value.encode()) for name, value in everything.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
     await send({"type": "http.response.body", "body": content})

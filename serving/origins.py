@@ -25,18 +25,32 @@ def is_address(host: str) -> bool:
     return True
 
 
-class Origins:
-    """The names that a server answers to: addresses in digits, localhost, and those given."""
+def is_origin(text: str) -> bool:
+    """Whether this is `https://name` or `http://name:port`, as browsers say which page asks."""
+    scheme, mark, authority = text.partition("://")
+    return scheme in ("http", "https") and bool(mark) and host_of(authority) is not None
 
-    def __init__(self, names: Iterable[str] = ()):
+
+class Origins:
+    """The names that a server answers to: addresses in digits, localhost, and those given.
+
+    pages : origins of other sites, such as https://example.org, whose pages may use the server too.
+    """
+
+    def __init__(self, names: Iterable[str] = (), pages: Iterable[str] = ()):
         self._names = frozenset(name.rstrip(".").lower() for name in names)
+        self._pages = frozenset(page.rstrip("/").lower() for page in pages)
 
     def serves(self, authority: str) -> bool:
         """Whether a request with this Host is meant for the server."""
         host = host_of(authority)
         return host is not None and (host == "localhost" or host in self._names or is_address(host))
 
+    def allows(self, origin: str) -> bool:
+        """Whether pages of this origin may use the server although it is not theirs."""
+        return origin.lower() in self._pages
+
     def may_post(self, origin: str, authority: str) -> bool:
         """Whether a page of this origin may post to the server that it calls by this Host."""
         page = origin.partition("://")[2].lower()
-        return page == authority.lower() or host_of(page) in self._names
+        return self.allows(origin) or page == authority.lower() or host_of(page) in self._names

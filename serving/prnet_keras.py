@@ -10,7 +10,7 @@ import asyncio
 import base64
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from fastapi import APIRouter
@@ -26,7 +26,7 @@ from prnet.reconstructing.face import Face
 from prnet.reconstructing.mesh_files import mat_fields
 from prnet.serving.engine import Engine, check_box
 from prnet.serving.fits import FARTHEST, FitMeshes
-from prnet.serving.problems import Problem, ProblemBody
+from prnet.serving.problems import Problem, problems
 from prnet.serving.uploads import decode_base64, read_mat, read_photo
 
 TRANSPOSED = ("vertices", "colors", "full_triangles", "vertex_normals")
@@ -35,9 +35,23 @@ TRANSPOSED = ("vertices", "colors", "full_triangles", "vertex_normals")
 MAX_VERTICES = 100_000
 """Of a mesh that is evaluated."""
 
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ProblemBody} for status in (400, 413, 415, 422, 429, 501, 503)
-}
+REFUSALS = problems(400, 403, 408, 413, 415, 421, 422, 429, 501, 503)
+
+IMAGE_MATS = '{"matType": "normal", "imageMatList": [{"rawImage": "...", "rawMats": [%s]}]}'
+PAIRS = '{"imageMatList": [{"rawImage": "", "rawOrgMats": ["..."], "rawPredictMats": ["..."]}]}'
+READ = """import base64, requests
+
+def read(path):
+    return base64.b64encode(open(path, "rb").read()).decode()
+
+"""
+
+
+def examples(path: str, body: str, python: str) -> dict[str, dict[str, str]]:
+    """For the page of the API; `...` stands for a file in base64."""
+    curl = f"curl {{address}}{path} -H 'Content-Type: application/json' -d '{body}'"
+    call = f'answer = requests.post("{{address}}{path}", json=request).json()'
+    return {"x-examples": {"curl": curl, "python": f"{READ}request = {python}\n{call}"}}
 
 
 class ImageMats(BaseModel):
@@ -89,7 +103,14 @@ class EvaluationAnswer(BaseModel):
 def prnet_keras_router(engine: Engine, fits: FitMeshes) -> APIRouter:
     router = APIRouter(tags=["PRNet-keras"], responses=REFUSALS)
 
-    @router.post("/predict", summary="Meshes from images; a fit says where the face is")
+    given = '{"matType": "normal", "imageMatList": [{"rawImage": read("face.jpg"), "rawMats": [%s]}]}'
+    pair = '{"imageMatList": [{"rawImage": "", "rawOrgMats": [read("a.mat")], "rawPredictMats": [read("b.mat")]}]}'
+
+    @router.post(
+        "/predict",
+        summary="Meshes from images; a fit says where the face is",
+        openapi_extra=examples("/predict", IMAGE_MATS % "", given % ""),
+    )
     async def predict(request: MatRequest) -> MeshAnswer:
         images = await engine.run(_decoded, request, engine.limits)
         found = 0
@@ -105,7 +126,11 @@ def prnet_keras_router(engine: Engine, fits: FitMeshes) -> APIRouter:
 
         return MeshAnswer(imageMeshList=await _all(answer, images))
 
-    @router.post("/extract", summary="Meshes of fits")
+    @router.post(
+        "/extract",
+        summary="Meshes of fits",
+        openapi_extra=examples("/extract", IMAGE_MATS % '"..."', given % 'read("face.mat")'),
+    )
     async def extract(request: MatRequest) -> MeshAnswer:
         """The face region of the face model as each fit shapes and places it, with the image's colours."""
         images = await engine.run(_decoded, request, engine.limits)
@@ -122,7 +147,11 @@ def prnet_keras_router(engine: Engine, fits: FitMeshes) -> APIRouter:
 
         return MeshAnswer(imageMeshList=await _all(answer, images))
 
-    @router.post("/evaluate", summary="NME of the six types for pairs of meshes")
+    @router.post(
+        "/evaluate",
+        summary="NME of the six types for pairs of meshes",
+        openapi_extra=examples("/evaluate", PAIRS, pair),
+    )
     async def evaluate(request: EvaluationRequest) -> EvaluationAnswer:
         """By the protocol `prnet-keras`: over the diagonal of the true mesh's box, z from the farthest vertex."""
 

@@ -3,6 +3,7 @@
 import http
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -32,16 +33,42 @@ class ProblemBody(BaseModel):
     detail: str
 
 
+PROBLEM_TYPE = "application/problem+json"
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For OpenAPI: refusals with these statuses."""
+    return {status: {"model": ProblemBody, "description": http.HTTPStatus(status).phrase} for status in statuses}
+
+
+def declare_problems(openapi: dict[str, Any]) -> None:
+    """Say of every refusal in an OpenAPI description that it is sent as `application/problem+json`."""
+    for operations in openapi["paths"].values():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                content = answer.get("content", {})
+                if status.startswith(("4", "5")) and "application/json" in content:
+                    answer["content"] = {PROBLEM_TYPE: content["application/json"]}
+
+
 def problem_content(status: int, detail: str) -> dict:
     return ProblemBody(status=status, title=http.HTTPStatus(status).phrase, detail=detail).model_dump()
 
 
 def problem_response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse(problem_content(status, detail), status, headers, media_type="application/problem+json")
+    return JSONResponse(problem_content(status, detail), status, headers, media_type=PROBLEM_TYPE)
 
 
 def answer_problems(app: FastAPI) -> None:
-    """Make every error of `app` a problem in JSON."""
+    """Make every error of `app` a problem in JSON, and its description say so."""
+    describe = app.openapi
+
+    def described() -> dict[str, Any]:
+        openapi = describe()
+        declare_problems(openapi)
+        return openapi
+
+    app.openapi = described  # type: ignore[method-assign]
 
     @app.exception_handler(Problem)
     async def refused(_: Request, problem: Problem):

@@ -1,11 +1,8 @@
 """The API for new programs: one photo in; landmarks, pose and links out, or a file of its first face."""
 
 import json
-import tempfile
-import zipfile
-from io import BytesIO
-from pathlib import Path
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, File, Form, Header, Query, Request, Response, UploadFile
@@ -15,26 +12,38 @@ from prnet.configure.config import CROP_MARGIN, LANDMARK_COUNT
 from prnet.geometry.crop import Box, landmark_box
 from prnet.reconstructing.detection import box_of_rectangle
 from prnet.reconstructing.face import Face
-from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, write_mesh
-from prnet.serving.engine import Engine
-from prnet.serving.problems import Problem, ProblemBody
+from prnet.serving.engine import Engine, Photo
+from prnet.serving.face_files import MEDIA_TYPES, all_files, attachment, face_file, face_stem, stem_of, zipped
+from prnet.serving.limits import Limits
+from prnet.serving.problems import Problem, problems
 from prnet.serving.results import Result, ResultStore
 from prnet.serving.uploads import read_photo
 
-Format = Literal["json", "glb", "obj", "ply", "mat"]
+Format = Literal["json", "glb", "obj", "ply", "mat", "texture", "sheet"]
 
-MEDIA_TYPES = {
-    "json": "application/json",
-    "glb": "model/gltf-binary",
-    "obj": "application/zip",
-    "ply": "application/x-ply",
-    "mat": "application/x-matlab-data",
+ACCEPTED = {media_type: form for form, media_type in MEDIA_TYPES.items() if media_type != "image/png"} | {
+    "model/obj": "obj",
+    "image/png": "texture",
 }
-"""An OBJ comes with its material and texture, zipped."""
 
-ACCEPTED = {media_type: form for form, media_type in MEDIA_TYPES.items()} | {"model/obj": "obj"}
+REFUSED = (400, 403, 408, 413, 415, 421, 422, 429, 503)
 
-REFUSALS = {status: {"model": ProblemBody} for status in (400, 413, 415, 422, 429, 503)}
+FACE_COUNT = "X-Face-Count"
+"""The header that says how many faces a photo has, whatever form the answer takes."""
+
+EXAMPLES = {
+    "curl": """curl -F photo=@face.jpg {address}/v1/reconstructions
+curl -F photo=@face.jpg '{address}/v1/reconstructions?format=glb' -o face.glb
+curl -F photo=@group.jpg '{address}/v1/reconstructions?format=sheet&face=1' -o second.png
+curl -F photo=@face.jpg -F box=170,70,110,150 {address}/v1/reconstructions""",
+    "python": """import requests
+
+with open("face.jpg", "rb") as photo:
+    answer = requests.post("{address}/v1/reconstructions", files={"photo": photo})
+for face in answer.json()["faces"]:
+    print(face["pose"]["yaw"], face["confidence"], face["landmarks"][30])
+glb = requests.get("{address}" + answer.json()["faces"][0]["links"]["glb"]).content""",
+}
 
 
 class ImageSize(BaseModel):
@@ -70,6 +79,8 @@ class FaceAnswer(BaseModel):
     identity: list[float] | None = Field(
         description="in standard deviations of the network's training set; null if the network has none"
     )
+    confidence: float = Field(description="0 to 1: how far the face can be trusted, by its size, sharpness and place")
+    doubts: list[str] = Field(description="what lowers it, in words; none for a clear face")
     links: dict[Format, str] = Field(description="where this face can be fetched, as long as the server keeps it")
 
 
@@ -80,13 +91,25 @@ class Reconstruction(BaseModel):
     faces: list[FaceAnswer] = Field(
         description="in the order of the boxes, or the largest first; none if none was found"
     )
+    links: dict[Literal["zip"], str] = Field(description="meshes, textures and sheets of all faces in one archive")
 
 
 def reconstructions_router(engine: Engine, results: ResultStore) -> APIRouter:
-    router = APIRouter(prefix="/v1/reconstructions", tags=["reconstruction"], responses=REFUSALS)
-    files = {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}
+    router = APIRouter(
+        prefix="/v1/reconstructions",
+        tags=["reconstruction"],
+        responses=problems(400, 403, 408, 413, 415, 421, 422, 429, 503),
+    )
+    files: dict[str, Any] = {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}
+    count = {FACE_COUNT: {"description": "faces in the photo", "schema": {"type": "integer"}}}
 
-    @router.post("", summary="Faces of one photo", response_model=Reconstruction, responses={200: files})
+    @router.post(
+        "",
+        summary="Faces of one photo",
+        response_model=Reconstruction,
+        responses={200: {**files, "headers": count}},
+        openapi_extra={"x-examples": EXAMPLES},
+    )
     async def reconstruct(
         request: Request,
         photo: Annotated[UploadFile, File(description="JPEG, PNG, WebP, BMP or TIFF")],
@@ -96,43 +119,66 @@ def reconstructions_router(engine: Engine, results: ResultStore) -> APIRouter:
         ] = None,
         landmarks: Annotated[str | None, Form(description="JSON, 68 x [x, y]: the face is where they are")] = None,
         format: Annotated[Format | None, Query(description="of the answer; else by Accept, else json")] = None,
+        face: Annotated[int, Query(description="which face a file is of, from 0: the largest, or first box")] = 0,
         accept: Annotated[str, Header()] = "",
     ):
-        """The answer is JSON, or with `?format=` or `Accept` a file of the largest face: `.glb`, `.ply`, `.mat`, or an
-        `.obj` zipped with its texture."""
+        """The answer is JSON, or with `?format=` or `Accept` a file of one face: `.glb`, `.ply`, `.mat`, an `.obj`
+        zipped with its texture, or as `.png` its texture or a sheet of pictures. `?face=` says of which."""
         form = format or _preferred(accept)
         data = await photo.read()
         answer = await engine.reconstruct(data, "photo", _given_boxes(box, landmarks))
+        counted = {FACE_COUNT: str(len(answer.faces))}
+        stem = stem_of(photo.filename)
         if form != "json":
-            if not answer.faces:
-                raise Problem(422, "no face was found in the photo; give its box")
-            return await engine.run(_file_response, data, answer.faces[0], form, "face", engine.limits)
-        identifier = results.keep(Result(data, answer))
+            chosen = _chosen_face(answer.faces, face)
+            return await engine.run(_file_response, data, chosen, form, face_stem(stem, face), engine.limits, counted)
+        identifier = results.keep(Result(data, answer, stem))
         base = request.url_for("reconstruct").path
-        faces = [_face_answer(face, f"{base}/{identifier}/faces/{n}") for n, face in enumerate(answer.faces)]
+        faces = [_face_answer(answer, n, f"{base}/{identifier}/faces/{n}") for n in range(len(answer.faces))]
         reconstruction = Reconstruction(
             id=identifier,
             image=ImageSize(width=answer.width, height=answer.height),
             landmark_vertices=engine.reconstructor.grid.landmark_vertices.tolist(),
             faces=faces,
+            links={"zip": f"{base}/{identifier}.zip"},
         )
-        return Response(reconstruction.model_dump_json(), media_type=MEDIA_TYPES["json"])
+        return Response(reconstruction.model_dump_json(), media_type=MEDIA_TYPES["json"], headers=counted)
 
     @router.get(
         "/{identifier}/faces/{number}.{format}",
         summary="One face of a photo that was sent a moment ago",
         response_class=Response,
-        responses={200: files, 404: {"model": ProblemBody}},
+        responses={200: files, **problems(404)},
+        openapi_extra={"x-examples": {"curl": "curl {address}/v1/reconstructions/ID/faces/0.glb -o face.glb"}},
     )
     async def fetch(request: Request, identifier: str, number: int, format: Format):
         result = results.find(identifier, number)
-        face = result.photo.faces[number]
+        face, stem = result.photo.faces[number], face_stem(result.stem, number)
         if format == "json":
-            content = _face_answer(face, request.url.path.removesuffix(".json")).model_dump_json()
-            return Response(content, media_type=MEDIA_TYPES["json"], headers=_attachment(f"face{number + 1}.json"))
-        return await engine.run(_file_response, result.data, face, format, f"face{number + 1}", engine.limits)
+            described = _face_answer(result.photo, number, request.url.path.removesuffix(".json"))
+            content = described.model_dump_json()
+            return Response(content, media_type=MEDIA_TYPES["json"], headers=attachment(f"{stem}.json"))
+        return await engine.run(_file_response, result.data, face, format, stem, engine.limits, {})
+
+    @router.get(
+        "/{identifier}.zip",
+        summary="All faces of a photo that was sent a moment ago, in one archive",
+        response_class=Response,
+        responses={200: {"content": {"application/zip": {}}}, **problems(404)},
+        openapi_extra={"x-examples": {"curl": "curl {address}/v1/reconstructions/ID.zip -o faces.zip"}},
+    )
+    async def archive(identifier: str):
+        return await engine.run(_archive_response, results.find(identifier, 0), engine.limits)
 
     return router
+
+
+def _chosen_face(faces: list[Face], number: int) -> Face:
+    if not faces:
+        raise Problem(422, "no face was found in the photo; give its box")
+    if not 0 <= number < len(faces):
+        raise Problem(422, f"face: there is no face {number}; the photo has {len(faces)}, counted from 0")
+    return faces[number]
 
 
 def _preferred(accept: str) -> str:
@@ -177,7 +223,8 @@ def _square(box: Box, margin: float = 1.0) -> Square:
     return Square(centre=(x, y), side=round(box.side * margin, 3))
 
 
-def _face_answer(face: Face, base: str) -> FaceAnswer:
+def _face_answer(photo: Photo, number: int, base: str) -> FaceAnswer:
+    face, quality = photo.faces[number], photo.qualities[number]
     pose = face.pose
     return FaceAnswer(
         box=_square(face.tracked_box),
@@ -185,28 +232,20 @@ def _face_answer(face: Face, base: str) -> FaceAnswer:
         landmarks=np.round(face.landmarks.astype(np.float64), 3).tolist(),
         pose=PoseAnswer(yaw=pose.yaw, pitch=pose.pitch, roll=pose.roll, matrix=pose.matrix.tolist()),
         **face.described_parameters(),
+        confidence=quality.confidence,
+        doubts=quality.doubts,
         links={form: f"{base}.{form}" for form in MEDIA_TYPES},
     )
 
 
-def _attachment(name: str) -> dict[str, str]:
-    return {"Content-Disposition": f'attachment; filename="{name}"'}
+def _file_response(
+    data: bytes, face: Face, form: str, stem: str, limits: Limits, headers: Mapping[str, str]
+) -> Response:
+    content, name = face_file(face, read_photo(data, "photo", limits), form, stem)
+    return Response(content, media_type=MEDIA_TYPES[form], headers={**attachment(name), **headers})
 
 
-def _file_response(data: bytes, face: Face, form: str, stem: str, limits) -> Response:
-    image = read_photo(data, "photo", limits)
-    if form == "mat":
-        content, suffix = mat_bytes(face, image), "mat"
-    else:
-        with tempfile.TemporaryDirectory(prefix="prnet-") as folder:
-            paths = write_mesh(face_mesh(face, image), Path(folder) / f"{stem}.{form}")
-            content, suffix = (paths[0].read_bytes(), form) if len(paths) == 1 else (_zipped(paths), "zip")
-    return Response(content, media_type=MEDIA_TYPES[form], headers=_attachment(f"{stem}.{suffix}"))
-
-
-def _zipped(paths: list[Path]) -> bytes:
-    with BytesIO() as file:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in paths:
-                archive.write(path, path.name)
-        return file.getvalue()
+def _archive_response(result: Result, limits: Limits) -> Response:
+    image = read_photo(result.data, "photo", limits)
+    content = zipped(all_files(result.photo.faces, image, result.stem))
+    return Response(content, media_type="application/zip", headers=attachment(f"{result.stem}_faces.zip"))

@@ -16,6 +16,7 @@ class Result:
 
     data: bytes
     photo: Photo
+    stem: str  # what its files are called after
 
     @property
     def size(self) -> int:

@@ -2,20 +2,30 @@
 
 An event is one flat JSON object. `run` names the run and `stage` what it does; `done` of `total` epochs or images are
 finished (without `done`, Keras' `epoch`, which counts from 0); every other number is a measure (`loss`, `val_loss`,
-...). All of it may be absent. Runs are kept in memory: the page shows them until the server stops.
+...). All of it may be absent. Runs are kept in memory and, where the server has a file for them, over a restart.
 """
 
+import asyncio
 import json
+import logging
 import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from prnet.common.errors import UserError
+from prnet.common.files import atomic_write
 from prnet.serving.limits import Limits
-from prnet.serving.problems import Problem
+from prnet.serving.problems import Problem, problems
+
+logger = logging.getLogger(__name__)
+
+SAVE_SECONDS = 10.0
+"""Between the first event that is not on disk and the file that has it."""
 
 MEASURES = 64
 """The most numbers of one event that are kept."""
@@ -83,11 +93,58 @@ def thinned(points: list[bytes]) -> list[bytes]:
 
 
 class RunLog:
-    """The latest runs, the oldest forgotten first; long ones are thinned."""
+    """The latest runs, the oldest forgotten first; long ones are thinned.
 
-    def __init__(self, limits: Limits):
+    path : the file that keeps them; "" for none. Use as `async with` for a log with a file: it is read at the start,
+    and written soon after an event and at the end.
+    """
+
+    def __init__(self, limits: Limits, path: str = ""):
         self._runs: deque[KeptRun] = deque(maxlen=limits.runs)
-        self._limits = limits
+        self._limits, self._path = limits, path
+        self._unsaved = asyncio.Event()
+
+    async def __aenter__(self) -> "RunLog":
+        self.load()
+        self._saving = asyncio.ensure_future(self._save_after_events())
+        return self
+
+    async def __aexit__(self, *_) -> None:
+        self._saving.cancel()
+        self.save()
+
+    async def _save_after_events(self) -> None:
+        while True:
+            await self._unsaved.wait()
+            await asyncio.sleep(SAVE_SECONDS)
+            self.save()
+
+    def load(self) -> None:
+        """Take the runs of the file, if there is one. A file that is damaged is told of and left as it is until the
+        next event."""
+        if not self._path or not Path(self._path).exists():
+            return
+        try:
+            kept = RunList.model_validate_json(Path(self._path).read_bytes()).runs
+        except (OSError, ValidationError):
+            logger.warning(f"{self._path}: holds no runs that can be read; the page starts without them")
+            return
+        for run in reversed(kept):
+            self._runs.append(KeptRun(**run.model_dump(exclude={"points"})))
+            for point in run.points:
+                self._runs[-1].add(point)
+
+    def save(self) -> None:
+        if not self._path or not self._unsaved.is_set():
+            return
+        self._unsaved.clear()
+        runs = sorted(self._runs, key=lambda run: run.updated, reverse=True)
+        content = b'{"runs":[%s]}' % b",".join(run.answer(run.points) for run in runs)
+        try:
+            with atomic_write(self._path) as temporary:
+                temporary.write_bytes(content)
+        except (OSError, UserError) as error:
+            logger.warning(f"runs are not kept: {error}")
 
     def answer(self) -> bytes:
         """All runs as the JSON of `RunList`. Where it would be too long, the longest are thinned further."""
@@ -120,6 +177,7 @@ class RunLog:
         run.updated = now
         run.done, run.total = done, numbers.get("total")
         run.add(numbers)
+        self._unsaved.set()
         while len(run.points) > self._limits.run_points or run.size > self._limits.run_bytes:
             run.thin()
 
@@ -137,14 +195,35 @@ def finite(value: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def runs_router(limits: Limits) -> APIRouter:
-    router, log = APIRouter(tags=["progress"]), RunLog(limits)
+EXAMPLES = {
+    "curl": """curl {address}/publish/epoch/end/ -H 'Content-Type: application/json' \\
+  -d '{"run": "mine", "stage": "training", "done": 3, "total": 20, "loss": 0.12, "val_loss": 0.15}'""",
+    "python": """import keras
 
-    @router.get("/v1/runs", summary="Runs and their measures, the latest first", response_model=RunList)
+monitor = keras.callbacks.RemoteMonitor(root="{address}", send_as_json=True)
+model.fit(images, targets, epochs=20, callbacks=[monitor])""",
+}
+
+
+def runs_router(log: RunLog, limits: Limits) -> APIRouter:
+    router = APIRouter(tags=["progress"])
+
+    @router.get(
+        "/v1/runs",
+        summary="Runs and their measures, the latest first",
+        response_model=RunList,
+        openapi_extra={"x-examples": {"curl": "curl {address}/v1/runs"}},
+    )
     async def runs():
         return Response(log.answer(), media_type="application/json")
 
-    @router.post("/publish/epoch/end/", summary="One event of a run, as Keras' RemoteMonitor posts it", status_code=202)
+    @router.post(
+        "/publish/epoch/end/",
+        summary="One event of a run, as Keras' RemoteMonitor posts it",
+        status_code=202,
+        responses=problems(400, 403, 408, 413, 415, 421, 422, 429, 503),
+        openapi_extra={"x-examples": EXAMPLES},
+    )
     async def publish(request: Request) -> None:
         """The body is a JSON object, or a form whose field `data` holds one."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from prnet.common.errors import UserError
-from prnet.configure.config import FACE_MODEL_PATH, RUNTIMES, SERVER_HOST, SERVER_PORT
+from prnet.configure.config import FACE_MODEL_PATH, RUNS_PATH, RUNTIMES, SERVER_HOST, SERVER_PORT
 from prnet.formats.face_model_file import load_face_model
 from prnet.geometry.face_model import FaceModel
 from prnet.geometry.position_map import layout_of_model
@@ -25,15 +25,20 @@ from prnet.serving.application import build_application
 from prnet.serving.connections import Connection
 from prnet.serving.engine import warm_up
 from prnet.serving.limits import Limits
-from prnet.serving.origins import is_address
+from prnet.serving.origins import is_address, is_origin
 
 logger = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 30
 """How long a stop waits for the requests that were taken."""
 
-HEADERS = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
-"""Of every answer."""
+HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Embedder-Policy", "require-corp"),
+]
+"""Of every answer. The last two isolate the page, without which browsers give WebAssembly one thread only."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,15 @@ class Serving:
     mirrored: bool = False
     batch_size: int = 8
     allowed_hosts: tuple[str, ...] = ()  # names that it answers to, beside those of `own_names`
+    allowed_origins: tuple[str, ...] = ()  # other sites whose pages may use it, such as https://example.org
+    runs: str = RUNS_PATH  # the file that keeps runs over a restart; "" keeps none
 
 
 def serve(settings: Serving) -> None:
     """Listen until interrupted. Raises `UserError` for an address or a file that cannot be used."""
+    for origin in settings.allowed_origins:
+        if not is_origin(origin):
+            raise UserError(f"`allowed_origins` {origin}: no origin; give it as https://example.org, without a path")
     with _listen(settings.host, settings.port) as listener:
         start = time.monotonic()
         reconstructor = FaceReconstructor(
@@ -68,6 +78,8 @@ def serve(settings: Serving) -> None:
             missing=missing,
             batch_size=settings.batch_size,
             hosts=[*own_names(settings.host), *settings.allowed_hosts],
+            pages=settings.allowed_origins,
+            runs=settings.runs,
         )
         address, port = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address

@@ -115,11 +115,97 @@ def test_every_format_by_query_by_accept_and_by_link(client, photo, reconstructo
             assert loadmat(io.BytesIO(content))["vertices"].shape == (vertices, 3)
         elif form == "obj":
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                assert sorted(archive.namelist()) == ["face1.mtl", "face1.obj", "face1_texture.png"]
+                assert sorted(archive.namelist()) == [
+                    "face_face1.mtl",
+                    "face_face1.obj",
+                    "face_face1_texture.png",
+                ]
         else:
             mesh = trimesh.load(io.BytesIO(content), file_type=form, force="mesh", process=False)
             assert len(mesh.vertices) == vertices
     assert client.get(links["json"]).json()["links"] == links
+
+
+def test_pictures_and_an_archive_are_named_after_the_photo(client, photo):
+    answer = client.post("/v1/reconstructions", files={"photo": ("Ä b/../né?.tar.png", photo)}, data={"box": [BOX] * 2})
+    body = answer.json()
+    for form in ("texture", "sheet"):
+        answer = client.get(body["faces"][1]["links"][form])
+        assert answer.headers["content-type"] == "image/png"
+        assert Image.open(io.BytesIO(answer.content), formats=["PNG"]).width >= 256
+        assert f"filename*=UTF-8''n%C3%A9_.tar_face2_{form}.png" in answer.headers["content-disposition"]
+    answer = client.get(body["links"]["zip"])
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        names = archive.namelist()
+        glb = trimesh.load(io.BytesIO(archive.read("né_.tar_face1.glb")), file_type="glb", force="mesh", process=False)
+    assert len(glb.vertices) > 1000
+    for number in (1, 2):
+        for end in (".glb", ".obj", ".mtl", "_texture.png", ".ply", "_sheet.png"):
+            assert f"né_.tar_face{number}{end}" in names
+    assert client.get("/v1/reconstructions/nothing.zip").status_code == 404
+
+
+def test_a_face_is_chosen_by_its_number_and_the_header_counts_them(client, photo):
+    boxes = {"box": [BOX, "10,20,60,70"]}
+    faces = post_photo(client, photo, data=boxes).json()["faces"]
+    for number, face in enumerate(faces):
+        answer = post_photo(client, photo, data=boxes, params={"format": "ply", "face": number})
+        assert answer.headers["x-face-count"] == "2"
+        assert answer.content == client.get(face["links"]["ply"]).content
+    for number in (2, -1):
+        answer = post_photo(client, photo, data=boxes, params={"format": "ply", "face": number})
+        assert answer.status_code == 422
+        assert "has 2" in answer.json()["detail"]
+
+
+def test_the_description_says_problems_as_they_are_sent_and_has_examples(client):
+    paths = client.get("/openapi.json").json()["paths"]
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            assert operation["x-examples"]["curl"].startswith("curl"), (method, path)
+            for status, answer in operation["responses"].items():
+                if status.startswith("4"):
+                    assert list(answer["content"]) == ["application/problem+json"], (method, path, status)
+    sent = client.post("/v1/reconstructions", files={"photo": ("a.png", b"")})
+    assert str(sent.status_code) in paths["/v1/reconstructions"]["post"]["responses"]
+    assert sent.headers["content-type"] == "application/problem+json"
+
+
+def test_a_sharp_face_is_trusted_more_than_a_blurred_one_and_one_at_the_edge(client):
+    noise = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    flat = np.full_like(noise, 128)
+
+    def face(image, box):
+        (found,) = post_photo(client, image_file(image, "PNG"), data={"box": box}).json()["faces"]
+        return found
+
+    sharp, blurred, cut = face(noise, BOX), face(flat, BOX), face(noise, "-60,50,100,110")
+    assert sharp["confidence"] > 0.8
+    assert sharp["doubts"] == []
+    assert blurred["confidence"] == 0
+    assert "blurred" in blurred["doubts"][0]
+    assert cut["confidence"] < 0.7
+    assert "outside" in " ".join(cut["doubts"])
+
+
+def test_runs_outlive_a_restart(reconstructor, tmp_path):
+    path = tmp_path / "state" / "runs.json"
+    event = {"run": "mine", "stage": "training", "done": 1, "total": 4, "loss": 0.5, "bad": float("nan")}
+    answers = []
+    for number in (1, 2):
+        with listening(build_application(reconstructor, runs=str(path))) as address:
+            httpx.post(
+                f"{address}/publish/epoch/end/",
+                content=json.dumps({**event, "done": number}),
+                headers={"Content-Type": "application/json"},
+            )
+            answers.append(httpx.get(f"{address}/v1/runs").json()["runs"])
+    assert [len(runs[0]["points"]) for runs in answers] == [1, 2]
+    assert answers[1][0]["points"][0] == answers[0][0]["points"][0]
+    path.write_text("{damaged")
+    with listening(build_application(reconstructor, runs=str(path))) as address:
+        assert httpx.get(f"{address}/v1/runs").json() == {"runs": []}
+    assert path.read_text() == "{damaged", "what could not be read is lost"
 
 
 def test_several_boxes_are_several_faces_in_their_order(client, photo):
@@ -168,7 +254,7 @@ def test_the_root_greets_programs_and_shows_people_the_page(client):
     assert list(client.get("/").json()) == ["message"]
     page = client.get("/", headers={"Accept": "text/html,application/xhtml+xml"})
     assert "<!doctype html>" in page.text
-    assert "script-src 'self' 'sha256-" in page.headers["content-security-policy"]
+    assert "script-src 'self' 'wasm-unsafe-eval' 'sha256-" in page.headers["content-security-policy"]
 
 
 def test_predict_answers_prnet_keras_client(client, photo, reconstructor):

@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from prnet.common.errors import UserError
 from prnet.serving.application import build_application
-from prnet.serving.server import own_names
+from prnet.serving.server import Serving, own_names, serve
 from tests.helpers.serving_stand_in import image_file, listening, mean_face_reconstructor
 
 SECONDS, LATEST = 2.0, 10.0
@@ -520,6 +521,35 @@ def test_names_that_were_allowed_lead_here_and_post(sample_model, tmp_path):
             answer = httpx.post(f"{address}/publish/epoch/end/", json={}, headers=headers)
             assert answer.status_code == 202, answer.text
         assert httpx.get(address, headers={"Host": "other.example"}).status_code == 421
+
+
+def test_pages_of_allowed_origins_use_the_server_and_no_others(sample_model, tmp_path):
+    app = build_application(mean_face_reconstructor(sample_model, tmp_path), pages=["https://site.example"])
+    path, options = posting_photo(PHOTO)
+    with listening(app) as address:
+        for origin in ("https://site.example", "https://SITE.example"):
+            asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+            answer = httpx.options(address + path, headers=asked)
+            assert answer.status_code == 204
+            assert answer.headers["access-control-allow-origin"] == origin
+            answer = httpx.post(address + path, headers={"Origin": origin}, timeout=20, **options)
+            assert answer.status_code == 200
+            assert answer.headers["access-control-allow-origin"] == origin
+            assert "x-face-count" in answer.headers["access-control-expose-headers"]
+        refusal = httpx.post(f"{address}/predict", headers={"Origin": "https://site.example"}, content=b"{")
+        assert refusal.headers["access-control-allow-origin"] == "https://site.example"
+        for origin in ("http://site.example", "https://site.example:1", "https://site.example.evil", "null"):
+            answer = httpx.post(address + path, headers={"Origin": origin}, timeout=20, **options)
+            assert answer.status_code == 403
+            assert "access-control-allow-origin" not in answer.headers
+            preflight = httpx.options(address + path, headers={"Origin": origin})
+            assert "access-control-allow-origin" not in preflight.headers
+
+
+@pytest.mark.parametrize("origin", ["site.example", "https://site.example/page", "ftp://a", "*", ""])
+def test_what_is_no_origin_is_refused_before_the_server_starts(origin):
+    with pytest.raises(UserError, match="no origin"):
+        serve(Serving(port=0, allowed_origins=(origin,)))
 
 
 @pytest.mark.parametrize(

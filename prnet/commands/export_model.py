@@ -1,5 +1,7 @@
 """Export a network as a small .keras file, SavedModel, LiteRT or ONNX; import PRNet's published weights."""
 
+from pathlib import Path
+
 from prnet.commands.flags import Parser, say_what_to_open
 from prnet.common.errors import UserError
 from prnet.common.quiet import start_keras
@@ -11,6 +13,7 @@ EPILOG = """examples:
   {export} --model output/best.keras --format keras --images train.hdf5 --output lprnet.keras
   {export} --format keras --output lprnet-hub     # a folder to upload to Hugging Face's hub
   {export} --format savedmodel --output serving/prnet/1
+  {export} --format web --output site             # the page, for any file host; faces are found in the browser
   {export} --from-prnet-checkpoint 256_256_resfcn256_weight --uv-data uv-data --output prnet.keras
 
 The exported file is run in its own runtime and compared with the network, on --images or on a portrait that comes
@@ -24,7 +27,9 @@ def make_parser() -> Parser:
     parser = Parser(__doc__, EPILOG)
     parser.add_argument("--model", default=MODEL_PATH, metavar="FILE", help=NETWORK_HELP)
     task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument("--format", choices=EXPORT_FORMATS, help="format of the output")
+    task.add_argument(
+        "--format", choices=(*EXPORT_FORMATS, "web"), help="format; web: the page itself, a folder for any file host"
+    )
     task.add_argument("--from-prnet-checkpoint", metavar="PREFIX", help="published checkpoint, without .index")
     parser.add_argument("--quantize", choices=QUANTIZATIONS, help="for LiteRT files; int8 for ONNX too")
     parser.add_argument("--images", help="training images, a data set or a folder (int8, keras, the check)")
@@ -40,7 +45,7 @@ def main(argv=None) -> None:
         convert_checkpoint(options.from_prnet_checkpoint, options.uv_data, options.output)
     else:
         export_and_check(options.model, options.format, options.quantize, options.images, options.output)
-    say_what_to_open(options.output)
+    say_what_to_open(Path(options.output, "index.html") if options.format == "web" else options.output)
 
 
 def convert_checkpoint(checkpoint, uv_data, output) -> None:
@@ -67,10 +72,25 @@ def export_and_check(model, form, quantize, images, output) -> None:
     if form == "keras" and images is not None:
         layout = own_layout(layout, network, images)
     crops = read_crops(images, network_image_size(network))
-    path = export_network(network, layout, output, form, quantize=quantize, crops=crops, source=fetch_network(model))
-    largest, mean = differences(network, path, form, crops)
+    if form == "web":
+        path, checked, form = write_web(network, layout, output, quantize)
+    else:
+        source = fetch_network(model)
+        path = checked = export_network(network, layout, output, form, quantize=quantize, crops=crops, source=source)
+    largest, mean = differences(network, checked, form, crops)
     size = sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
     print(f"{path}: {size / 1e6:.1f} MB; from the network at most {largest:.3g} crop pixels, {mean:.2g} in the mean")
+
+
+def write_web(network, layout, output, quantize):
+    """The folder of the page, and the network in it with the name of its format."""
+    from prnet.exporting.web import NETWORK
+    from prnet.serving.site import write_site
+
+    if quantize:
+        raise UserError(f"--quantize {quantize}: only for the format litert, not web")
+    folder = write_site(network, layout, output)
+    return folder, folder / "live" / NETWORK, "onnx"
 
 
 def own_layout(layout, network, images):

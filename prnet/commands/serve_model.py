@@ -1,7 +1,7 @@
 """Serve a network over HTTP: a page for people and an API for programs."""
 
 from prnet.commands.flags import Parser
-from prnet.configure.config import FACE_MODEL_PATH, RUNTIMES, SERVER_HOST, SERVER_PORT
+from prnet.configure.config import FACE_MODEL_PATH, RUNS_PATH, RUNTIMES, SERVER_HOST, SERVER_PORT
 from prnet.reconstructing.settings import DETECTOR_HELP, DETECTORS, MODEL_PATH, NETWORK_HELP, RUNTIME_HELP
 
 EXAMPLE = """example:
@@ -39,6 +39,16 @@ def make_parser() -> Parser:
         help="further host names that the server accepts, such as a proxy's; addresses, localhost and the machine's own"
         " name always work",
     )
+    parser.add_argument(
+        "--allow-origin",
+        nargs="+",
+        default=[],
+        metavar="ORIGIN",
+        help="other sites whose pages may use the server, such as https://example.org",
+    )
+    parser.add_argument(
+        "--runs", default=RUNS_PATH, metavar="FILE", help="file that keeps the page of runs over a restart; '' for none"
+    )
     return parser
 
 
@@ -57,5 +67,7 @@ def main(argv=None) -> None:
             mirrored=options.mirrored,
             batch_size=options.batch_size,
             allowed_hosts=tuple(options.allow_host),
+            allowed_origins=tuple(options.allow_origin),
+            runs=options.runs,
         )
     )

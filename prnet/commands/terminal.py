@@ -12,6 +12,7 @@ from prnet.common.errors import UserError, in_one_line
 
 FLAGS = {
     "allowed_hosts": "--allow-host",
+    "allowed_origins": "--allow-origin",
     "batch_size": "--batch-size",
     "box": "--bbox",
     "detector": "--detector",

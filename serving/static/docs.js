@@ -15,13 +15,19 @@ function section(path, method, operation) {
   summary.append(element("b", `method ${method}`, method.toUpperCase()), element("code", "", path), element("span", "quiet", operation.summary ?? ""));
   details.append(summary);
   if (operation.description) details.append(prose(operation.description));
+  for (const [language, text] of Object.entries(operation["x-examples"] ?? {})) {
+    const address = location.href.replace(/\/docs[^/]*$/, "");
+    details.append(element("h3", "", language), element("pre", "example", text.replaceAll("{address}", address)));
+  }
   const fields = [
     ...(operation.parameters ?? []).map((field) => [field.name, `${field.in}, ${kind(field.schema)}`, field.description]),
     ...Object.entries(operation.requestBody?.content ?? {}).flatMap(([type, { schema }]) => rows(schema, type)),
   ];
   if (fields.length) details.append(element("h3", "", "Request"), table(fields));
-  for (const [status, { content, description }] of Object.entries(operation.responses)) {
+  for (const [status, { content, description, headers }] of Object.entries(operation.responses)) {
     details.append(element("h3", "", `${status} ${description}`));
+    const sent = Object.entries(headers ?? {}).map(([name, header]) => [name, `header, ${kind(header.schema)}`, header.description]);
+    if (sent.length) details.append(table(sent));
     for (const [type, { schema }] of Object.entries(content ?? {})) {
       details.append(schema?.$ref ? table(rows(schema, type)) : element("p", "quiet", type));
     }

@@ -1,44 +1,48 @@
-// The page: a photo goes to the server, its landmarks are drawn over it and its mesh beside it.
+// The page: a photo becomes landmarks over it and a mesh beside it; live, the webcam does.
 import { Viewer } from "./viewer.js";
+import { boxShape, frame, landmarkShapes, markBox, pixelsPerCss } from "./overlay.js";
 
-const FORMATS = {
-  glb: "mesh with texture", obj: "mesh with texture", ply: "mesh with colours", mat: "MATLAB arrays", json: "landmarks, pose",
-};
-// The lines of the iBUG landmarks: jaw, brows, nose, eyes, lips; true closes the line.
-const FEATURES = [
-  [0, 16], [17, 21], [22, 26], [27, 30], [31, 35], [36, 41, true], [42, 47, true], [48, 59, true], [60, 67, true],
-];
+const BARS = 8; // expressions shown of a photo
 const $ = (id) => document.getElementById(id);
+const inBrowser = document.documentElement.dataset.engine === "browser";
+const engine = await import(inBrowser ? "./browser_engine.js" : "./server_engine.js");
+const stage = $("photo-stage");
 
 let viewer = null;
-let current = null; // what the server answered
+let current = null; // what the engine answered
 let chosen = 0;
-let sending = null; // the request under way
+let photo = null; // { file, name } of the photo that is shown
+let work = new AbortController(); // ends what is under way: a request, a mark being drawn
 let stream = null; // of the webcam
+let live = null; // the live mode under way
 
 try {
-  viewer = new Viewer($("mesh"));
+  viewer = new Viewer($("mesh"), $("gizmo"), $("light"));
 } catch {
   $("mesh-hint").textContent = "This browser has no WebGL. Landmarks and downloads work without it.";
 }
 
+const actions = { pick, webcam, live: startLive, capture, mark, retry: () => send(photo.file, photo.name), leave };
 for (const button of document.querySelectorAll("[data-action]")) {
-  button.addEventListener("click", () => ({ pick, webcam, capture, cancel: stopWebcam })[button.dataset.action]());
+  button.addEventListener("click", () => actions[button.dataset.action]());
+}
+for (const button of document.querySelectorAll("[data-sample]")) {
+  button.addEventListener("click", () => sample(button.dataset.sample));
 }
 $("file").addEventListener("change", () => { if ($("file").files[0]) send($("file").files[0]); $("file").value = ""; });
-for (const name of ["landmarks", "wireframe", "depth"]) {
+for (const name of ["landmarks", "frontal", "turn"]) {
   $(`show-${name}`).addEventListener("change", (event) => {
     viewer?.set(name, event.target.checked);
     if (name === "landmarks") drawOverlay();
   });
 }
-$("turn").addEventListener("change", (event) => viewer?.set("turn", event.target.checked));
+$("views").addEventListener("change", (event) => viewer?.set("view", event.target.value));
 if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
-  $("turn").checked = false;
+  $("show-turn").checked = false;
   viewer?.set("turn", false);
 }
+new ResizeObserver(drawOverlay).observe($("photo-figure"));
 
-const stage = $("photo-stage");
 for (const name of ["dragenter", "dragover"]) {
   addEventListener(name, (event) => { event.preventDefault(); stage.classList.add("over"); });
 }
@@ -47,31 +51,66 @@ for (const name of ["dragleave", "drop"]) {
 }
 addEventListener("drop", (event) => { if (event.dataTransfer.files[0]) send(event.dataTransfer.files[0]); });
 addEventListener("paste", (event) => { if (event.clipboardData.files[0]) send(event.clipboardData.files[0]); });
+document.body.dataset.ready = "";
 
 function pick() {
-  stopWebcam();
+  leave();
   $("file").click();
 }
 
-async function webcam() {
+async function sample(url) {
+  leave();
+  try {
+    const answer = await fetch(url);
+    if (!answer.ok) throw new Error();
+    await send(new File([await answer.blob()], url.split("/").at(-1), { type: "image/jpeg" }));
+  } catch {
+    say("The sample could not be loaded. Is the server still running?");
+  }
+}
+
+// Resolves with whether the webcam runs; says why where it does not.
+async function openWebcam() {
+  leave();
   say();
-  if (!navigator.mediaDevices) return say("The browser gives a page the webcam on localhost or over HTTPS only.");
+  if (!navigator.mediaDevices) {
+    say("The browser gives a page the webcam on localhost or over HTTPS only. A photo works everywhere.");
+    return false;
+  }
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 1280 } } });
   } catch (error) {
-    return say(error.name === "NotFoundError" ? "No webcam was found." : "The webcam could not be opened: allow it in the browser, and close other programs that use it.");
+    say(error.name === "NotFoundError" ? "No webcam was found. A photo works too."
+      : "The webcam could not be opened: allow it in the browser, and close other programs that use it.");
+    return false;
   }
   $("video").srcObject = stream;
-  for (const id of ["video", "shutter"]) $(id).hidden = false;
-  $("welcome").hidden = true;
+  if (!$("video").videoWidth) await new Promise((done) => $("video").addEventListener("loadedmetadata", done, { once: true }));
+  takeShape($("video").videoWidth, $("video").videoHeight);
+  $("video").hidden = $("stop").hidden = false;
+  $("welcome").hidden = $("photo-figure").hidden = true;
   stage.scrollIntoView({ block: "nearest" });
+  return true;
 }
 
-function stopWebcam() {
+async function webcam() {
+  $("shutter").hidden = !(await openWebcam());
+}
+
+// End what is under way, and show the photo again, or the welcome.
+function leave() {
+  work.abort();
+  work = new AbortController();
+  live?.stop();
+  live = null;
   stream?.getTracks().forEach((track) => track.stop());
   stream = null;
-  for (const id of ["video", "shutter"]) $(id).hidden = true;
-  $("welcome").hidden = !$("photo-figure").hidden;
+  for (const id of ["video", "shutter", "stop", "progress"]) $(id).hidden = true;
+  $("photo-figure").hidden = !photo;
+  $("welcome").hidden = Boolean(photo);
+  $("stages").classList.toggle("filled", Boolean(photo));
+  if (photo?.width) takeShape(photo.width, photo.height);
+  else $("mark").hidden = true;
 }
 
 function capture() {
@@ -79,49 +118,79 @@ function capture() {
   canvas.width = $("video").videoWidth;
   canvas.height = $("video").videoHeight;
   canvas.getContext("2d").drawImage($("video"), 0, 0);
-  canvas.toBlob((photo) => { stopWebcam(); send(photo); }, "image/jpeg", 0.92);
+  canvas.toBlob((taken) => send(taken, "webcam.jpg"), "image/jpeg", 0.92);
 }
 
-async function send(photo) {
-  stopWebcam();
-  sending?.abort();
-  const request = (sending = new AbortController());
+async function startLive() {
+  if (!(await openWebcam())) return;
+  forget();
+  photo = null;
+  $("progress").hidden = false;
+  const { signal } = work;
+  try {
+    const { LiveMode } = await import("./live.js");
+    if (signal.aborted) return;
+    live = new LiveMode({ video: $("video"), overlay: $("live-overlay"), viewer, show: showLive, say });
+    await live.start();
+  } catch (error) {
+    if (signal.aborted) return;
+    leave();
+    say(`Live mode could not start: ${error.message}`);
+  }
+  if (!signal.aborted) $("progress").hidden = true;
+}
+
+// Let the stage have the picture's proportions.
+function takeShape(width, height) {
+  $("stages").classList.add("filled");
+  $("stages").style.setProperty("--ratio", Math.min(Math.max(width / height, 0.45), 2.4));
+}
+
+async function send(file, name = file.name || "photo.jpg", box = null) {
+  photo = { file, name };
+  leave();
+  const { signal } = work;
   forget();
   URL.revokeObjectURL($("photo").src);
-  $("photo").src = URL.createObjectURL(photo);
-  $("welcome").hidden = true;
-  for (const id of ["photo-figure", "progress"]) $(id).hidden = false;
-  stage.classList.add("filled");
-  document.querySelector(".stages").classList.add("filled");
-  const form = new FormData();
-  form.append("photo", photo, photo.name ?? "webcam.jpg");
+  $("photo").src = URL.createObjectURL(file);
+  $("progress").hidden = false;
+  const shown = $("photo").decode().then(() => true, () => false);
   const start = performance.now();
   try {
-    const answer = await fetched("v1/reconstructions", { method: "POST", body: form, signal: request.signal });
-    current = await answer.json();
+    if (await shown) {
+      Object.assign(photo, { width: $("photo").naturalWidth, height: $("photo").naturalHeight });
+      takeShape(photo.width, photo.height);
+      $("mark").hidden = false;
+    }
+    if (signal.aborted) return;
+    const answer = await engine.reconstruct(file, name, box, signal);
+    if (signal.aborted) return;
+    current = answer;
     $("time").textContent = `${((performance.now() - start) / 1000).toFixed(2)} s`;
-    if (!current.faces.length) return say("No face was found in this photo. Try one in which the face is larger, upright and well lit.");
+    if (!current.faces.length) return say("No face was found in this photo. Mark it yourself, or try a photo in which it is larger, upright and well lit.");
     listFaces();
-    await choose(0, request.signal);
+    await choose(0, signal);
   } catch (error) {
-    if (error.name !== "AbortError") say(error.message);
+    if (error.name === "AbortError" || signal.aborted) return;
+    say(error.message);
+    $("retry").hidden = !error.passing;
+    if (!photo.width) { // not a picture: nothing to look at
+      photo = null;
+      leave();
+    }
   } finally {
-    if (request === sending) $("progress").hidden = true;
+    if (!signal.aborted) $("progress").hidden = true;
   }
 }
 
-// fetch, with the server's own words as the error.
-async function fetched(url, options) {
-  let answer;
-  try {
-    answer = await fetch(url, options);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Error("The server does not answer. Is it still running?");
-  }
-  if (answer.ok) return answer;
-  const problem = await answer.json().catch(() => ({ detail: answer.statusText }));
-  throw new Error(problem.detail);
+async function mark() {
+  leave();
+  say("Drag a box over the face, from the brows to the chin; or move it with the arrow keys (with Shift its size) and press Enter.", "hint");
+  stage.scrollIntoView({ block: "nearest" });
+  const box = await markBox($("overlay"), photo, work.signal);
+  if (box) return send(photo.file, photo.name, box);
+  say();
+  drawOverlay();
 }
 
 async function choose(index, signal) {
@@ -129,14 +198,73 @@ async function choose(index, signal) {
   drawOverlay();
   for (const button of $("faces").children) button.setAttribute("aria-pressed", button.dataset.index === String(index));
   const face = current.faces[index];
+  describe(face);
+  showBars(face.expressions, BARS);
+  $("time-label").textContent = "Time";
+  $("panel").hidden = false;
+  const [found, files] = await Promise.all([engine.mesh(current, face, signal), engine.downloads(current, face)]);
+  if (signal.aborted) return;
+  $("downloads").replaceChildren(...files.map(downloadLink));
+  $("downloads").hidden = false;
+  $("mesh-hint").hidden = Boolean(viewer);
+  viewer?.show(found, current.landmark_vertices, headRotation(face.pose.matrix));
+  document.body.dataset.mesh = String(index);
+}
+
+function describe(face) {
   for (const angle of ["yaw", "pitch", "roll"]) $(angle).textContent = `${(Math.round(face.pose[angle] * 10) / 10 + 0).toFixed(1)}°`;
   $("size").textContent = `${Math.round(face.box.side)} px`;
-  $("downloads").replaceChildren(...Object.entries(FORMATS).map(([format, what]) => downloadLink(face, format, what)));
-  $("panel").hidden = false;
-  const glb = await (await fetched(face.links.glb, { signal })).arrayBuffer();
+  $("confidence").textContent = face.confidence === undefined ? "–" : `${Math.round(100 * face.confidence)} %`;
+  $("doubts").hidden = !face.doubts?.length;
+  $("doubts").replaceChildren(...(face.doubts ?? []).map((doubt) => element("li", "", doubt)));
+}
+
+// Rows of the head's rotation, y up, from the first three columns of the pose's matrix, y down.
+function headRotation(matrix) {
+  const [a, b, c] = matrix.map((row) => row.slice(0, 3));
+  const length = Math.hypot(...a);
+  return [a.map((x) => x / length), b.map((x) => -x / length), c.map((x) => x / length)];
+}
+
+// The strongest expressions first; `count` of them.
+function showBars(expressions, count) {
+  $("bars").hidden = !expressions;
+  if (!expressions) return;
+  const strongest = Object.entries(expressions).sort((a, b) => b[1] - a[1]).slice(0, count).filter(([, value]) => value >= 0.05);
+  $("bars").hidden = !strongest.length;
+  $("bars").replaceChildren(...strongest.map(([name, value]) => {
+    const bar = element("label", "bar", name);
+    const meter = element("meter");
+    Object.assign(meter, { min: 0, max: 1, value: Math.min(Math.max(value, 0), 1) });
+    bar.append(meter);
+    return bar;
+  }));
+}
+
+// What live mode found in a frame.
+function showLive({ face, rate }) {
+  describe({ ...face, doubts: [] }); // words that come and go would move the page
+  $("time-label").textContent = "Frames";
+  $("time").textContent = `${rate.toFixed(0)} / s`;
+  updateBars(face.expressions);
   $("mesh-hint").hidden = Boolean(viewer);
-  await viewer?.show(glb, current.landmark_vertices);
-  document.body.dataset.mesh = String(index);
+  $("downloads").hidden = true;
+  $("panel").hidden = false;
+}
+
+// All expressions in their own order, so that they stay in place while they move.
+function updateBars(expressions) {
+  const bars = $("bars");
+  bars.hidden = !expressions;
+  if (!expressions) return;
+  if (bars.children.length !== Object.keys(expressions).length) {
+    bars.replaceChildren(...Object.keys(expressions).map((name) => {
+      const bar = element("label", "bar", name);
+      bar.append(Object.assign(element("meter"), { min: 0, max: 1 }));
+      return bar;
+    }));
+  }
+  Object.values(expressions).forEach((value, i) => { bars.children[i].lastChild.value = value; });
 }
 
 function forget() {
@@ -145,73 +273,52 @@ function forget() {
   viewer?.clear();
   delete document.body.dataset.mesh;
   $("overlay").replaceChildren();
+  $("bars").replaceChildren();
   $("mesh-hint").hidden = false;
-  for (const id of ["panel", "faces"]) $(id).hidden = true;
+  for (const id of ["panel", "faces", "doubts", "bars", "retry", "mark"]) $(id).hidden = true;
 }
 
 function listFaces() {
   $("faces").hidden = current.faces.length < 2;
   $("faces").replaceChildren(...current.faces.map((_, index) => {
-    const button = document.createElement("button");
-    Object.assign(button, { type: "button", textContent: `Face ${index + 1}`, onclick: () => change(index) });
+    const button = Object.assign(element("button", "", `Face ${index + 1}`), { type: "button", onclick: () => change(index) });
     button.dataset.index = index;
     return button;
   }));
 }
 
 function change(index) {
-  choose(index).catch((error) => say(error.message));
+  const { signal } = work;
+  choose(index, signal).catch((error) => { if (!signal.aborted) say(error.message); });
 }
 
-function downloadLink(face, format, what) {
-  const link = document.createElement("a");
-  link.href = face.links[format];
-  link.download = "";
-  const name = document.createElement("strong");
-  name.textContent = format.toUpperCase();
-  const note = document.createElement("small");
-  note.textContent = what;
-  link.append(name, note);
+function downloadLink([label, what, href, name]) {
+  const link = Object.assign(element("a"), { href, download: name });
+  link.append(element("strong", "", label), element("small", "", what));
   return link;
 }
 
 function drawOverlay() {
-  if (!current) return;
-  const { width, height } = current.image;
-  $("overlay").setAttribute("viewBox", `-0.5 -0.5 ${width} ${height}`);
-  $("overlay").replaceChildren(...current.faces.flatMap((face, index) => drawFace(face, index)));
-}
-
-function drawFace(face, index) {
-  const drawn = [];
-  if (current.faces.length > 1) {
-    const { centre, side } = face.box;
-    const box = svg("rect", {
-      class: index === chosen ? "box chosen" : "box",
-      x: centre[0] - side / 2, y: centre[1] - side / 2, width: side, height: side, rx: side / 40,
-    });
+  const overlay = $("overlay");
+  if (!current || overlay.classList.contains("marking")) return;
+  frame(overlay, current.image);
+  const unit = pixelsPerCss(overlay, current.image);
+  overlay.replaceChildren(...current.faces.flatMap((face, index) => {
+    const shapes = $("show-landmarks").checked ? landmarkShapes(face, unit) : [];
+    if (current.faces.length < 2) return shapes;
+    const box = boxShape(face, index === chosen ? "box chosen" : "box");
     box.addEventListener("click", () => change(index));
-    drawn.push(box);
-  }
-  if ($("show-landmarks").checked) {
-    const at = (i) => `${face.landmarks[i][0]},${face.landmarks[i][1]}`;
-    for (const [first, last, closed] of FEATURES) {
-      const points = Array.from({ length: last - first + 1 }, (_, i) => at(first + i)).join(" ");
-      drawn.push(svg(closed ? "polygon" : "polyline", { class: "line", points }));
-    }
-    const r = face.box.side / 130;
-    drawn.push(...face.landmarks.map(([cx, cy]) => svg("circle", { class: "dot", cx, cy, r })));
-  }
-  return drawn;
+    return [box, ...shapes];
+  }));
 }
 
-function svg(name, attributes) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  return element;
+function element(name, className = "", text = "") {
+  return Object.assign(document.createElement(name), { className, textContent: text });
 }
 
-function say(text) {
+// kind : "trouble", or "hint" for what to do next.
+function say(text, kind = "trouble") {
+  $("message").className = `message ${kind}`;
   $("message").textContent = text ?? "";
   $("message").hidden = !text;
 }

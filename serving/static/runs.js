@@ -1,11 +1,14 @@
 // The progress page: asks for the runs every two seconds and draws their measures.
 const INTERVAL = 2000; // milliseconds
 const COUNTERS = new Set(["epoch", "done", "total"]);
+const UNITS = { nme: "%", images_per_second: "images/s", waiting: "of the time", seconds: "s", mae: "", loss: "" };
+const STEPS = { training: "epoch", evaluation: "image" }; // what the x axis counts
+const TICKS = 4;
 const $ = (id) => document.getElementById(id);
 
 $("command").textContent = `python train_model.py … --serverlog ${location.origin}`;
 refresh();
-setInterval(() => { if (!document.hidden) refresh(); }, INTERVAL);
+setInterval(() => { if (!document.hidden && !document.querySelector(".plot:hover")) refresh(); }, INTERVAL);
 
 async function refresh() {
   try {
@@ -49,31 +52,91 @@ function state(run) {
 
 function chart(run, name, validation) {
   const figure = element("figure", "chart");
-  const caption = element("figcaption");
   const series = [[name, ""], ...(validation ? [[validation, "validation"]] : [])];
+  const steps = run.points.map(stepOf);
   const values = series.map(([key]) => run.points.map((point) => measure(point, key)));
   const finite = values.flat().filter((value) => value !== null);
-  const [low, high] = [Math.min(...finite), Math.max(...finite)];
-  const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  picture.setAttribute("viewBox", "0 0 100 100");
-  picture.setAttribute("preserveAspectRatio", "none");
-  series.forEach(([key, kind], index) => {
-    const label = element("span", kind, `${key} `);
-    label.append(element("b", "", number(values[index].findLast((value) => value !== null))));
+  const [xTicks, yTicks] = [ticks(Math.min(...steps), Math.max(...steps), true), ticks(Math.min(...finite), Math.max(...finite))];
+  const x = place(Math.min(...steps), Math.max(...steps)), y = place(yTicks[0], yTicks.at(-1));
+
+  const caption = element("figcaption");
+  const readings = series.map(([key, kind], index) => {
+    const label = element("span", kind, `${key} `), value = element("b", "", reading(key, values[index].findLast((each) => each !== null)));
+    label.append(value);
     caption.append(label);
-    const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-    line.setAttribute("class", kind);
-    const width = Math.max(values[index].length - 1, 1);
-    const points = values[index].flatMap((value, i) =>
-      value === null ? [] : [`${(100 * i) / width},${96 - (92 * (value - low)) / (high - low || 1)}`]);
-    line.setAttribute("points", (points.length === 1 ? [points[0], points[0].replace(/^0,/, "100,")] : points).join(" "));
-    picture.append(line);
+    return value;
   });
+  const where = element("small", "where");
+  caption.append(where);
+
+  const picture = svg("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" });
+  for (const tick of yTicks) picture.append(svg("line", { class: "grid", x1: 0, x2: 100, y1: 100 - y(tick), y2: 100 - y(tick) }));
+  series.forEach(([, kind], index) => {
+    const points = values[index].flatMap((value, i) => (value === null ? [] : [`${x(steps[i])},${100 - y(value)}`]));
+    picture.append(svg("polyline", { class: kind, points: (points.length === 1 ? [points[0].replace(/^[^,]*/, "0"), points[0].replace(/^[^,]*/, "100")] : points).join(" ") }));
+  });
+  const cursor = svg("line", { class: "cursor", y1: 0, y2: 100, visibility: "hidden" });
+  picture.append(cursor);
+
   const plot = element("div", "plot");
   plot.append(picture);
-  if (high > low) plot.append(element("small", "high", number(high)), element("small", "low", number(low)));
-  figure.append(caption, plot);
+  for (const tick of yTicks) plot.append(placed(element("small", "y", String(tick)), "bottom", y(tick)));
+  for (const tick of xTicks) plot.append(placed(element("small", "x", String(tick)), "left", x(tick)));
+  const show = (index) => {
+    cursor.setAttribute("visibility", index === null ? "hidden" : "visible");
+    if (index !== null) for (const end of ["x1", "x2"]) cursor.setAttribute(end, x(steps[index]));
+    where.textContent = index === null ? "" : `${STEPS[run.stage] ?? "step"} ${number(steps[index])}`;
+    series.forEach(([key], n) => {
+      readings[n].textContent = reading(key, index === null ? values[n].findLast((each) => each !== null) : values[n][index]);
+    });
+  };
+  plot.addEventListener("pointermove", (event) => {
+    const { left, width } = picture.getBoundingClientRect();
+    const at = (100 * (event.clientX - left)) / width;
+    show(steps.reduce((best, step, i) => (Math.abs(x(step) - at) < Math.abs(x(steps[best]) - at) ? i : best), 0));
+  });
+  plot.addEventListener("pointerleave", () => show(null));
+  figure.append(caption, plot, element("small", "axis", `${STEPS[run.stage] ?? "step"}s`));
   return figure;
+}
+
+// What a point is of: the epochs or images that were done then, else its place.
+function stepOf(point, index) {
+  return measure(point, "done") ?? (measure(point, "epoch") === null ? index + 1 : measure(point, "epoch") + 1);
+}
+
+// Round numbers from at most `low` to at least `high`; within them if `inside`.
+function ticks(low, high, inside = false) {
+  if (!Number.isFinite(low)) return [0, 1];
+  const span = high - low || Math.abs(high) || 1;
+  const rough = span / TICKS, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= rough && (!inside || each >= 1)) ?? 1;
+  const [first, last] = inside ? [Math.ceil(low / step), Math.floor(high / step)] : [Math.floor(low / step), Math.ceil(high / step)];
+  const count = Math.max(last - first, inside ? 0 : 1);
+  const found = Array.from({ length: count + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
+  return inside && !found.length ? [low, high] : found;
+}
+
+// Where a number lies between two others, in per cent.
+function place(low, high) {
+  return (value) => (high > low ? (100 * (value - low)) / (high - low) : 50);
+}
+
+function placed(label, side, share) {
+  label.style[side] = `${share}%`;
+  return label;
+}
+
+function svg(name, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+function reading(name, value) {
+  const plain = name.replace(/^(val|test)_/, "");
+  const unit = Object.hasOwn(UNITS, plain) ? UNITS[plain] : "";
+  return value === undefined || value === null || !unit ? number(value) : `${number(value)} ${unit}`;
 }
 
 // A measure may have the name of something that every object has, such as "constructor".
@@ -82,7 +145,7 @@ function measure(point, name) {
 }
 
 function number(value) {
-  return value === undefined ? "not finite" : String(Number(value.toPrecision(3)));
+  return value === undefined || value === null ? "not finite" : String(Number(value.toPrecision(3)));
 }
 
 function element(name, className = "", text = "") {

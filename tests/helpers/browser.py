@@ -8,6 +8,7 @@ import select
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 FLAGS = [
@@ -44,13 +45,14 @@ def _high_pipe() -> list[int]:
 
 
 class Browser:
-    """One page in a browser of its own. Use as a context manager. profile : an empty folder."""
+    """One page in a browser of its own. Use as a context manager. profile : an empty folder. flags : further ones."""
 
-    def __init__(self, profile: Path, width: int = 1280, height: int = 860):
+    def __init__(self, profile: Path, width: int = 1280, height: int = 860, flags: Sequence[str] = ()):
         to_browser, self._writing = _high_pipe()
         self._reading, from_browser = _high_pipe()
         shell = f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}'
-        command = ["bash", "-c", shell, find_chromium(), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        own = [*flags, f"--user-data-dir={profile}", "about:blank"]
+        command = ["bash", "-c", shell, find_chromium(), *FLAGS, *own]
         self._process = subprocess.Popen(command, pass_fds=(to_browser, from_browser), stderr=subprocess.DEVNULL)
         os.close(to_browser)
         os.close(from_browser)
@@ -127,6 +129,16 @@ class Browser:
         root = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """With the left button of the mouse, in CSS pixels of the window."""
+        steps = [("mouseMoved", start), ("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end)]
+        for kind, (x, y) in steps:
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
+    def press(self, key: str) -> None:
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
 
     def screenshot(self, path: Path) -> None:
         data = self.call("Page.captureScreenshot", format="png")["data"]

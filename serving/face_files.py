@@ -1,0 +1,97 @@
+"""Faces as files to download: meshes, texture and sheet, one by one or all of a photo in one archive."""
+
+import tempfile
+import unicodedata
+import zipfile
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+import numpy as np
+
+from prnet.formats.encoding import encode_png
+from prnet.reconstructing.drawing import draw_sheet
+from prnet.reconstructing.face import Face
+from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, write_mesh
+from prnet.reconstructing.texture import uv_texture
+
+MEDIA_TYPES = {
+    "json": "application/json",
+    "glb": "model/gltf-binary",
+    "obj": "application/zip",
+    "ply": "application/x-ply",
+    "mat": "application/x-matlab-data",
+    "texture": "image/png",
+    "sheet": "image/png",
+}
+"""By form. An OBJ comes with its material and texture, zipped."""
+
+PICTURES = ("texture", "sheet")
+
+ARCHIVED = ("glb", "obj", "ply", *PICTURES)
+"""The forms that the archive of a photo holds, beside its JSON."""
+
+STEM_LENGTH = 80
+
+
+def stem_of(name: str | None) -> str:
+    """What the files of a photo of this name are called after: its name without folders and suffix, printable, in
+    characters that file systems take."""
+    base = PurePosixPath(unicodedata.normalize("NFC", name or "").replace("\\", "/")).name
+    stem = base.rpartition(".")[0] or base
+    kept = "".join(c if c.isprintable() and c not in '<>:"/|?*' else "_" for c in stem).strip(". ")
+    return kept.encode("utf-8", "replace").decode()[:STEM_LENGTH] or "photo"
+
+
+def face_stem(stem: str, number: int) -> str:
+    """Of the face with this number, counted from 0; people count from 1."""
+    return f"{stem}_face{number + 1}"
+
+
+def attachment(name: str) -> dict[str, str]:
+    """The header that gives a download its name, in RFC 6266's two spellings where it is not ASCII."""
+    plain = "".join(c if c.isascii() else "_" for c in name)
+    other = "" if plain == name else f"; filename*=UTF-8''{quote(name)}"
+    return {"Content-Disposition": f'attachment; filename="{plain}"{other}'}
+
+
+def face_file(face: Face, image: np.ndarray, form: str, stem: str) -> tuple[bytes, str]:
+    """The content and the name of a face's file. form : of `MEDIA_TYPES`, but json. image : (H, W, 3) uint8 RGB."""
+    if form == "mat":
+        return mat_bytes(face, image), f"{stem}.mat"
+    if form in PICTURES:
+        picture = draw_sheet(face, image) if form == "sheet" else uv_texture(face, image)
+        return encode_png(picture), f"{stem}_{form}.png"
+    files = _mesh_files(face, image, form, stem)
+    if len(files) == 1:
+        return next(iter(files.values())), f"{stem}.{form}"
+    return zipped(files), f"{stem}.zip"
+
+
+def _mesh_files(face: Face, image: np.ndarray, form: str, stem: str) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory(prefix="prnet-") as folder:
+        paths = write_mesh(face_mesh(face, image), Path(folder) / f"{stem}.{form}")
+        return {path.name: path.read_bytes() for path in paths}
+
+
+def all_files(faces: Sequence[Face], image: np.ndarray, stem: str) -> dict[str, bytes]:
+    """The files of all faces of a photo by name."""
+    files: dict[str, bytes] = {}
+    for number, face in enumerate(faces):
+        own = face_stem(stem, number)
+        for form in ARCHIVED:
+            if form in PICTURES:
+                content, name = face_file(face, image, form, own)
+                files[name] = content
+            else:
+                files.update(_mesh_files(face, image, form, own))
+    return files
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    with BytesIO() as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        return file.getvalue()

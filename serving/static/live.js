@@ -1,0 +1,159 @@
+// Live mode: the webcam's face, frame by frame, by the network in this browser. No picture leaves it.
+import { OneEuroFilter, angles, cutCrop, landmarkBox, readDescription } from "./face_math.js";
+import { faceOfCrop, facesOf, start } from "./network.js";
+import { meshOfArrays } from "./meshes.js";
+import { frame, landmarkShapes, markBox, pixelsPerCss } from "./overlay.js";
+
+const SEARCH = { side: 480, smallest: 36, most: 1 }; // of the first face, in pixels
+const TEXTURE = 256; // pixels a side of the picture on the mask
+const RATE_FRAMES = 20; // over which the rate is measured
+const LOST = { move: 0.35, grow: 1.5 }; // in sides of the face from frame to frame: then it is looked for again
+const PATIENCE = 2.5; // seconds without a face until a person is asked to mark it
+const TEXT_EVERY = 150; // milliseconds between changes of the numbers
+
+export class LiveMode {
+  // video, overlay : where the face is; viewer : the 3D stage or null; show({ face, rate }) : for numbers and bars; say : for words.
+  constructor({ video, overlay, viewer, show, say }) {
+    Object.assign(this, { video, overlay, viewer, show, say });
+    this.ending = new AbortController();
+    this.box = null;
+    this.times = [];
+    this.canvas = document.createElement("canvas");
+    this.canvas.width = this.canvas.height = TEXTURE;
+    this.context = this.canvas.getContext("2d");
+  }
+
+  async start() {
+    const { face, threads } = await start();
+    this.grid = readDescription(face);
+    const canvas = Object.assign(document.createElement("canvas"), { width: face.size, height: face.size });
+    this.crop = canvas.getContext("2d", { willReadFrequently: true });
+    document.body.dataset.threads = threads;
+    this.lastSeen = performance.now();
+    if (!this.stopped) this.loop();
+  }
+
+  get stopped() {
+    return this.ending.signal.aborted;
+  }
+
+  stop() {
+    this.ending.abort();
+    this.overlay.replaceChildren();
+    delete document.body.dataset.live;
+  }
+
+  async loop() {
+    while (!this.stopped) {
+      try {
+        await this.step();
+      } catch (error) {
+        if (!this.stopped) this.say(`Live mode stopped: ${error.message}`);
+        return this.stop();
+      }
+      await new Promise((done) => requestAnimationFrame(done));
+    }
+  }
+
+  async step() {
+    const { video, box } = this;
+    const size = { width: video.videoWidth, height: video.videoHeight };
+    this.drawTexture();
+    const { faces: [face], seconds } = box ? await faceOfCrop(cutCrop(video, box, this.grid, this.crop), box, size)
+      : await facesOf(await createImageBitmap(video), SEARCH);
+    if (this.stopped) return;
+    const now = performance.now();
+    if (!face || !this.follows(face)) {
+      this.box = null;
+      return this.look(now, size);
+    }
+    if (!this.filter) this.say();
+    this.lastSeen = now;
+    this.smooth(face, this.seenAt ? (now - this.seenAt) / 1000 : 1 / 30);
+    this.seenAt = now;
+    this.box = landmarkBox(face.landmarks);
+    this.draw(face, size);
+    this.count(now, face, seconds);
+    this.frames = (this.frames ?? 0) + 1;
+    document.body.dataset.live = String(this.frames);
+  }
+
+  // Whether what was found is where and as large as the face before, and looks like one.
+  follows({ box, expected, landmarks }) {
+    const move = Math.hypot(box.centre[0] - expected.centre[0], box.centre[1] - expected.centre[1]) / expected.side;
+    const grown = Math.max(box.side / expected.side, expected.side / box.side);
+    return landmarks.flat().every(Number.isFinite) && move < LOST.move && grown < LOST.grow;
+  }
+
+  // Without a face: say so after a while, and let a person mark it.
+  async look(now, size) {
+    this.filter = this.seenAt = null;
+    this.times = [];
+    if (now - this.lastSeen < PATIENCE * 1000 || this.marking) return;
+    this.marking = true;
+    this.overlay.replaceChildren();
+    this.say("No face is found. Turn to the camera and the light, or drag a box over your face.", "hint");
+    const marking = new AbortController();
+    this.ending.signal.addEventListener("abort", () => marking.abort());
+    this.endMarking = () => marking.abort();
+    markBox(this.overlay, size, marking.signal).then((marked) => {
+      this.marking = false;
+      this.lastSeen = performance.now();
+      if (marked) this.box = { centre: [marked[0] + marked[2] / 2, marked[1] + marked[3] / 2], side: (marked[2] + marked[3]) / 2 };
+    });
+  }
+
+  smooth(face, seconds) {
+    this.endMarking?.();
+    this.filter ??= [0, 1, 2].map(() => new OneEuroFilter(this.grid.smoothing));
+    const [points, shape, numbers] = this.filter;
+    const { side } = face.box;
+    const landmarks = points.smooth(face.landmarks.flat(), seconds, side);
+    face.landmarks = face.landmarks.map((_, i) => Array.from(landmarks.subarray(3 * i, 3 * i + 3)));
+    face.vertices = Float32Array.from(shape.smooth(face.vertices, seconds, side));
+    const names = Object.keys(face.expressions ?? {});
+    const smooth = numbers.smooth([...face.rotation.flat(), ...Object.values(face.expressions ?? {})], seconds);
+    face.rotation = [0, 1, 2].map((row) => Array.from(smooth.subarray(3 * row, 3 * row + 3)));
+    face.pose = { ...face.pose, ...angles(face.rotation) };
+    if (face.expressions) face.expressions = Object.fromEntries(names.map((name, i) => [name, smooth[9 + i]]));
+    face.box = landmarkBox(face.landmarks);
+  }
+
+  // The part of the frame around the face's box, while it is the frame that the network will see.
+  drawTexture() {
+    if (!this.box) return;
+    const side = 1.6 * this.box.side;
+    this.part = { side, left: this.box.centre[0] + 0.5 - side / 2, top: this.box.centre[1] + 0.5 - side / 2 };
+    this.context.drawImage(this.video, this.part.left, this.part.top, side, side, 0, 0, TEXTURE, TEXTURE);
+  }
+
+  draw(face, size) {
+    frame(this.overlay, size);
+    this.overlay.replaceChildren(...landmarkShapes(face, pixelsPerCss(this.overlay, size)));
+    if (!this.viewer || !this.part) return;
+    const { vertices } = face;
+    const points = vertices.map((x, i) => (i % 3 === 2 ? x : -x)); // mirrored as the video is
+    const rotation = face.rotation.map((row, r) => row.map((x, c) => ((r === 0) === (c === 0) ? x : -x)));
+    const uv = new Float32Array((vertices.length / 3) * 2);
+    for (let n = 0; n < uv.length / 2; n++) {
+      uv[2 * n] = (vertices[3 * n] + 0.5 - this.part.left) / this.part.side;
+      uv[2 * n + 1] = (vertices[3 * n + 1] + 0.5 - this.part.top) / this.part.side;
+    }
+    if (this.shown) return this.viewer.follow(points, uv, rotation);
+    this.viewer.show(meshOfArrays(points, uv, this.grid, this.canvas), this.grid.landmark_vertices, rotation);
+    this.viewer.hold();
+    this.shown = true;
+  }
+
+  count(now, face, seconds) {
+    document.body.dataset.networkSeconds = seconds.network.toFixed(4);
+    this.times.push(now);
+    if (this.times.length > RATE_FRAMES) this.times.shift();
+    const spent = (now - this.times[0]) / 1000;
+    this.rate = spent > 0 ? (this.times.length - 1) / spent : 0;
+    if (now - (this.toldAt ?? 0) < TEXT_EVERY) return;
+    this.toldAt = now;
+    this.show({ face, rate: this.rate });
+    document.body.dataset.rate = this.rate.toFixed(1);
+  }
+}

@@ -1,0 +1,101 @@
+// Runs detector and network beside the page. { id, start: true } loads them, and answers { id, face, threads }. Then it
+// takes a picture (ImageBitmap) with rectangles [x, y, width, height] of its faces, or with the side to which it is reduced
+// before they are looked for, and their smallest size there; or a crop (floats), the box that it was cut around and the
+// picture's size. It answers { id, faces, seconds }, or { id, problem }.
+import { boxOfRectangle, cutCrop, readDescription, restoreFace } from "./face_math.js";
+import { findFaces } from "./detector.js";
+import { judge } from "./quality.js";
+
+const LIVE = new URL("../live/", import.meta.url);
+const RUNTIME = new URL("./vendor/onnxruntime/", import.meta.url);
+const MOST_THREADS = 4; // and one core fewer than there are, which draws
+const MOST_FACES = 32;
+
+let loading = null; // what `load` will have
+
+onmessage = async ({ data: { id, start, ...asked } }) => {
+  try {
+    loading ??= load();
+    const loaded = await loading;
+    if (start) postMessage({ id, face: loaded.json, threads: loaded.threads });
+    else answer(id, await facesOf(asked, loaded));
+  } catch (error) {
+    if (start) loading = null;
+    postMessage({ id, problem: error.message });
+  }
+};
+
+function answer(id, { faces, seconds }) {
+  postMessage({ id, faces, seconds }, faces.map((face) => face.vertices.buffer));
+}
+
+async function load() {
+  const ort = await import(new URL("ort.wasm.min.mjs", RUNTIME));
+  const threads = self.crossOriginIsolated ? Math.min(Math.max(navigator.hardwareConcurrency - 1, 1), MOST_THREADS) : 1;
+  const [binary, json, ...networks] = await Promise.all([
+    unpacked(new URL("ort-wasm-simd-threaded.wasm.gz", RUNTIME)),
+    fetched(new URL("face.json", LIVE)).then((text) => JSON.parse(new TextDecoder().decode(text))),
+    ...["network", "detector1", "detector2", "detector3"].map((name) => fetched(new URL(`${name}.onnx`, LIVE))),
+  ]);
+  Object.assign(ort.env.wasm, { numThreads: threads, wasmBinary: binary, wasmPaths: RUNTIME.href });
+  ort.env.logLevel = "error";
+  const sessions = [];
+  for (const network of networks) {
+    sessions.push(await ort.InferenceSession.create(new Uint8Array(network), { executionProviders: ["wasm"] }));
+  }
+  const face = readDescription(json);
+  const crop = new OffscreenCanvas(face.size, face.size).getContext("2d", { willReadFrequently: true });
+  const run = async (number, floats, shape) => {
+    const session = sessions[number];
+    const found = await session.run({ [session.inputNames[0]]: new ort.Tensor("float32", floats, shape) });
+    return session.outputNames.map((name) => found[name]);
+  };
+  await run(0, new Float32Array(face.size * face.size * 3), [1, face.size, face.size, 3]);
+  return { face, json, run, crop, threads };
+}
+
+async function fetched(url) {
+  const answer = await fetch(url).catch(() => { throw new Error("the network could not be loaded; is the connection gone?"); });
+  if (answer.ok) return answer.arrayBuffer();
+  const problem = await answer.json().catch(() => ({}));
+  throw new Error(problem.detail ?? `${url.pathname} is missing (${answer.status})`);
+}
+
+// Some hosts unpack a .gz as they send it.
+async function unpacked(url) {
+  const bytes = await fetched(url);
+  const [first, second] = new Uint8Array(bytes, 0, 2);
+  if (first !== 0x1f || second !== 0x8b) return bytes;
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+}
+
+async function facesOf({ picture, rectangles, crop: given, most = MOST_FACES, side, smallest }, { face, run, crop }) {
+  const begun = performance.now();
+  const crops = given ? [given] : [];
+  if (picture) {
+    const found = rectangles ?? (await detect(picture, side, smallest, face, run));
+    const boxes = found.slice(0, most).map((each) => boxOfRectangle(each, face.detector));
+    const { width, height } = picture;
+    crops.push(...boxes.map((box) => ({ box, width, height, floats: cutCrop(picture, box, face, crop) })));
+    picture.close();
+  }
+  const cut = performance.now();
+  const faces = [];
+  for (const { box, floats, width, height } of crops) {
+    const outputs = await run(0, floats, [1, face.size, face.size, 3]);
+    const found = { expected: box, ...restoreFace(...[0, 1, 2].map((n) => outputs[n]?.data), box, face) };
+    faces.push({ ...found, ...judge(found, floats, { width, height }, face) });
+  }
+  return { faces, seconds: { detecting: (cut - begun) / 1000, network: (performance.now() - cut) / 1000 } };
+}
+
+// Rectangles [x, y, width, height] of a picture's faces. side : the longest side on which they are looked for.
+async function detect(picture, side, smallest, face, run) {
+  const zoom = Math.min(side / Math.max(picture.width, picture.height), 1);
+  const canvas = new OffscreenCanvas(Math.max(Math.round(picture.width * zoom), 1), Math.max(Math.round(picture.height * zoom), 1));
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingQuality = "high";
+  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  const boxes = await findFaces((stage, ...inputs) => run(stage + 1, ...inputs), canvas, smallest, face.detector.least_confidence);
+  return boxes.map(({ x1, y1, x2, y2 }) => [x1, y1, x2 - x1, y2 - y1].map((x) => x / zoom));
+}
