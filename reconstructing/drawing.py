@@ -125,7 +125,7 @@ def draw_overlay(picture: np.ndarray, face: Face, overlay: str) -> np.ndarray:
     """A face over its own photo, as one of `settings.OVERLAYS`. Returns a new picture."""
     if overlay == "landmarks":
         return draw_landmarks(picture, face.landmarks)
-    draw = {"mesh": draw_mesh, "depth": draw_depth}[overlay]
+    draw = draw_mesh if overlay == "mesh" else draw_depth
     return draw(picture, face.vertices, face.triangles, inside=inside_of(face.grid.mask))
 
 

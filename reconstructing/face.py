@@ -174,7 +174,7 @@ class Face:
 
     def described_parameters(self) -> dict:
         """`expressions`, a number by name, and `identity`, a list, rounded; or None for both."""
-        if self.parameters is None:
+        if self.expressions is None:
             return {"expressions": None, "identity": None}
         expressions = {name: round(value, 3) for name, value in self.expressions.items()}
         return {"expressions": expressions, "identity": _rounded(self.identity)}
@@ -209,7 +209,8 @@ def restore_face(
     to_photo = lift_transform(invert_transform(to_crop))
     if parameters is not None:
         parameters = parameters.turned(FLIP_Y[:, None] * to_photo[:, :3] * FLIP_Y / to_photo[2, 2])
-    return place_face(cv2.transform(np.float32(crop_map), to_photo), box, to_crop, grid, parameters)
+    position_map = cv2.transform(np.asarray(crop_map, dtype=np.float32), to_photo)
+    return place_face(position_map, box, to_crop, grid, parameters)
 
 
 def place_face(
@@ -237,5 +238,6 @@ def estimate_pose(position_map: np.ndarray, grid: FaceGrid, rotation: np.ndarray
     if rotation is not None:
         linear = np.cbrt(np.linalg.det(linear)) * rotation
     matrix = np.column_stack([FLIP_Y[:, None] * linear, mean])
-    pitch, yaw, roll, _, _, _, scale = pixels_to_fit(matrix, MAP_SIZE)
-    return Pose(*np.degrees([pitch, yaw, roll]).tolist(), scale=float(scale), matrix=matrix)
+    fit = pixels_to_fit(matrix, MAP_SIZE)
+    pitch, yaw, roll = np.degrees(fit[:3]).tolist()
+    return Pose(pitch, yaw, roll, scale=float(fit[6]), matrix=matrix)

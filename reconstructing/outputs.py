@@ -261,7 +261,7 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
             landmarks=np.array(landmarks, np.float32).reshape(-1, 68, 3),
             angles=np.array(angles, np.float32).reshape(-1, 3),
             rate=video.rate,
-            **_expression_arrays(expressions),
+            **_expression_arrays(expressions),  # type: ignore[arg-type]  # NumPy's stubs know of no other names
         )
         _write_bytes(folder / f"{stem}_tracks.npz", tracks.getvalue())
     if not numbers:
@@ -277,7 +277,7 @@ def _expression_arrays(expressions: list[dict[str, float] | None]) -> dict[str, 
     if not known:
         return {}
     return {
-        "expressions": np.float32([list(values.values()) for values in known]),
+        "expressions": np.array([list(values.values()) for values in known], np.float32),
         "expression_names": np.array(list(known[0])),
     }
 

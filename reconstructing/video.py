@@ -155,7 +155,7 @@ class VideoFile:
     def __init__(self, path, rate: float):
         _require_utf8(path)
         self._path, self._rate = path, rate
-        self._writer = None
+        self._writer: cv2.VideoWriter | None = None
 
     def __enter__(self):
         return self
@@ -163,7 +163,7 @@ class VideoFile:
     def write(self, frame: np.ndarray) -> None:
         height, width = frame.shape[:2]
         if self._writer is None:
-            code = cv2.VideoWriter_fourcc(*"mp4v")
+            code = cv2.VideoWriter.fourcc(*"mp4v")
             self._writer = cv2.VideoWriter(str(self._path), code, self._rate, (width, height))
             if not self._writer.isOpened():
                 raise UserError(f"{self._path}: cannot be written as an MP4 video")
