@@ -83,6 +83,24 @@ class FaceParameters:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class FaceShapes:
+    """Faces as neutral + identity @ people + expressions @ shapes, on the S x S texels of a position map.
+
+    x right, y up, z to the viewer, in a unit of the network's own, which the pose turns into pixels. Identity and
+    expressions are those of `prnet.model.parameters.FaceParameters`.
+    """
+
+    names: tuple[str, ...]  # (E,) of the expressions
+    neutral: np.ndarray  # (S, S, 3) float32, the mean face with all expressions 0
+    people: np.ndarray  # (I, S, S, 3) float32, for each component of identity
+    shapes: np.ndarray  # (E, S, S, 3) float32, what an expression of value 1 adds
+
+    def face(self, identity: np.ndarray, expressions: np.ndarray) -> np.ndarray:
+        """The face (S, S, 3) of an identity (I,) and expressions (E,), not posed."""
+        return self.neutral + np.tensordot(identity, self.people, 1) + np.tensordot(expressions, self.shapes, 1)
+
+
 def read_parameters(names: ParameterNames, coefficients: np.ndarray, pose: np.ndarray) -> FaceParameters:
     """Parameters from what a morphable network's layers return.
 

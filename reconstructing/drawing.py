@@ -1,19 +1,16 @@
 """Pictures of faces: landmarks, mesh, depth and pose drawn over a photo, and one sheet that shows all of a face."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from scipy.ndimage import binary_fill_holes
 
 from prnet.geometry.crop import Box, compose, crop_image, crop_transform, lift_transform
 from prnet.geometry.mesh import vertex_normals
-from prnet.geometry.rasterise import Raster, interpolate, rasterise
+from prnet.geometry.rasterise import interpolate, rasterise, render
 from prnet.geometry.transforms import apply_transform
-from prnet.geometry.uv_layout import face_mask, grid_triangles
 from prnet.reconstructing.face import FLIP_Y, Face
-from prnet.reconstructing.texture import sample_photo, uv_texture, visibility_mask
+from prnet.reconstructing.texture import complete_texture, sample_texture, seen_texels, texture_side, uv_texture
 
 CONTOURS = tuple(
     (np.arange(first, last + 1), closed)
@@ -38,10 +35,6 @@ TURN = 30
 
 SUPERSAMPLING = 2
 """Rendered pixels a side for each pixel of a picture without jagged edges."""
-
-EDGE_REACH, EDGE_LEVEL = 6, 0.8
-"""The outer edge of a surface is where its mask, blurred with a third of that many texels, falls to this level: about
-a texel and a half inside."""
 
 MAX_RENDERED = 1024
 """A depth map is rendered at no more pixels a side and enlarged from there."""
@@ -68,26 +61,15 @@ def draw_landmarks(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return picture
 
 
-def draw_mesh(
-    picture: np.ndarray,
-    vertices: np.ndarray,
-    triangles: np.ndarray,
-    opacity: float = 0.7,
-    inside: np.ndarray | None = None,
-) -> np.ndarray:
-    """The surface (N, 3) in the picture's pixels, lit from above, over the picture. Returns a new picture.
-
-    inside : (N,) of `inside_of`, which cuts the surface's outer edge along a smooth line.
-    """
-    shaded = _painted(vertices, triangles, inside, _shading(-vertex_normals(vertices, triangles)), picture)
+def draw_mesh(picture: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, opacity: float = 0.7) -> np.ndarray:
+    """The surface (N, 3) in the picture's pixels, lit from above, over the picture. Returns a new picture."""
+    shaded = render(vertices, triangles, _shading(-vertex_normals(vertices, triangles)), picture)
     return cv2.addWeighted(shaded, opacity, picture, 1 - opacity, 0)
 
 
-def draw_depth(
-    picture: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, inside: np.ndarray | None = None
-) -> np.ndarray:
+def draw_depth(picture: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """The depth of the surface as colour, near warm and far cold, over the picture. Returns a new picture."""
-    raster = _surface(vertices, triangles, inside, *picture.shape[:2])
+    raster = rasterise(vertices, triangles, *picture.shape[:2])
     seen = raster.triangle >= 0
     if not seen.any():
         return picture.copy()
@@ -126,7 +108,7 @@ def draw_overlay(picture: np.ndarray, face: Face, overlay: str) -> np.ndarray:
     if overlay == "landmarks":
         return draw_landmarks(picture, face.landmarks)
     draw = draw_mesh if overlay == "mesh" else draw_depth
-    return draw(picture, face.vertices, face.triangles, inside=inside_of(face.grid.mask))
+    return draw(picture, face.grid.contour @ face.vertices, face.triangles)
 
 
 def depth_map(face: Face, height: int, width: int) -> np.ndarray:
@@ -156,47 +138,24 @@ def draw_clay(face: Face, size: int, yaw: float = 0.0) -> np.ndarray:
     """
     angle = np.deg2rad(yaw)
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
-    closed = _closed_surface(face)
-    place = _on_paper(closed.frontal @ turn.T, face, SUPERSAMPLING * size)
+    closed = face.grid.closed
+    place = _on_paper(face.to_frontal(closed.contour @ face.vertices) @ turn.T, face, SUPERSAMPLING * size)
     paper = np.full((SUPERSAMPLING * size, SUPERSAMPLING * size, 3), PAPER, dtype=np.uint8)
-    own = _shading(-vertex_normals(place[~closed.of_hole], face.triangles))
     shades = np.full((len(place), 3), CAVITY)
-    shades[~closed.of_hole] = own
-    picture = _painted(place, closed.triangles, closed.inside, shades, paper)
+    shades[~closed.of_hole] = _shading(-vertex_normals(place[~closed.of_hole], face.triangles))
+    picture = render(place, closed.triangles, shades, paper)
     return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def draw_frontal(face: Face, image: np.ndarray, size: int) -> np.ndarray:
-    """The photo as it would look from the front, (size, size, 3) uint8: each pixel is taken from the photo itself,
-    eyes and teeth as well."""
-    side, closed = SUPERSAMPLING * size, _closed_surface(face)
-    raster = _surface(_on_paper(closed.frontal, face, side), closed.triangles, closed.inside, side, side)
-    picture = sample_photo(image, interpolate(raster, closed.triangles, closed.vertices))
+def draw_frontal(face: Face, texture: np.ndarray, size: int) -> np.ndarray:
+    """The face with its texture (side, side, 3) as it would look from the front, (size, size, 3) uint8."""
+    side, closed = SUPERSAMPLING * size, face.grid.closed
+    place = _on_paper(face.to_frontal(closed.contour @ face.vertices), face, side)
+    raster = rasterise(place, closed.triangles, side, side)
+    uv = interpolate(raster, closed.triangles, closed.uv)
+    picture = sample_texture(texture, uv.reshape(-1, 2)).reshape(side, side, 3)
     picture[raster.triangle < 0] = PAPER
     return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-
-
-@dataclass(frozen=True)
-class _ClosedSurface:
-    """A face's surface with its holes closed, M vertices."""
-
-    vertices: np.ndarray  # (M, 3) pixels of the photo
-    frontal: np.ndarray  # (M, 3) turned to the viewer, y up
-    triangles: np.ndarray  # (T, 3)
-    inside: np.ndarray  # (M,) of `inside_of`
-    of_hole: np.ndarray  # (M,) bool, vertices that belong to no triangle of the face
-
-
-def _closed_surface(face: Face) -> _ClosedSurface:
-    filled = binary_fill_holes(face.grid.mask)
-    vertices = face.position_map[filled]
-    return _ClosedSurface(
-        vertices=vertices,
-        frontal=face.to_frontal(vertices),
-        triangles=grid_triangles(filled),
-        inside=inside_of(filled),
-        of_hole=~face.grid.mask[filled],
-    )
 
 
 def _on_paper(vertices: np.ndarray, face: Face, size: int) -> np.ndarray:
@@ -205,57 +164,34 @@ def _on_paper(vertices: np.ndarray, face: Face, size: int) -> np.ndarray:
     return (vertices * FLIP_Y * (size / 2 / reach) + [size / 2, size / 2, 0]).astype(np.float32)
 
 
-def inside_of(mask: np.ndarray) -> np.ndarray:
-    """How far inside the outer edge of a mask (S, S) its texels lie: (N,) float32, 0.5 at the edge, 1 far within.
+def draw_sheet(face: Face, image: np.ndarray, texture: np.ndarray | None = None) -> np.ndarray:
+    """One picture of all that is known of a face, (., ., 3) uint8.
 
-    The edge is a staircase of texels; a line of equal values a little inside it is smooth.
+    image : the photo, (H, W, 3) uint8 RGB. texture : of `complete_texture`, where it is made already.
     """
-    filled = np.pad(binary_fill_holes(mask), EDGE_REACH).astype(np.float32)
-    blurred = cv2.GaussianBlur(filled, (0, 0), EDGE_REACH / 3)
-    return blurred[EDGE_REACH:-EDGE_REACH, EDGE_REACH:-EDGE_REACH][mask]
-
-
-def _painted(vertices, triangles, inside, colours: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """The background with the surface in the colours (N, 3) of its vertices: a new picture."""
-    raster = _surface(vertices, triangles, inside, *background.shape[:2])
-    surface = np.rint(interpolate(raster, triangles, colours)).astype(background.dtype)
-    return np.where(raster.triangle[..., None] >= 0, surface, background)
-
-
-def _surface(vertices, triangles, inside, height: int, width: int) -> Raster:
-    """What a picture shows of a surface, within its smooth edge."""
-    raster = rasterise(vertices, triangles, height, width)
-    if inside is None:
-        return raster
-    beyond = interpolate(raster, triangles, inside[:, None])[..., 0] < EDGE_LEVEL
-    return replace(raster, triangle=np.where(beyond, -1, raster.triangle))
-
-
-def draw_sheet(face: Face, image: np.ndarray) -> np.ndarray:
-    """One picture of all that is known of a face. image : the photo, (H, W, 3) uint8 RGB. Returns (., ., 3) uint8."""
     found = face.tracked_box
     view = crop_transform(Box(found.centre, max(found.side, 1e-3)), PANEL, margin=SHEET_MARGIN)
     photo = crop_image(image, view, PANEL)
     lifted = lift_transform(view)
-    vertices = apply_transform(lifted, face.vertices).astype(np.float32)
+    vertices = apply_transform(lifted, face.grid.contour @ face.vertices).astype(np.float32)
     landmarks = apply_transform(lifted, face.landmarks)
-    pose, inside = face.pose, inside_of(face.grid.mask)
-    texture = uv_texture(face, image, PANEL)
-    texture[~visibility_mask(face, PANEL)] //= 3
-    texture[~face_mask(face.grid.layout, PANEL)] = PAPER
+    pose = face.pose
+    texture = complete_texture(face, image, texture_side(face)) if texture is None else texture
+    unrolled = uv_texture(face, image, PANEL)
+    unrolled[~seen_texels(face, PANEL)] //= 3
     panels = [
         ("photo", photo),
         ("68 landmarks", draw_landmarks(photo, landmarks)),
-        (f"mesh, {len(vertices):,} vertices", draw_mesh(photo, vertices, face.triangles, inside=inside)),
+        (f"mesh, {len(vertices):,} vertices", draw_mesh(photo, vertices, face.triangles)),
         ("the mesh from the front", draw_clay(face, PANEL)),
-        ("depth, red is near", draw_depth(photo, vertices, face.triangles, inside)),
+        ("depth, red is near", draw_depth(photo, vertices, face.triangles)),
         (
             f"pitch {round(pose.pitch)}°, yaw {round(pose.yaw)}°, roll {round(pose.roll)}°",
             draw_pose(photo, compose(lifted, pose.matrix), face.grid.canonical),
         ),
         ("position map: x red, y green, z blue", _map_picture(face)),
-        ("texture, hidden parts dark", texture),
-        ("turned to the front", draw_frontal(face, image, PANEL)),
+        ("photo on the map, hidden parts dark", unrolled),
+        ("turned to the front", draw_frontal(face, texture, PANEL)),
         (f"turned by {TURN}°", draw_clay(face, PANEL, TURN)),
     ]
     if face.expressions:

@@ -2,11 +2,11 @@
 
 In the files x points right, y up and z to the viewer, the triangles are counter-clockwise as seen from outside. A
 face in its photo keeps the photo's pixels as its unit, with y counted up from the photo's last row; a frontal one has
-the axes and the unit of the canonical face.
+the axes and the unit of the canonical face. A glTF file is upright, looks at the viewer and is in metres.
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -15,8 +15,17 @@ import numpy as np
 from prnet.common.files import atomic_write, plain_name
 from prnet.formats.encoding import encode_png
 from prnet.geometry.mesh import vertex_normals
+from prnet.geometry.transforms import apply_transform
 from prnet.reconstructing.face import FLIP_Y, Face
-from prnet.reconstructing.texture import uv_texture, vertex_colours
+from prnet.reconstructing.gltf import Part, glb_bytes
+from prnet.reconstructing.morphs import Morphs, face_morphs
+from prnet.reconstructing.texture import complete_texture, sample_texture, texture_side, vertex_colours
+
+OUTER_EYES = (36, 45)
+"""The landmarks at the outer corners of the eyes, and"""
+
+METRES_BETWEEN = 0.0892
+"""how far apart they are taken to be, since a photo does not know its scale: as in ICT-FaceKit's mean face."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +37,76 @@ class Mesh:
     uv: np.ndarray  # (N, 2) float32, image convention of viewers: (0, 0) the texture's lower left corner
     colours: np.ndarray  # (N, 3) uint8 RGB
     texture: np.ndarray  # (size, size, 3) uint8 RGB
+    to_metres: np.ndarray  # (3, 4) float64: the face upright, looking at the viewer, in metres about its centroid
+    morphs: Morphs | None = None  # expressions, in the unit of the vertices
+
+    def in_metres(self) -> "Mesh":
+        """The face upright, looking at the viewer, in metres about its centroid."""
+        linear = self.to_metres[:, :3]
+        return replace(
+            self,
+            vertices=apply_transform(self.to_metres, self.vertices).astype(np.float32),
+            to_metres=np.eye(3, 4),
+            morphs=None if self.morphs is None else self.morphs.mapped(linear),
+        )
 
 
-def face_mesh(face: Face, image: np.ndarray, *, frontal: bool = False, texture_size: int = 256) -> Mesh:
-    """The mesh of a face with the colours of its photo (H, W, 3) uint8 RGB; frontal : turned to the viewer."""
-    last_row = image.shape[0] - 1
+def face_mesh(
+    face: Face,
+    image: np.ndarray,
+    *,
+    frontal: bool = False,
+    texture_size: int | None = None,
+    with_morphs: bool = False,
+) -> Mesh:
+    """The mesh of a face with the colours of its photo (H, W, 3) uint8 RGB, its rim a smooth contour.
+
+    Eyes and mouth are closed: the vertices that do so come after the face's own, which keep their order.
+
+    frontal : turned to the viewer. texture_size : side in pixels, by default as `texture_side` says. with_morphs : with
+    the network's expressions, where it has them.
+    """
+    closed = face.grid.closed
+    order = np.argsort(closed.of_hole, kind="stable")
+    contour, uv = closed.contour[order], closed.uv[order]
+    texture = complete_texture(face, image, texture_size or texture_side(face))
+    to_viewer = face.to_frontal_transform if frontal else _upright(image.shape[0])
+    vertices = apply_transform(to_viewer, contour @ face.vertices).astype(np.float32)
+    morphs = face_morphs(face) if with_morphs else None
     return Mesh(
-        vertices=face.frontal_vertices if frontal else (face.vertices * FLIP_Y + (0, last_row, 0)).astype(np.float32),
-        triangles=face.triangles,
-        uv=(face.grid.uv * (texture_size - 1) + np.float32(0.5)) / texture_size,
-        colours=vertex_colours(face, image),
-        texture=uv_texture(face, image, texture_size),
+        vertices=vertices,
+        triangles=np.argsort(order)[closed.triangles].astype(np.int32),
+        uv=((uv * (len(texture) - 1) + 0.5) / len(texture)).astype(np.float32),
+        colours=sample_texture(texture, uv),
+        texture=texture,
+        to_metres=_metres(face, vertices, to_viewer),
+        morphs=None if morphs is None else morphs.mixed(contour).mapped(to_viewer[:, :3]),
     )
 
 
-def write_mesh(mesh: Mesh, path) -> list[Path]:
-    """Write a mesh in the format that the path's suffix names. Returns the files written, `path` first."""
+def _upright(height: int) -> np.ndarray:
+    """Pixels of a photo to the axes of viewers: y counted up from the last row."""
+    return np.column_stack([np.diag(FLIP_Y), (0, height - 1, 0)])
+
+
+def _metres(face: Face, vertices: np.ndarray, to_viewer: np.ndarray) -> np.ndarray:
+    """To metres, of the vertices that `to_viewer` made of the face's."""
+    turned = np.linalg.inv(to_viewer[:, :3])
+    turned = face.to_frontal_transform[:, :3] @ turned  # to the canonical face's axes
+    eyes = apply_transform(face.to_frontal_transform, face.landmarks[list(OUTER_EYES)])
+    linear = turned * METRES_BETWEEN / max(float(np.linalg.norm(eyes[0] - eyes[1])), 1e-9)
+    return np.column_stack([linear, -linear @ vertices.mean(axis=0)])
+
+
+def write_mesh(mesh: Mesh, path, *, units: str = "metres") -> list[Path]:
+    """Write a mesh in the format that the path's suffix names. Returns the files written, `path` first.
+
+    units : of a `.glb`, "metres", upright and centred, or "pixels", as the mesh is; the other forms are always that.
+    """
     path = Path(path)
-    return {".obj": _write_obj, ".ply": _write_ply, ".glb": _write_glb}[path.suffix](mesh, path)
+    if path.suffix == ".glb":
+        return _write_glb(mesh.in_metres() if units == "metres" else mesh, path, units)
+    return {".obj": _write_obj, ".ply": _write_ply}[path.suffix](mesh, path)
 
 
 def _write_obj(mesh: Mesh, path: Path) -> list[Path]:
@@ -79,18 +140,22 @@ def _write_ply(mesh: Mesh, path: Path) -> list[Path]:
     return [path]
 
 
-def _write_glb(mesh: Mesh, path: Path) -> list[Path]:
-    import trimesh
-    from PIL import Image
-
-    material = trimesh.visual.material.PBRMaterial(
-        baseColorTexture=Image.fromarray(mesh.texture), metallicFactor=0.0, roughnessFactor=1.0
-    )
-    visual = trimesh.visual.TextureVisuals(uv=mesh.uv, material=material)
+def _write_glb(mesh: Mesh, path: Path, units: str) -> list[Path]:
     with atomic_write(path) as temporary:
-        textured = trimesh.Trimesh(mesh.vertices, mesh.triangles, visual=visual, process=False)
-        temporary.write_bytes(cast(bytes, textured.export(file_type="glb")))
+        temporary.write_bytes(glb_bytes([mesh_part(mesh, "face")], file_notes(units)))
     return [path]
+
+
+def mesh_part(mesh: Mesh, name: str) -> Part:
+    """A mesh as a part of a glTF file."""
+    normals = vertex_normals(mesh.vertices, mesh.triangles)
+    return Part(name, mesh.vertices, mesh.triangles, normals, mesh.uv, mesh.texture, mesh.morphs)
+
+
+def file_notes(units: str) -> dict[str, str]:
+    """What a glTF file says of its unit."""
+    scale = f"by convention: {METRES_BETWEEN} m between the outer corners of the eyes"
+    return {"unit": "metre", "scale": scale} if units == "metres" else {"unit": "pixel of the photo"}
 
 
 def mat_fields(face: Face, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -99,14 +164,14 @@ def mat_fields(face: Face, image: np.ndarray) -> dict[str, np.ndarray]:
     vertices (N, 3), colors (N, 3) in 0 to 1 and vertex_normals (N, 3) float32, full_triangles (T, 3) and kptIdxs
     (68,) int32, bounding_box (6,) float32: the least x, y, z and the greatest.
     """
-    mesh = face_mesh(face, image)
+    vertices = apply_transform(_upright(image.shape[0]), face.vertices).astype(np.float32)
     return {
-        "vertices": mesh.vertices,
-        "colors": mesh.colours.astype(np.float32) / 255,
-        "full_triangles": mesh.triangles,
-        "vertex_normals": vertex_normals(mesh.vertices, mesh.triangles),
+        "vertices": vertices,
+        "colors": vertex_colours(face, image).astype(np.float32) / 255,
+        "full_triangles": face.triangles,
+        "vertex_normals": vertex_normals(vertices, face.triangles),
         "kptIdxs": face.grid.landmark_vertices,
-        "bounding_box": np.concatenate([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)]),
+        "bounding_box": np.concatenate([vertices.min(axis=0), vertices.max(axis=0)]),
     }
 
 

@@ -43,7 +43,7 @@ class FaceReconstructor:
 
     def __init__(self, model=None, detector: str = "mtcnn", *, mirrored: bool = False):
         start_keras()
-        from prnet.model.networks import network_image_size
+        from prnet.model.networks import network_image_size, read_shapes
         from prnet.model.saved_network import load_network
 
         if detector not in DETECTORS:
@@ -51,7 +51,7 @@ class FaceReconstructor:
         self.model = MODEL_PATH if model is None else model
         self.network, self.layout = load_network(self.model)
         self.image_size = network_image_size(self.network)
-        self.grid = face_grid(self.layout, self.image_size)
+        self.grid = face_grid(self.layout, self.image_size, read_shapes(self.network))
         self._detector, self._mirrored = detector, mirrored
 
     def detect(self, image: Photo) -> list[Box]:
