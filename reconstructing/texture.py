@@ -19,8 +19,9 @@ HIDDEN_DEPTH = 0.02
 LEAST_FACING = 0.1
 """A vertex is seen if its normal's part towards the camera is above this; flatter ones show background."""
 
-FULL_FACING = 0.6
-"""Texels with this much of their normal towards the camera count fully against those of the mirrored side."""
+FULL_FACING, EDGE_FACING = 0.6, 0.5
+"""Texels with this much of their normal towards the camera count fully against those of the mirrored side; those with
+less than this share of it, at the silhouette, may show what is behind the face and are blended with what is around."""
 
 OUTLINE_WIDTH, LEAST_AREA = 0.012, 0.001
 """Of the UV square's side and area: the blur that makes outlines of what is seen smooth, and the specks left out."""
@@ -154,14 +155,16 @@ def complete_texture(face: Face, image: np.ndarray, size: int) -> np.ndarray:
     """
     photo = uv_texture(face, image, size).astype(np.float32)
     seen = seen_texels(face, size) & _within(closed_map(face, size), *image.shape[:2])
-    own = _feathered(seen, _enlarged(face.grid.closed.mask, size)) * _facing(face, size)
+    facing = _facing(face, size)
+    own = _feathered(seen, _enlarged(face.grid.closed.mask, size)) * facing
     mirrored, of_mirrored = photo[:, ::-1], own[:, ::-1]
     mirrored = mirrored + _colour_shift(photo - mirrored, np.minimum(own, of_mirrored))
     borrowed = np.maximum(of_mirrored - own, 0)
     total = own + borrowed
     mixed = photo * own[..., None] + mirrored * borrowed[..., None]
     mixed /= np.maximum(total, 1e-6)[..., None]
-    return np.clip(np.rint(spread(mixed, np.maximum(total, seen))), 0, 255).astype(np.uint8)
+    known = np.maximum(total, seen * np.minimum(facing / EDGE_FACING, 1))
+    return np.clip(np.rint(spread(mixed, known)), 0, 255).astype(np.uint8)
 
 
 def _within(position_map: np.ndarray, height: int, width: int) -> np.ndarray:
