@@ -1,6 +1,6 @@
 """Pictures of faces: landmarks, mesh, depth and pose drawn over a photo, and one sheet that shows all of a face."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -10,7 +10,14 @@ from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.rasterise import interpolate, rasterise, render
 from prnet.geometry.transforms import apply_transform
 from prnet.reconstructing.face import FLIP_Y, Face
-from prnet.reconstructing.texture import complete_texture, sample_texture, seen_texels, texture_side, uv_texture
+from prnet.reconstructing.texture import (
+    complete_texture,
+    sample_texture,
+    seen_texels,
+    texture_side,
+    uv_texture,
+    visible_vertices,
+)
 
 CONTOURS = tuple(
     (np.arange(first, last + 1), closed)
@@ -35,6 +42,9 @@ TURN = 30
 
 SUPERSAMPLING = 2
 """Rendered pixels a side for each pixel of a picture without jagged edges."""
+
+DENSE_STEP = 5
+"""Of the vertices seen, every this many is drawn as a point."""
 
 MAX_RENDERED = 1024
 """A depth map is rendered at no more pixels a side and enlarged from there."""
@@ -103,12 +113,48 @@ def draw_pose(picture: np.ndarray, matrix: np.ndarray, canonical: np.ndarray) ->
     return picture
 
 
+def draw_dense(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (n, 2 or more) in the picture's pixels, coloured by their height. Returns a new picture."""
+    picture = picture.copy()
+    low, high = points[:, 1].min(), points[:, 1].max()
+    levels = np.rint(255 * (points[:, 1] - low) / max(high - low, 1e-6)).astype(np.uint8)
+    colours = cv2.applyColorMap(levels[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1]
+    radius = max(round(float(high - low) / 400 * (1 << SHIFT)), 1 << (SHIFT - 1))
+    for point, colour in zip(_fixed(points[:, :2]).tolist(), colours.tolist(), strict=True):
+        cv2.circle(picture, point, radius, colour, cv2.FILLED, cv2.LINE_AA, SHIFT)
+    return picture
+
+
+def draw_pncc(picture: np.ndarray, face: Face) -> np.ndarray:
+    """The projected normalised coordinate code of a face over a picture of its photo's size. Returns a new picture.
+
+    Each point has the place of the same point of the mean face as its colour: x red, y green, z blue, each from 0 to
+    255 over that face (Zhu et al., Face Alignment Across Large Poses, CVPR 2016, section 3.2).
+    """
+    canonical = face.grid.closed.contour @ face.grid.canonical
+    low, high = canonical.min(axis=0), canonical.max(axis=0)
+    colours = 255 * (canonical - low) / (high - low)
+    return render(face.grid.closed.contour @ face.vertices, face.grid.closed.triangles, colours, picture)
+
+
 def draw_overlay(picture: np.ndarray, face: Face, overlay: str) -> np.ndarray:
     """A face over its own photo, as one of `settings.OVERLAYS`. Returns a new picture."""
     if overlay == "landmarks":
         return draw_landmarks(picture, face.landmarks)
+    if overlay == "dense":
+        return draw_dense(picture, face.vertices[visible_vertices(face)][::DENSE_STEP])
+    if overlay == "pncc":
+        return draw_pncc(picture, face)
     draw = draw_mesh if overlay == "mesh" else draw_depth
     return draw(picture, face.grid.contour @ face.vertices, face.triangles)
+
+
+def draw_overlays(image: np.ndarray, faces: Sequence[Face], overlay: str) -> np.ndarray:
+    """All faces over their photo, (H, W, 3) uint8 RGB; a code of coordinates on black. Returns a new picture."""
+    picture = np.zeros_like(image) if overlay == "pncc" else image
+    for face in reversed(faces):  # the first is the largest, and nearest
+        picture = draw_overlay(picture, face, overlay)
+    return picture
 
 
 def depth_map(face: Face, height: int, width: int) -> np.ndarray:

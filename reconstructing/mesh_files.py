@@ -6,6 +6,7 @@ the axes and the unit of the canonical face. A glTF file is upright, looks at th
 """
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -57,19 +58,21 @@ def face_mesh(
     *,
     frontal: bool = False,
     texture_size: int | None = None,
+    texture: np.ndarray | None = None,
     with_morphs: bool = False,
 ) -> Mesh:
     """The mesh of a face with the colours of its photo (H, W, 3) uint8 RGB, its rim a smooth contour.
 
     Eyes and mouth are closed: the vertices that do so come after the face's own, which keep their order.
 
-    frontal : turned to the viewer. texture_size : side in pixels, by default as `texture_side` says. with_morphs : with
-    the network's expressions, where it has them.
+    frontal : turned to the viewer. texture_size : side in pixels, by default as `texture_side` says. texture : of
+    `complete_texture`, where it is made already. with_morphs : with the network's expressions, where it has them.
     """
     closed = face.grid.closed
     order = np.argsort(closed.of_hole, kind="stable")
     contour, uv = closed.contour[order], closed.uv[order]
-    texture = complete_texture(face, image, texture_size or texture_side(face))
+    if texture is None:
+        texture = complete_texture(face, image, texture_size or texture_side(face))
     to_viewer = face.to_frontal_transform if frontal else _upright(image.shape[0])
     vertices = apply_transform(to_viewer, contour @ face.vertices).astype(np.float32)
     morphs = face_morphs(face) if with_morphs else None
@@ -132,12 +135,16 @@ def _lines(pattern: str, rows: np.ndarray) -> str:
 
 
 def _write_ply(mesh: Mesh, path: Path) -> list[Path]:
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(_ply_bytes(mesh.vertices, mesh.triangles, mesh.colours))
+    return [path]
+
+
+def _ply_bytes(vertices: np.ndarray, triangles: np.ndarray, colours: np.ndarray) -> bytes:
     import trimesh
 
-    with atomic_write(path) as temporary:
-        coloured = trimesh.Trimesh(mesh.vertices, mesh.triangles, vertex_colors=mesh.colours, process=False)
-        temporary.write_bytes(cast(bytes, coloured.export(file_type="ply")))
-    return [path]
+    coloured = trimesh.Trimesh(vertices, triangles, vertex_colors=colours, process=False)
+    return cast(bytes, coloured.export(file_type="ply"))
 
 
 def _write_glb(mesh: Mesh, path: Path, units: str) -> list[Path]:
@@ -150,6 +157,43 @@ def mesh_part(mesh: Mesh, name: str) -> Part:
     """A mesh as a part of a glTF file."""
     normals = vertex_normals(mesh.vertices, mesh.triangles)
     return Part(name, mesh.vertices, mesh.triangles, normals, mesh.uv, mesh.texture, mesh.morphs)
+
+
+def write_together(meshes: Sequence[Mesh], path, *, units: str = "metres") -> Path:
+    """Write the faces of one photo, as they stand in it, to one `.glb` (nodes face0, face1, ...) or `.ply`.
+
+    In metres they have one scale, the mean of what their eyes say, and the first face's centroid is the origin; how
+    far one face is behind another a photo does not say, so all centroids have the same depth.
+    """
+    path = Path(path)
+    depth = meshes[0].vertices[:, 2].mean()
+    moved = [mesh.vertices + np.float32((0, 0, depth - mesh.vertices[:, 2].mean())) for mesh in meshes]
+    if path.suffix == ".ply":
+        return _write_together_ply(meshes, moved, path)
+    scale = np.mean([np.cbrt(np.linalg.det(mesh.to_metres[:, :3])) for mesh in meshes]) if units == "metres" else 1.0
+    origin = moved[0].mean(axis=0) if units == "metres" else 0.0
+    parts = [
+        mesh_part(
+            replace(mesh, vertices=np.float32((place - origin) * scale), morphs=_scaled(mesh.morphs, scale)), name
+        )
+        for mesh, place, name in zip(meshes, moved, (f"face{n}" for n in range(len(meshes))), strict=True)
+    ]
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(glb_bytes(parts, file_notes(units)))
+    return path
+
+
+def _scaled(morphs: Morphs | None, scale: float) -> Morphs | None:
+    return None if morphs is None else morphs.mapped(scale * np.eye(3))
+
+
+def _write_together_ply(meshes: Sequence[Mesh], moved: Sequence[np.ndarray], path: Path) -> Path:
+    starts = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
+    triangles = [mesh.triangles + start for mesh, start in zip(meshes, starts[:-1], strict=True)]
+    with atomic_write(path) as temporary:
+        colours = np.concatenate([mesh.colours for mesh in meshes])
+        temporary.write_bytes(_ply_bytes(np.concatenate(moved), np.concatenate(triangles), colours))
+    return path
 
 
 def file_notes(units: str) -> dict[str, str]:

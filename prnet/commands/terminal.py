@@ -33,7 +33,9 @@ FLAGS = {
     "protocol": "--protocol",
     "quantize": "--quantize",
     "server": "--server-log",
+    "texture_size": "--texture",
     "types": "--evalidxs",
+    "units": "--units",
     "uv": "--uv",
     "with_vertices": "--with-vertices",
 }
