@@ -183,14 +183,16 @@ def _feathered(seen: np.ndarray, on_face: np.ndarray) -> np.ndarray:
 
 
 def _colour_shift(difference: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """By how much colours differ in the large, where both are known (weights (S, S)); far from there, their mean."""
+    """By how much a face's colours differ from the mirrored face's in the large, known where both sides are seen
+    (weights (S, S)); far from there it is the half's mean."""
     side = min(len(difference), SHIFT_SIDE)
     weights = cv2.resize(weights, (side, side), interpolation=cv2.INTER_AREA)
     known = cv2.resize(difference, (side, side), interpolation=cv2.INTER_AREA) * weights[..., None]
     sigma = SHIFT_WIDTH * side
     share = cv2.GaussianBlur(weights, (0, 0), sigma)
-    everywhere = known.sum(axis=(0, 1)) / max(float(weights.sum()), 1e-6)
-    shift = (cv2.GaussianBlur(known, (0, 0), sigma) + SHIFT_PRIOR * everywhere) / (share + SHIFT_PRIOR)[..., None]
+    half = known[:, : side // 2].sum(axis=(0, 1)) / max(float(weights[:, : side // 2].sum()), 1e-6)
+    prior = np.where(np.arange(side)[:, None] < side / 2, half, -half)
+    shift = (cv2.GaussianBlur(known, (0, 0), sigma) + SHIFT_PRIOR * prior) / (share + SHIFT_PRIOR)[..., None]
     return cv2.resize(shift, difference.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
