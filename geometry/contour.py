@@ -81,5 +81,5 @@ def _smoothed(joined: sparse.csr_array, place: np.ndarray, unit: float) -> np.nd
     return result
 
 
-def _identity(rows) -> sparse.csr_array:
+def _identity(rows: np.ndarray) -> sparse.csr_array:
     return sparse.eye_array(len(rows), format="csr")

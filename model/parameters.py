@@ -74,9 +74,14 @@ class FaceParameters:
             rotation=nearest_rotation(self.rotation + rotation),
         )
 
+    @property
+    def numbers(self) -> np.ndarray:
+        """Of one face, identity, expressions and rotation as one vector."""
+        return np.concatenate([self.identity, self.expressions, self.rotation.ravel()])
+
     def smoothed(self, smooth) -> "FaceParameters":
         """With the numbers of one face filtered. smooth : takes a vector and returns one of its length."""
-        numbers = smooth(np.concatenate([self.identity, self.expressions, self.rotation.ravel()]))
+        numbers = smooth(self.numbers)
         identity, expressions, rotation = np.split(numbers, np.cumsum([len(self.identity), len(self.expressions)]))
         return replace(
             self, identity=identity, expressions=expressions, rotation=nearest_rotation(rotation.reshape(3, 3))

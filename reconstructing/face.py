@@ -80,6 +80,11 @@ class ClosedGrid:
     uv: np.ndarray  # (M, 2) float32, as `FaceGrid.uv`, of the smooth rim
     of_hole: np.ndarray  # (M,) bool, vertices that the face itself does not have
 
+    @property
+    def face_first(self) -> np.ndarray:
+        """(M,) the vertices in the order of mesh files: the face's own, then those of holes."""
+        return np.argsort(self.of_hole, kind="stable")
+
 
 def _grid_uv(mask: np.ndarray) -> np.ndarray:
     row, column = np.nonzero(mask)

@@ -17,7 +17,7 @@ from prnet.common.files import atomic_write, plain_name
 from prnet.formats.encoding import encode_png
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.transforms import apply_transform
-from prnet.reconstructing.face import FLIP_Y, Face
+from prnet.reconstructing.face import FLIP_Y, Face, FaceGrid
 from prnet.reconstructing.gltf import Part, glb_bytes
 from prnet.reconstructing.morphs import Morphs, face_morphs
 from prnet.reconstructing.texture import complete_texture, sample_texture, texture_side, vertex_colours
@@ -69,8 +69,7 @@ def face_mesh(
     `complete_texture`, where it is made already. with_morphs : with the network's expressions, where it has them.
     """
     closed = face.grid.closed
-    order = np.argsort(closed.of_hole, kind="stable")
-    contour, uv = closed.contour[order], closed.uv[order]
+    contour, uv = closed.contour[closed.face_first], closed.uv[closed.face_first]
     if texture is None:
         texture = complete_texture(face, image, texture_size or texture_side(face))
     to_viewer = face.to_frontal_transform if frontal else _upright(image.shape[0])
@@ -78,13 +77,23 @@ def face_mesh(
     morphs = face_morphs(face) if with_morphs else None
     return Mesh(
         vertices=vertices,
-        triangles=np.argsort(order)[closed.triangles].astype(np.int32),
-        uv=((uv * (len(texture) - 1) + 0.5) / len(texture)).astype(np.float32),
+        triangles=closed_triangles(face.grid),
+        uv=texture_uv(face.grid, len(texture)),
         colours=sample_texture(texture, uv),
         texture=texture,
         to_metres=_metres(face, vertices, to_viewer),
         morphs=None if morphs is None else morphs.mixed(contour).mapped(to_viewer[:, :3]),
     )
+
+
+def closed_triangles(grid: FaceGrid) -> np.ndarray:
+    """Triangles (T, 3) int32 of the closed face, whose own vertices come first."""
+    return np.argsort(grid.closed.face_first)[grid.closed.triangles].astype(np.int32)
+
+
+def texture_uv(grid: FaceGrid, side: int) -> np.ndarray:
+    """Texture coordinates (M, 2) float32 of the same vertices, (0, 0) the lower left corner of the lower left texel."""
+    return ((grid.closed.uv[grid.closed.face_first] * (side - 1) + 0.5) / side).astype(np.float32)
 
 
 def _upright(height: int) -> np.ndarray:
@@ -166,18 +175,19 @@ def write_together(meshes: Sequence[Mesh], path, *, units: str = "metres") -> Pa
     far one face is behind another a photo does not say, so all centroids have the same depth.
     """
     path = Path(path)
-    depth = meshes[0].vertices[:, 2].mean()
-    moved = [mesh.vertices + np.float32((0, 0, depth - mesh.vertices[:, 2].mean())) for mesh in meshes]
+    depths = [mesh.vertices[:, 2].mean() for mesh in meshes]
+    moved = [mesh.vertices + np.array([0, 0, depths[0] - z]) for mesh, z in zip(meshes, depths, strict=True)]
     if path.suffix == ".ply":
         return _write_together_ply(meshes, moved, path)
-    scale = np.mean([np.cbrt(np.linalg.det(mesh.to_metres[:, :3])) for mesh in meshes]) if units == "metres" else 1.0
-    origin = moved[0].mean(axis=0) if units == "metres" else 0.0
-    parts = [
-        mesh_part(
-            replace(mesh, vertices=np.float32((place - origin) * scale), morphs=_scaled(mesh.morphs, scale)), name
-        )
-        for mesh, place, name in zip(meshes, moved, (f"face{n}" for n in range(len(meshes))), strict=True)
+    scale, origin = 1.0, np.zeros(3)
+    if units == "metres":
+        scale = float(np.mean([np.cbrt(np.linalg.det(mesh.to_metres[:, :3])) for mesh in meshes]))
+        origin = moved[0].mean(axis=0)
+    placed = [
+        replace(mesh, vertices=((place - origin) * scale).astype(np.float32), morphs=_scaled(mesh.morphs, scale))
+        for mesh, place in zip(meshes, moved, strict=True)
     ]
+    parts = [mesh_part(mesh, f"face{number}") for number, mesh in enumerate(placed)]
     with atomic_write(path) as temporary:
         temporary.write_bytes(glb_bytes(parts, file_notes(units)))
     return path

@@ -1,6 +1,6 @@
 """Expressions as changes of a face's surface: what a network's face model adds for each, in the pixels of the photo."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,24 +42,31 @@ def face_morphs(face: Face) -> Morphs | None:
     changes = expression_changes(face)
     if changes is None or face.parameters is None or face.expressions is None:
         return None
-    named = dict(zip(face.parameters.names, changes[:, face.grid.mask], strict=True))
-    weights = face.expressions
-    if arkit := arkit_expressions(weights):
+    return named_morphs(face.parameters.names, changes[:, face.grid.mask], face.expressions)
+
+
+def named_morphs(names: Sequence[str], changes: np.ndarray, expressions: Mapping[str, float]) -> Morphs:
+    """Morphs under ARKit's names, where the network uses them, from its own (E,) and their changes (E, N, 3)."""
+    named = dict(zip(names, changes, strict=True))
+    if arkit_expressions(expressions):
         for name in HALVED:
             if f"{name}Left" in named:
                 named[name] = named.pop(f"{name}Left") + named.pop(f"{name}Right")
-        named, weights = {name: named[name] for name in ARKIT_NAMES if name in named}, arkit
-    return Morphs(
-        tuple(named), np.stack(list(named.values())), np.array([weights[name] for name in named], dtype=np.float32)
-    )
+        named = {name: named[name] for name in ARKIT_NAMES if name in named}
+    return Morphs(tuple(named), np.stack(list(named.values())), shown_weights(tuple(named), expressions))
+
+
+def shown_weights(names: Sequence[str], expressions: Mapping[str, float]) -> np.ndarray:
+    """How much a face shows of each named expression, (E,) float32. expressions : `Face.expressions`."""
+    values = arkit_expressions(expressions) or expressions
+    return np.array([values[name] for name in names], dtype=np.float32)
 
 
 def expression_changes(face: Face) -> np.ndarray | None:
     """What each expression of value 1 adds to the position map of a face, (E, S, S, 3) float32 pixels of the photo."""
     if face.grid.shapes is None or face.parameters is None:
         return None
-    turned = face.grid.shapes.shapes @ (_pixels_of_unit(face) * face.parameters.rotation.T * FLIP_Y).astype(np.float32)
-    return turned
+    return face.grid.shapes.shapes @ (pixels_of_unit(face) * face.parameters.rotation.T * FLIP_Y).astype(np.float32)
 
 
 def with_expressions(face: Face, expressions: Mapping[str, float]) -> Face:
@@ -82,7 +89,7 @@ def with_expressions(face: Face, expressions: Mapping[str, float]) -> Face:
     return place_face(moved.astype(np.float32), face.box, face.to_crop, face.grid, parameters)
 
 
-def _pixels_of_unit(face: Face) -> float:
+def pixels_of_unit(face: Face) -> float:
     """Pixels of the photo per unit of the network's face model: by least squares between the face and its map."""
     shapes, parameters = face.grid.shapes, face.parameters
     assert shapes is not None

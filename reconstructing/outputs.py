@@ -18,7 +18,7 @@ from prnet.formats.encoding import encode_png
 from prnet.formats.photo_arrays import Photo, as_photo
 from prnet.formats.photos import IMAGE_SUFFIXES, read_image
 from prnet.geometry.crop import Box
-from prnet.reconstructing.drawing import depth_map, draw_overlay, draw_overlays, draw_sheet
+from prnet.reconstructing.drawing import depth_map, draw_overlays, draw_sheet
 from prnet.reconstructing.face import Face
 from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, write_mesh, write_together
 from prnet.reconstructing.photo_face import PhotoFace
@@ -27,7 +27,8 @@ from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.settings import MAX_TEXTURE, MESH_FORMATS, OVERLAYS, UNITS, OutputSettings
 from prnet.reconstructing.tables import landmark_table, vertex_table
 from prnet.reconstructing.texture import complete_texture, texture_side, visibility_mask, visible_landmarks
-from prnet.reconstructing.video import VIDEO_SUFFIXES, FaceTracker, VideoFile, open_video
+from prnet.reconstructing.video_files import VIDEO_SUFFIXES
+from prnet.reconstructing.video_outputs import write_video
 
 logger = logging.getLogger(__name__)
 
@@ -286,55 +287,6 @@ def landmark_text(face: Face) -> bytes:
     text = io.StringIO()
     np.savetxt(text, face.landmarks, fmt="%.3f")
     return text.getvalue().encode()
-
-
-def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: OutputSettings, boxes=None) -> str:
-    """Write a video with its faces drawn over it, and their landmarks and poses. Returns a line of what was found."""
-    if boxes is not None:
-        raise UserError(f"{path}: boxes, landmarks and fits are for photos; a video's faces are detected and tracked")
-    numbers, frames, landmarks, angles, expressions = [], [], [], [], []
-    read = 0
-    with open_video(path) as video, atomic_write(folder / f"{stem}_{settings.overlay}.mp4") as temporary:
-        track = FaceTracker(reconstructor, smooth=settings.smooth, rate=video.rate)
-        with VideoFile(temporary, video.rate) as result:
-            for read, frame in enumerate(video.frames, start=1):
-                for number, face in track(frame):
-                    frame = draw_overlay(frame, face, settings.overlay)
-                    numbers.append(number)
-                    frames.append(read - 1)
-                    landmarks.append(face.landmarks)
-                    angles.append((face.pose.pitch, face.pose.yaw, face.pose.roll))
-                    expressions.append(face.expressions)
-                result.write(frame)
-        if read == 0:
-            raise UserError(f"{path}: holds no frame that can be read; convert it to MP4")
-        tracks = io.BytesIO()
-        np.savez_compressed(
-            tracks,
-            frame=np.array(frames, np.int32),
-            track=np.array(numbers, np.int32),
-            landmarks=np.array(landmarks, np.float32).reshape(-1, 68, 3),
-            angles=np.array(angles, np.float32).reshape(-1, 3),
-            rate=video.rate,
-            **_expression_arrays(expressions),  # type: ignore[arg-type]  # NumPy's stubs know of no other names
-        )
-        _write_bytes(folder / f"{stem}_tracks.npz", tracks.getvalue())
-    if not numbers:
-        raise UserError(f"{path}: no face found in {read} frames")
-    if read < video.frame_count:
-        raise UserError(f"{path}: cut short, {read} of {video.frame_count} frames; these are in {folder / stem}*")
-    return f"{path}: {len(set(numbers))} face(s) in {len(set(frames))} of {read} frames, {folder / stem}*"
-
-
-def _expression_arrays(expressions: list[dict[str, float] | None]) -> dict[str, np.ndarray]:
-    """One row for each face of a video, and the columns' names; nothing where the network does not say."""
-    known = [values for values in expressions if values]
-    if not known:
-        return {}
-    return {
-        "expressions": np.array([list(values.values()) for values in known], np.float32),
-        "expression_names": np.array(list(known[0])),
-    }
 
 
 def _depth_levels(depth: np.ndarray) -> tuple[np.ndarray, list[float] | None]:

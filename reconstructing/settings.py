@@ -45,4 +45,7 @@ class OutputSettings:
     csv: bool = False  # landmarks and vertices as tables
     pictures: tuple[str, ...] = ()  # drawn over a photo, of `OVERLAYS`
     overlay: str = "landmarks"  # what is drawn over a video, of `OVERLAYS`
-    smooth: bool = False  # filter a video's faces against jitter
+    smooth: bool = False  # filter a video's faces against jitter, from the frames before
+    look_ahead: bool = False  # smooth a video's faces over the frames before and after
+    start: float = 0.0  # seconds of a video to begin at
+    end: float | None = None  # and to end before

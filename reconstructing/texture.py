@@ -103,7 +103,7 @@ def seen_texels(face: Face, size: int) -> np.ndarray:
     visible[closed.mask] = _raw_visibility(face)
     sigma = OUTLINE_WIDTH * len(visible)
     smooth = cv2.GaussianBlur(visible, (0, 0), sigma)
-    smooth /= np.maximum(cv2.GaussianBlur(closed.mask.astype(np.float32), (0, 0), sigma), 1e-6)
+    smooth = smooth / np.maximum(cv2.GaussianBlur(closed.mask.astype(np.float32), (0, 0), sigma), 1e-6)
     seen = cv2.resize(smooth, (size, size), interpolation=cv2.INTER_CUBIC) > 0.5
     least = max(int(LEAST_AREA * size**2), 1)
     on_face = _enlarged(closed.mask, size)

@@ -18,7 +18,7 @@ from prnet.geometry.position_map import layout_of_model
 from prnet.reconstructing.outputs import find_inputs, output_stems, reconstruct_inputs, save_face
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.settings import OutputSettings
-from prnet.reconstructing.video import VideoFile
+from prnet.reconstructing.video_files import VideoFile
 from tests.helpers.faults import run
 from tests.helpers.perfect_network import save_mean_face_network
 from tests.helpers.small_faces import small_photo

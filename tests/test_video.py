@@ -10,7 +10,8 @@ from prnet.geometry.crop import Box, crop_transform, transform_points
 from prnet.geometry.position_map import layout_of_model
 from prnet.reconstructing.face import face_grid, restore_face
 from prnet.reconstructing.smoothing import OneEuroFilter, Smoothing
-from prnet.reconstructing.video import CHECK_EVERY, FaceTracker, VideoFile, is_lost, jitter, open_video
+from prnet.reconstructing.video import CHECK_EVERY, FaceTracker, is_lost, jitter
+from prnet.reconstructing.video_files import VideoFile, open_video
 from tests.helpers.perfect_network import mean_face_map, save_mean_face_network
 
 SIZE = 128

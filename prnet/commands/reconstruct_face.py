@@ -56,7 +56,11 @@ def make_parser() -> Parser:
         help=f"also draw over each photo, of {', '.join(OVERLAYS)}",
     )
     parser.add_argument("--overlay", choices=OVERLAYS, default="landmarks", help="what is drawn over a video")
-    parser.add_argument("--smooth", action="store_true", help="filter a video's faces against jitter (one-euro)")
+    smoothing = parser.add_mutually_exclusive_group()
+    smoothing.add_argument("--smooth", action="store_true", help="filter a video's faces against jitter (one-euro)")
+    smoothing.add_argument("--look-ahead", action="store_true", help="smooth them over the frames before and after")
+    parser.add_argument("--start", type=float, default=0.0, metavar="SECONDS", help="of a video to begin at")
+    parser.add_argument("--end", type=float, metavar="SECONDS", help="of a video to end before")
     return parser
 
 
@@ -85,6 +89,9 @@ def main(argv=None) -> int:
         pictures=tuple(options.pictures),
         overlay=options.overlay,
         smooth=options.smooth,
+        look_ahead=options.look_ahead,
+        start=options.start,
+        end=options.end,
     )
     failures = reconstruct_inputs(
         FaceReconstructor(options.model, options.detector, mirrored=options.mirrored),
