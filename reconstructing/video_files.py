@@ -88,12 +88,12 @@ class VideoFile:
     """An MP4 file that frames (H, W, 3) uint8 RGB of one size go into.
 
     With FFmpeg (the package imageio-ffmpeg) it is H.264 with yuv420p, which browsers play, and has the sound of
-    `sound`, a video, from `start` seconds on. Without, it is MPEG-4 Part 2 without sound; the log says so.
+    `sound`, a video, between `start` and `end` seconds. Without, it is MPEG-4 Part 2 without sound; the log says so.
     """
 
-    def __init__(self, path, rate: float, sound=None, start: float = 0.0):
+    def __init__(self, path, rate: float, sound=None, start: float = 0.0, end: float | None = None):
         _require_utf8(path)
-        self._path, self._rate, self._sound, self._start = path, rate, sound, start
+        self._path, self._rate, self._sound, self._part = path, rate, sound, (start, end)
         self._writer: _Encoder | _OpenCvWriter | None = None
 
     def __enter__(self):
@@ -107,7 +107,9 @@ class VideoFile:
     def _open(self, height: int, width: int):
         ffmpeg = find_ffmpeg()
         if ffmpeg is not None:
-            return _Encoder(ffmpeg, self._path, self._rate, height, width, self._sound, self._start)
+            heard = self._sound is not None and _has_sound(ffmpeg, self._sound)
+            sound = _part_of(self._sound, *self._part) if heard else []
+            return _Encoder(ffmpeg, self._path, self._rate, height, width, sound)
         name = printable(str(self._sound or self._path))
         logger.info(f"{name}: written without sound, as MPEG-4 Part 2, which browsers do not play; {ADVICE}")
         return _OpenCvWriter(self._path, self._rate, height, width)
@@ -127,6 +129,19 @@ def find_ffmpeg() -> str | None:
         return None
 
 
+def _has_sound(ffmpeg: str, path) -> bool:
+    """Whether FFmpeg finds sound in a file that it can read."""
+    first = ["-map", "0:a:0", "-t", "0.1", "-f", "null", "-"]
+    probe = subprocess.run([ffmpeg, "-nostdin", "-v", "quiet", "-i", _as_file(path), *first], check=False)
+    return probe.returncode == 0
+
+
+def _part_of(path, start: float, end: float | None) -> list[str]:
+    """FFmpeg's options for a part of a file as its input."""
+    length = [] if end is None else ["-t", f"{end - start:.6f}"]
+    return ["-ss", f"{start:.6f}", *length, "-i", _as_file(path)]
+
+
 class _OpenCvWriter:
     def __init__(self, path, rate: float, height: int, width: int):
         code = cv2.VideoWriter.fourcc(*"mp4v")
@@ -144,16 +159,15 @@ class _OpenCvWriter:
 class _Encoder:
     """FFmpeg as a process that raw frames are piped into."""
 
-    def __init__(self, ffmpeg: str, path, rate: float, height: int, width: int, sound, start: float):
+    def __init__(self, ffmpeg: str, path, rate: float, height: int, width: int, sound: list[str]):
         self._path = path
         self._remarks = tempfile.TemporaryFile()  # noqa: SIM115
         frames = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{rate:.6f}", "-i", "-"]
-        heard = [] if sound is None else ["-ss", f"{start:.6f}", "-i", _as_file(sound)]
-        mapped = ["-map", "0:v", *([] if sound is None else ["-map", "1:a?", "-c:a", "aac", "-shortest"])]
+        mapped = ["-map", "0:v", *(["-map", "1:a:0", "-c:a", "aac"] if sound else [])]
         picture = ["-c:v", "libx264", "-crf", QUALITY, "-preset", "veryfast", "-pix_fmt", "yuv420p"]
         even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]  # yuv420p has no odd sides
         self._process = subprocess.Popen(
-            [ffmpeg, "-nostdin", "-y", "-loglevel", "error", *frames, *heard, *mapped, *picture, *even]
+            [ffmpeg, "-nostdin", "-y", "-loglevel", "error", *frames, *sound, *mapped, *picture, *even]
             + ["-movflags", "+faststart", "-f", "mp4", _as_file(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -97,7 +97,7 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
         atomic_write(folder / f"{stem}_{settings.overlay}.mp4") as temporary,
     ):
         tracks = Tracks(video.rate, video.first)
-        with VideoFile(temporary, video.rate, path, settings.start) as result:
+        with VideoFile(temporary, video.rate, path, settings.start, settings.end) as result:
             for read, (frame, faces) in enumerate(_with_progress(_tracked(reconstructor, video, settings), video), 1):
                 picture = np.zeros_like(frame) if settings.overlay == "pncc" else frame
                 for number, face in faces:

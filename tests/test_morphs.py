@@ -9,10 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from prnet.common.errors import UserError
+from prnet.geometry.crop import lift_transform
 from prnet.model.networks import read_shapes
+from prnet.reconstructing.animation import TrackRecord, animation_bytes
 from prnet.reconstructing.expressions import ARKIT_NAMES, arkit_expressions
+from prnet.reconstructing.face import place_face
 from prnet.reconstructing.gltf import Motion, glb_bytes
 from prnet.reconstructing.mesh_files import face_mesh, mesh_part, write_mesh, write_together
 from prnet.reconstructing.morphs import face_morphs, with_expressions
@@ -155,6 +159,49 @@ def moving(mesh):
     return type(part)(**{**vars(part), "motion": Motion(seconds, turn, np.zeros((3, 3), np.float32), weights)})
 
 
+def test_an_animation_is_the_faces_of_the_frames(face, reconstructor):
+    """Node and morph targets put the vertices where they are in each frame, but for the distance."""
+    spoken = with_expressions(face, {"jawOpen": 0.8, "eyeBlinkLeft": 1.0})
+    moved = restored(spoken, np.column_stack([1.2 * np.eye(2), (30, -12)]))
+    record = TrackRecord()
+    for seconds, shown in ((0.0, face), (0.04, moved)):
+        record.add(seconds, shown, face.photo)
+    content = animation_bytes({7: record})
+    tree = tree_of(content)
+    binary = content[20 + struct.unpack("<I", content[12:16])[0] + 8 :]
+    (node,) = [node for node in tree["nodes"] if node.get("name") == "face7"]
+    mesh, animation = tree["meshes"][node["mesh"]], tree["animations"][0]
+    values = {}
+    for channel in animation["channels"]:
+        sampler = animation["samplers"][channel["sampler"]]
+        values[channel["target"]["path"]] = stored(tree, binary, sampler["output"])
+        np.testing.assert_allclose(stored(tree, binary, sampler["input"])[:, 0], [0, 0.04], atol=1e-6)
+    rest = stored(tree, binary, mesh["primitives"][0]["attributes"]["POSITION"])
+    targets = [stored(tree, binary, target["POSITION"]) for target in mesh["primitives"][0]["targets"]]
+    mean_scale = None
+    for number, shown in enumerate((face, moved)):
+        weights = values["weights"].reshape(2, -1)[number]
+        place = (rest + np.tensordot(weights, targets, 1)) @ Rotation.from_quat(
+            values["rotation"][number]
+        ).as_matrix().T
+        closed = shown.grid.closed
+        seen = (closed.contour[closed.face_first] @ shown.vertices) * (1, -1, 1)
+        scale = np.ptp(place, axis=0).max() / np.ptp(seen, axis=0).max()
+        apart = (place - place.mean(axis=0)) - scale * (seen - seen.mean(axis=0))
+        assert np.abs(apart).max() < 0.002  # metres; expressions below 0 are clipped
+        mean_scale = mean_scale or scale
+    shift = values["translation"][1] - values["translation"][0]
+    apart = (moved.vertices.mean(axis=0) - face.vertices.mean(axis=0)) * (1, -1, 0)
+    np.testing.assert_allclose(shift, apart * mean_scale * 2 / 2.2, atol=0.003)
+
+
+def restored(face, to_photo):
+    """The face after a similarity (2, 3) of its photo."""
+    lifted = lift_transform(to_photo)
+    position_map = (face.position_map @ lifted[:, :3].T + lifted[:, 3]).astype(np.float32)
+    return place_face(position_map, face.box, face.to_crop, face.grid, face.parameters)
+
+
 def test_khronos_validator_finds_nothing(face, mesh, tmp_path):
     files = [tmp_path / f"{name}.glb" for name in ("metres", "pixels", "frontal", "together", "moving")]
     write_mesh(mesh, files[0])
@@ -162,6 +209,11 @@ def test_khronos_validator_finds_nothing(face, mesh, tmp_path):
     write_mesh(face_mesh(face, face.photo, frontal=True), files[2])
     write_together([mesh, mesh], files[3])
     files[4].write_bytes(glb_bytes([moving(mesh)]))
+    record = TrackRecord()
+    for seconds in (0.0, 0.04):
+        record.add(seconds, face, face.photo)
+    files.append(tmp_path / "video.glb")
+    files[-1].write_bytes(animation_bytes({0: record, 2: record}))
     for issues in validated(files):
         assert issues["messages"] == []
 

@@ -113,7 +113,7 @@ def test_a_video_that_was_drawn_over_is_no_input(reconstructor, tmp_path):
         for _ in range(3):
             video.write(frame)
     assert reconstruct_inputs(reconstructor, find_inputs(tmp_path), tmp_path, OutputSettings()) == 0
-    assert names_in(tmp_path) == {"clip.mp4", "clip_landmarks.mp4", "clip_tracks.npz"}
+    assert names_in(tmp_path) == {"clip.mp4", "clip_landmarks.mp4", "clip_tracks.csv", "clip_tracks.npz"}
     assert find_inputs(tmp_path) == [tmp_path / "clip.mp4"]
 
 
