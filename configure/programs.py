@@ -6,6 +6,7 @@ from prnet.configure.config import CHECKOUT
 
 PROGRAMS = {
     "reconstruct": "reconstruct_face",
+    "swap-faces": "swap_faces",
     "serve": "serve_model",
     "train": "train_model",
     "evaluate": "evaluate_model",

@@ -17,6 +17,9 @@ OVERLAYS = ("landmarks", "mesh", "depth", "dense", "pncc")
 """What is drawn over a video or a photo: dense is the visible vertices as points, pncc the projected normalised
 coordinate code of 3DDFA (Zhu et al., CVPR 2016), on black."""
 
+PARTS = ("face", "eyes", "mouth")
+"""What of one face can be put on another."""
+
 MESH_FORMATS = ("obj", "ply", "glb")
 
 UNITS = ("metres", "pixels")

@@ -88,12 +88,13 @@ class VideoFile:
     """An MP4 file that frames (H, W, 3) uint8 RGB of one size go into.
 
     With FFmpeg (the package imageio-ffmpeg) it is H.264 with yuv420p, which browsers play, and has the sound of
-    `sound`, a video, between `start` and `end` seconds. Without, it is MPEG-4 Part 2 without sound; the log says so.
+    `sound`, a video, between `start` and `end` seconds, and a comment in its metadata. Without, it is MPEG-4 Part 2
+    without both; the log says so.
     """
 
-    def __init__(self, path, rate: float, sound=None, start: float = 0.0, end: float | None = None):
+    def __init__(self, path, rate: float, sound=None, start: float = 0.0, end: float | None = None, comment=None):
         _require_utf8(path)
-        self._path, self._rate, self._sound, self._part = path, rate, sound, (start, end)
+        self._path, self._rate, self._sound, self._part, self._comment = path, rate, sound, (start, end), comment
         self._writer: _Encoder | _OpenCvWriter | None = None
 
     def __enter__(self):
@@ -109,7 +110,7 @@ class VideoFile:
         if ffmpeg is not None:
             heard = self._sound is not None and _has_sound(ffmpeg, self._sound)
             sound = _part_of(self._sound, *self._part) if heard else []
-            return _Encoder(ffmpeg, self._path, self._rate, height, width, sound)
+            return _Encoder(ffmpeg, self._path, self._rate, height, width, sound, self._comment)
         name = printable(str(self._sound or self._path))
         logger.info(f"{name}: written without sound, as MPEG-4 Part 2, which browsers do not play; {ADVICE}")
         return _OpenCvWriter(self._path, self._rate, height, width)
@@ -159,15 +160,16 @@ class _OpenCvWriter:
 class _Encoder:
     """FFmpeg as a process that raw frames are piped into."""
 
-    def __init__(self, ffmpeg: str, path, rate: float, height: int, width: int, sound: list[str]):
+    def __init__(self, ffmpeg: str, path, rate: float, height: int, width: int, sound: list[str], comment: str | None):
         self._path = path
         self._remarks = tempfile.TemporaryFile()  # noqa: SIM115
         frames = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{rate:.6f}", "-i", "-"]
         mapped = ["-map", "0:v", *(["-map", "1:a:0", "-c:a", "aac"] if sound else [])]
         picture = ["-c:v", "libx264", "-crf", QUALITY, "-preset", "veryfast", "-pix_fmt", "yuv420p"]
+        said = [] if comment is None else ["-metadata", f"comment={comment}", "-metadata", f"description={comment}"]
         even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]  # yuv420p has no odd sides
         self._process = subprocess.Popen(
-            [ffmpeg, "-nostdin", "-y", "-loglevel", "error", *frames, *sound, *mapped, *picture, *even]
+            [ffmpeg, "-nostdin", "-y", "-loglevel", "error", *frames, *sound, *mapped, *picture, *even, *said]
             + ["-movflags", "+faststart", "-f", "mp4", _as_file(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -26,6 +26,7 @@ FLAGS = {
     "host": "--host",
     "image_size": "--image-size",
     "images": "--images",
+    "morph": "--morph",
     "learning_rate": "--learning-rate",
     "network": "--network",
     "output_folder": "--output-dir",
