@@ -22,6 +22,9 @@ from prnet.reconstructing.video_files import VIDEO_SUFFIXES, VideoFile, open_vid
 
 logger = logging.getLogger(__name__)
 
+SHOWN = 1.2
+"""Sides of a face to each side of its middle that the sheet shows."""
+
 Change = Callable[[Face, np.ndarray], np.ndarray]
 """What is done to a face in its photo (H, W, 3): returns the new photo."""
 
@@ -35,24 +38,34 @@ class Swap:
     name: str  # of its file
 
 
-def texture_swap(source: PhotoFace, name: str, part: str) -> Swap:
+def texture_swap(source: PhotoFace, name, part: str) -> Swap:
     """A part of the source's face, one of `settings.PARTS`, on the others."""
     if part not in PARTS:
         raise UserError(f"unknown part {part!r}; choose from {', '.join(PARTS)}")
     texture = complete_texture(source, source.photo, texture_side(source))
-    return Swap(lambda face, image: blend_texture(face, image, texture, part), source.photo, name)
+    return Swap(
+        lambda face, image: blend_texture(face, image, texture, part), around(source, source.photo), Path(name).name
+    )
 
 
-def expression_swap(source: PhotoFace, name: str) -> Swap:
+def expression_swap(source: PhotoFace, name) -> Swap:
     """The source's expressions on the others' faces."""
-    return Swap(lambda face, image: transfer_expressions(source, source.photo, face, image), source.photo, name)
+    return Swap(
+        lambda face, image: transfer_expressions(source, source.photo, face, image),
+        around(source, source.photo),
+        Path(name).name,
+    )
 
 
-def morph_swap(source: PhotoFace, name: str, amount: float) -> Swap:
+def morph_swap(source: PhotoFace, name, amount: float) -> Swap:
     """The others' faces gone over to the source's by an amount of 0 to 1."""
     if not 0 <= amount <= 1:
         raise UserError(f"`morph` {amount:g}: how far the face goes over, from 0 to 1")
-    return Swap(lambda face, image: morph(source, source.photo, face, image, amount), source.photo, name)
+    return Swap(
+        lambda face, image: morph(source, source.photo, face, image, amount),
+        around(source, source.photo),
+        Path(name).name,
+    )
 
 
 def layer_swap(path) -> Swap:
@@ -84,6 +97,14 @@ def face_of(reconstructor, path) -> PhotoFace:
     return faces[0]
 
 
+def around(face: Face, image: np.ndarray) -> np.ndarray:
+    """The part of a photo that shows a face and its hair, (., ., 3)."""
+    box = face.tracked_box
+    low = np.maximum(np.floor(box.centre - SHOWN * box.side), 0).astype(int)
+    high = np.ceil(box.centre + SHOWN * box.side).astype(int)
+    return image[low[1] : max(high[1], low[1] + 1), low[0] : max(high[0], low[0] + 1)]
+
+
 def swap_photo(reconstructor, swap: Swap, path: Path, folder: Path) -> Path:
     """Change all faces of a photo. Returns the sheet; the result is beside it, as `<stem>_swapped.png`."""
     image = read_image(path)
@@ -95,7 +116,8 @@ def swap_photo(reconstructor, swap: Swap, path: Path, folder: Path) -> Path:
         result = swap.change(face, result)
     stem = plain_name(path.stem)
     write_synthetic(folder / f"{stem}_swapped.png", result)
-    panels = [(swap.name, swap.source), (path.name, image), ("the result: SYNTHETIC", result)]
+    before, after = (around(faces[0], picture) for picture in (image, result))
+    panels = [(swap.name, swap.source), (path.name, before), ("the result: SYNTHETIC", after)]
     sheet = folder / f"{stem}_swapped_sheet.png"
     write_synthetic(sheet, synthetic_sheet([(printable(title), picture) for title, picture in panels]))
     logger.info(printable(f"{path}: {len(faces)} face{'s' if len(faces) > 1 else ''}, {folder / stem}_swapped*"))

@@ -22,7 +22,7 @@ LANDMARKS = {
 }
 """Those around each of `settings.PARTS`, and"""
 
-MARGINS = {"face": -0.05, "eyes": 0.12, "mouth": 0.3}
+MARGINS = {"face": -0.09, "eyes": 0.12, "mouth": 0.3}
 """by how much a part exceeds the hull of its landmarks, in shares of the hull's height. The face's rim, where ears,
 hair and collars may show, stays out."""
 
