@@ -14,7 +14,6 @@ from prnet.reconstructing.texture import (
     complete_texture,
     sample_texture,
     seen_texels,
-    texture_side,
     uv_texture,
     visible_vertices,
 )
@@ -33,6 +32,9 @@ BARS = 10
 
 PANEL = 320
 """Side of each picture of the sheet, in pixels."""
+
+SHEET_TEXTURE = 512
+"""Side of the texture that the sheet turns to the front, where none is made for other ends."""
 
 SHEET_MARGIN = 1.8
 """Side of the region that the sheet shows over the mean side of the landmarks' box."""
@@ -222,7 +224,7 @@ def draw_sheet(face: Face, image: np.ndarray, texture: np.ndarray | None = None)
     vertices = apply_transform(lifted, face.grid.contour @ face.vertices).astype(np.float32)
     landmarks = apply_transform(lifted, face.landmarks)
     pose = face.pose
-    texture = complete_texture(face, image, texture_side(face)) if texture is None else texture
+    texture = complete_texture(face, image, SHEET_TEXTURE) if texture is None else texture
     unrolled = uv_texture(face, image, PANEL)
     unrolled[~seen_texels(face, PANEL)] //= 3
     panels = [

@@ -1,6 +1,7 @@
 """glTF binary files (Khronos glTF 2.0): textured meshes in metres with morph targets, and their animation.
 
-trimesh writes the meshes; what it has no form for, morph targets and animations, is added in its hooks.
+trimesh writes the meshes; textures as they are encoded here, morph targets
+and animations are added in its hooks.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prnet import __version__
+from prnet.formats.encoding import encode_png
 from prnet.reconstructing.morphs import Morphs
 
 UNLIT = "KHR_materials_unlit"
@@ -56,26 +58,19 @@ def glb_bytes(parts: Sequence[Part], notes: dict | None = None) -> bytes:
     return trimesh.exchange.gltf.export_glb(
         scene,
         include_normals=True,
-        buffer_postprocessor=lambda buffers, tree: _add_motion(parts, buffers, tree),
+        buffer_postprocessor=lambda buffers, tree: _complete(parts, buffers, tree),
         tree_postprocessor=lambda tree: _describe(tree, notes),
     )
 
 
 def _trimesh(part: Part):
     import trimesh
-    from PIL import Image
 
-    material = trimesh.visual.material.PBRMaterial(
-        name=part.name,
-        baseColorTexture=Image.fromarray(part.texture),
-        metallicFactor=0.0,
-        roughnessFactor=1.0,
-    )
     return trimesh.Trimesh(
         part.vertices if part.morphs is None else part.morphs.rest(part.vertices),
         part.triangles,
         vertex_normals=np.where(part.normals.any(axis=1, keepdims=True), part.normals, (0, 0, 1)),  # none: loose
-        visual=trimesh.visual.TextureVisuals(uv=part.uv, material=material),
+        visual=trimesh.visual.TextureVisuals(uv=part.uv, material=trimesh.visual.material.PBRMaterial()),
         process=False,
     )
 
@@ -83,8 +78,6 @@ def _trimesh(part: Part):
 def _describe(tree: dict, notes: dict | None) -> None:
     tree["asset"] = {"version": "2.0", "generator": f"prnet {__version__}", **({"extras": notes} if notes else {})}
     tree["extensionsUsed"] = [UNLIT]
-    for material in tree["materials"]:
-        material["extensions"] = {UNLIT: {}}
     for mesh in tree["meshes"]:
         for primitive in mesh["primitives"]:
             for accessor in primitive["attributes"].values():
@@ -96,15 +89,29 @@ def _view_of(accessor: int, tree: dict) -> dict:
     return tree["bufferViews"][tree["accessors"][accessor]["bufferView"]]
 
 
-def _add_motion(parts: Sequence[Part], buffers, tree: dict) -> None:
-    """Add morph targets and animations to what trimesh is about to write."""
+def _complete(parts: Sequence[Part], buffers, tree: dict) -> None:
+    """Add textures, morph targets and animations to what trimesh is about to write."""
     meshes = {mesh["name"]: mesh for mesh in tree["meshes"]}
+    for kind in ("materials", "textures", "images"):
+        tree[kind] = []
     for part in parts:
+        _add_material(meshes[part.name], part, buffers, tree)
         if part.morphs is not None:
             _add_targets(meshes[part.name], part, buffers, tree)
     channels = [(part, node) for part in parts for node in _nodes(tree, part.name) if part.motion is not None]
     if channels:
         tree["animations"] = [_animation(channels, buffers, tree)]
+
+
+def _add_material(mesh: dict, part: Part, buffers, tree: dict) -> None:
+    """An unlit material with the part's texture, and for viewers that know none, a matt one."""
+    number = len(tree["materials"])
+    view = _append_bytes(encode_png(part.texture), buffers)
+    tree["images"].append({"name": part.name, "mimeType": "image/png", "bufferView": view})
+    tree["textures"].append({"source": number})
+    matt = {"baseColorTexture": {"index": number}, "metallicFactor": 0.0, "roughnessFactor": 1.0}
+    tree["materials"].append({"name": part.name, "pbrMetallicRoughness": matt, "extensions": {UNLIT: {}}})
+    mesh["primitives"][0]["material"] = number
 
 
 def _nodes(tree: dict, name: str) -> list[int]:

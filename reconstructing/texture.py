@@ -3,7 +3,6 @@ filled in."""
 
 import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 from skimage.morphology import remove_small_objects
 
 from prnet.geometry.crop import transform_points
@@ -29,12 +28,18 @@ OUTLINE_WIDTH, LEAST_AREA = 0.012, 0.001
 RIM_SHARE = 0.25
 """An eye, or what is within the mouth, is seen where more than half of this share of its rim is."""
 
+OUTLINE_SIDE = 256
+"""Texels a side at which outlines are found; larger textures have them smoothly enlarged."""
+
 SEAM_WIDTH = 0.04
 """Width of the blend between the face and what is filled in, over the UV square's side."""
 
 SHIFT_SIDE, SHIFT_WIDTH, SHIFT_PRIOR = 128, 0.06, 0.05
 """Texels a side, and blur over that side, of the colour difference between the two sides of a face; the weight of its
 mean."""
+
+FILLING_SIDE, LEAST_KNOWN = 256, 0.02
+"""Texels a side of the filling, which is smooth; and the weight from which on colours are continued."""
 
 TEXTURE_SIDES, LARGE_FACE = (1024, 2048), 800
 """Sides of a UV texture in pixels: of faces up to this many pixels in their photo, and of larger ones."""
@@ -104,11 +109,12 @@ def seen_texels(face: Face, size: int) -> np.ndarray:
     sigma = OUTLINE_WIDTH * len(visible)
     smooth = cv2.GaussianBlur(visible, (0, 0), sigma)
     smooth = smooth / np.maximum(cv2.GaussianBlur(closed.mask.astype(np.float32), (0, 0), sigma), 1e-6)
-    seen = cv2.resize(smooth, (size, size), interpolation=cv2.INTER_CUBIC) > 0.5
-    least = max(int(LEAST_AREA * size**2), 1)
-    on_face = _enlarged(closed.mask, size)
+    seen = cv2.resize(smooth, (OUTLINE_SIDE, OUTLINE_SIDE), interpolation=cv2.INTER_CUBIC) > 0.5
+    least = int(LEAST_AREA * OUTLINE_SIDE**2)
+    on_face = _enlarged(closed.mask, OUTLINE_SIDE)
     seen = remove_small_objects(seen & on_face, max_size=least)
-    return ~remove_small_objects(~seen & on_face, max_size=least) & on_face
+    seen = ~remove_small_objects(~seen & on_face, max_size=least) & on_face
+    return seen if size == OUTLINE_SIDE else _enlarged(seen, size)
 
 
 def _raw_visibility(face: Face) -> np.ndarray:
@@ -164,7 +170,17 @@ def complete_texture(face: Face, image: np.ndarray, size: int) -> np.ndarray:
     mixed = photo * own[..., None] + mirrored * borrowed[..., None]
     mixed /= np.maximum(total, 1e-6)[..., None]
     known = np.maximum(total, seen * np.minimum(facing / EDGE_FACING, 1))
-    return np.clip(np.rint(spread(mixed, known)), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(_filled(mixed, known)), 0, 255).astype(np.uint8)
+
+
+def _filled(colours: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Colours (S, S, 3) continued from where they are known (S, S), 0 to 1, to where they are not."""
+    side = min(len(known), FILLING_SIDE)
+    weights = cv2.resize(known, (side, side), interpolation=cv2.INTER_AREA)
+    coarse = cv2.resize(colours * known[..., None], (side, side), interpolation=cv2.INTER_AREA)
+    filling = spread(coarse / np.maximum(weights, 1e-6)[..., None], np.where(weights > LEAST_KNOWN, weights, 0))
+    filling = cv2.resize(filling, known.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return filling + known[..., None] * (colours - filling)
 
 
 def _within(position_map: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -177,8 +193,8 @@ def _feathered(seen: np.ndarray, on_face: np.ndarray) -> np.ndarray:
     hidden = on_face & ~seen
     if not hidden.any():
         return seen.astype(np.float32)
-    distance = distance_transform_edt(~hidden) / (SEAM_WIDTH * len(seen))
-    ramp = np.clip(distance, 0, 1).astype(np.float32)
+    distance = cv2.distanceTransform((~hidden).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    ramp = np.minimum(distance / np.float32(SEAM_WIDTH * len(seen)), 1)
     return np.where(seen, ramp * ramp * (3 - 2 * ramp), 0)
 
 
