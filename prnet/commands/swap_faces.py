@@ -17,9 +17,9 @@ you show. docs/reconstruction.md says more."""
 def make_parser() -> Parser:
     parser = Parser(__doc__, EPILOG)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--from", dest="source", metavar="PHOTO", help="whose features; the largest face counts")
+    source.add_argument("--from", metavar="PHOTO", help="whose features; the largest face counts")
     source.add_argument("--layer", metavar="FILE", help="a square RGBA picture over the UV square")
-    parser.add_argument("--to", dest="target", required=True, metavar="INPUT", help="photo or video whose faces change")
+    parser.add_argument("--to", required=True, metavar="INPUT", help="photo or video whose faces change")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--part", choices=PARTS, default="face", help="of the face that is put on the other")
     kind.add_argument("--expressions", action="store_true", help="only the expressions; needs a morphnet")
@@ -40,7 +40,7 @@ def main(argv=None) -> None:
 
     reconstructor = FaceReconstructor(options.model, options.detector)
     swap = _swap(options, reconstructor)
-    shown = swap_input(reconstructor, swap, options.target, options.output_dir, options.start, options.end)
+    shown = swap_input(reconstructor, swap, options.to, options.output_dir, options.start, options.end)
     say_what_to_open(shown)
 
 
@@ -49,9 +49,10 @@ def _swap(options, reconstructor):
 
     if options.layer is not None:
         return layer_swap(options.layer)
-    source = face_of(reconstructor, options.source)
+    path = getattr(options, "from")
+    source = face_of(reconstructor, path)
     if options.expressions:
-        return expression_swap(source, options.source)
+        return expression_swap(source, path)
     if options.morph is not None:
-        return morph_swap(source, options.source, options.morph)
-    return texture_swap(source, options.source, options.part)
+        return morph_swap(source, path, options.morph)
+    return texture_swap(source, path, options.part)
