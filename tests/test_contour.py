@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from prnet.geometry.contour import contour_mixture, hole_mixture
+from prnet.geometry.contour import OUTER_WIDTH, contour_mixture, hole_mixture
 from prnet.geometry.mesh import boundary_edges
 from prnet.geometry.uv_layout import grid_triangles
 
@@ -44,14 +44,28 @@ def test_rows_sum_to_one_and_the_inside_stays(mask):
 def test_a_staircase_becomes_smooth():
     row, column = np.mgrid[:SIZE, :SIZE] - 64.0
     disc = row**2 + column**2 < 50**2
-    moved = contour_mixture(disc) @ places(disc)
-    following = dict(boundary_edges(grid_triangles(disc)).tolist())
-    rim = [next(iter(following))]
-    while following[rim[-1]] != rim[0]:
-        rim.append(following[rim[-1]])
+    moved, rim = contour_mixture(disc) @ places(disc), rim_of(disc)
     assert turns(places(disc)[rim]).max() >= 45
     assert turns(moved[rim]).max() < 6
     assert np.ptp(np.linalg.norm(moved[rim] - 64, axis=1)) < 0.7
+
+
+def rim_of(mask):
+    """The vertices of the one outline of a mask, one after the other."""
+    following = dict(boundary_edges(grid_triangles(mask)).tolist())
+    rim = [next(iter(following))]
+    while following[rim[-1]] != rim[0]:
+        rim.append(following[rim[-1]])
+    return rim
+
+
+def test_the_mean_along_the_rim_is_a_gaussian_of_the_stated_width():
+    row, column = np.mgrid[:SIZE, :SIZE] - 64.0
+    disc = row**2 + column**2 < 50**2
+    rim = rim_of(disc)
+    weights = contour_mixture(disc)[[rim[100]]].toarray()[0, rim]
+    assert weights.sum() == pytest.approx(1, abs=1e-3)
+    assert np.sqrt(weights @ (np.arange(len(rim)) - 100.0) ** 2) == pytest.approx(OUTER_WIDTH, rel=0.1)
 
 
 def test_no_triangle_is_turned_over(mask):

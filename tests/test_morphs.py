@@ -15,11 +15,11 @@ from prnet.common.errors import UserError
 from prnet.geometry.crop import lift_transform
 from prnet.model.networks import read_shapes
 from prnet.reconstructing.animation import TrackRecord, animation_bytes
-from prnet.reconstructing.expressions import ARKIT_NAMES, arkit_expressions
+from prnet.reconstructing.expressions import ARKIT_NAMES, HALVED, arkit_expressions
 from prnet.reconstructing.face import place_face
 from prnet.reconstructing.gltf import Motion, glb_bytes
 from prnet.reconstructing.mesh_files import face_mesh, mesh_part, write_mesh, write_together
-from prnet.reconstructing.morphs import face_morphs, with_expressions
+from prnet.reconstructing.morphs import expression_changes, face_morphs, with_expressions
 from prnet.reconstructing.reconstructor import FaceReconstructor
 
 BOX = (180, 80, 86, 110)
@@ -82,6 +82,14 @@ def test_weights_times_morphs_and_rest_make_the_face(face):
     rest = morphs.rest(face.vertices)
     assert np.abs(rest - face.vertices).max() > 1
     np.testing.assert_allclose(rest + np.tensordot(morphs.weights, morphs.changes, 1), face.vertices, atol=1e-3)
+
+
+def test_arkits_whole_names_are_the_sums_of_their_halves(face):
+    morphs, changes = face_morphs(face), expression_changes(face)[:, face.grid.mask]
+    own = dict(zip(face.parameters.names, changes, strict=True))
+    for name in HALVED:
+        expected = own[f"{name}Left"] + own[f"{name}Right"]
+        np.testing.assert_allclose(morphs.changes[morphs.names.index(name)], expected, atol=1e-5)
 
 
 def test_expressions_move_what_they_name(face):

@@ -109,9 +109,10 @@ def test_hidden_texels_come_from_the_mirrored_side(sample_model, basis, grid, ya
         assert np.abs(texture - truth)[inner].mean() < 0.5 * np.abs(raw - truth)[inner].mean()
 
 
-def test_colours_of_the_mirrored_side_are_brought_to_those_of_the_face(sample_model, basis, grid, monkeypatch):
+@pytest.mark.parametrize("yaw", [-40, 40])
+def test_colours_of_the_mirrored_side_are_brought_to_those_of_the_face(sample_model, basis, grid, monkeypatch, yaw):
     """Where one side is lit and the other is not, the seam would show."""
-    face = turned_face(sample_model, basis, grid, 40)
+    face = turned_face(sample_model, basis, grid, yaw)
     photo = painted(face, lambda uv: skin(uv) * np.where(uv[:, :1] > 0.5, 1.0, 0.6))
     matched = complete_texture(face, photo, 256).astype(float)
     monkeypatch.setattr("prnet.reconstructing.texture._colour_shift", lambda difference, weights: 0)
