@@ -118,7 +118,11 @@ def seen_texels(face: Face, size: int) -> np.ndarray:
 
 
 def _raw_visibility(face: Face) -> np.ndarray:
-    """Which vertices of the closed face are seen, by a z-buffer of the crop, 0 or 1; in holes as around them: (M,)."""
+    """Which vertices of the closed face are seen, 0 or 1, by a z-buffer of the crop: (M,).
+
+    Those of eyes and mouth need not face the camera, and count as seen where enough of their rim is: the membrane is
+    not the surface that is there.
+    """
     closed, size = face.grid.closed, face.grid.size
     place = transform_points(face.to_crop, closed.mixture @ face.vertices)
     normals = -vertex_normals(place, closed.triangles)
@@ -127,17 +131,19 @@ def _raw_visibility(face: Face) -> np.ndarray:
     inside = ((nearest >= 0) & (nearest < size)).all(axis=1)
     column, row = np.clip(nearest, 0, size - 1).T
     in_front = place[:, 2] >= depth[row, column] - HIDDEN_DEPTH * size
-    seen = (normals[:, 2] > LEAST_FACING) & (in_front | ~inside)
-    around = closed.mixture @ seen[~closed.of_hole].astype(np.float32)
-    return np.where(closed.of_hole, np.minimum(around / RIM_SHARE, 1), around)
+    in_front |= ~inside
+    seen = (in_front & (closed.of_hole | (normals[:, 2] > LEAST_FACING))).astype(np.float32)
+    around = closed.mixture @ seen[~closed.of_hole]
+    return np.where(closed.of_hole, np.maximum(seen, np.minimum(around / RIM_SHARE, 1)), seen)
 
 
 def _facing(face: Face, size: int) -> np.ndarray:
-    """How far texels of the closed face face the camera: 0 edge-on to 1 at `FULL_FACING`, (size, size) float32."""
+    """How far texels of the closed face face the camera: 0 edge-on to 1 at `FULL_FACING`, and in eyes and mouth:
+    (size, size) float32."""
     closed = face.grid.closed
     normals = -vertex_normals(closed.mixture @ face.vertices, closed.triangles)
     facing = np.zeros((*closed.mask.shape, 1), dtype=np.float32)
-    facing[closed.mask, 0] = np.clip(normals[:, 2] / FULL_FACING, 0, 1)
+    facing[closed.mask, 0] = np.where(closed.of_hole, 1, np.clip(normals[:, 2] / FULL_FACING, 0, 1))
     return cv2.resize(spread(facing, closed.mask), (size, size), interpolation=cv2.INTER_LINEAR)
 
 
