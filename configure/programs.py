@@ -7,6 +7,7 @@ from prnet.configure.config import CHECKOUT
 PROGRAMS = {
     "reconstruct": "reconstruct_face",
     "reconstruct-many": "reconstruct_many",
+    "swap-faces": "swap_faces",
     "serve": "serve_model",
     "train": "train_model",
     "evaluate": "evaluate_model",

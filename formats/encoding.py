@@ -5,7 +5,7 @@ import numpy as np
 
 
 def encode_png(picture: np.ndarray) -> bytes:
-    """A PNG of a picture (H, W, 3) RGB or (H, W) grey, uint8 or uint16: nothing is lost."""
+    """A PNG of a picture (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey, uint8 or uint16: nothing is lost."""
     return _encode(".png", picture, [])
 
 
@@ -15,5 +15,7 @@ def encode_jpeg(picture: np.ndarray, quality: int = 95) -> bytes:
 
 
 def _encode(suffix: str, picture: np.ndarray, parameters: list[int]) -> bytes:
-    encoded = cv2.imencode(suffix, picture[..., ::-1] if picture.ndim == 3 else picture, parameters)[1]
+    if picture.ndim == 3:
+        picture = picture[..., [2, 1, 0, 3][: picture.shape[2]]]
+    encoded = cv2.imencode(suffix, picture, parameters)[1]
     return encoded.tobytes()

@@ -9,8 +9,8 @@ from prnet.common.errors import UserError
 from prnet.configure.config import HEADS, IMAGE_SIZES, NETWORKS, TARGET_SCALE
 from prnet.model.face_space import FaceSpace
 from prnet.model.lprnet import build_lprnet
-from prnet.model.morphnet import COEFFICIENTS, POSE, build_morphnet
-from prnet.model.parameters import FaceParameters, read_parameters
+from prnet.model.morphnet import COEFFICIENTS, FLIP_Y, POSE, build_morphnet
+from prnet.model.parameters import FaceParameters, FaceShapes, face_shapes, read_parameters
 from prnet.model.prnet import build_prnet
 
 BUILDERS = {"prnet": build_prnet, "lprnet": build_lprnet}
@@ -80,6 +80,22 @@ def network_parameters(network: keras.Model, images: np.ndarray) -> FaceParamete
     ((1, 40), 53, (1, 3, 3))
     """
     return predict_faces(network, images)[1] if getattr(network, "parameter_names", None) else None
+
+
+def read_shapes(network: keras.Model) -> FaceShapes | None:
+    """The shapes of a network that names its parameters; None for the others.
+
+    The decoder is asked for one map of each coefficient, in the pose that changes nothing.
+    """
+    names = getattr(network, "parameter_names", None)
+    if names is None:
+        return None
+    coefficients, pose = (network.get_layer(name).output for name in (COEFFICIENTS, POSE))
+    decoder = keras.Model([coefficients, pose], network.output)
+    asked = np.eye(1 + names.count - len(names.scores), names.count, k=-1, dtype=np.float32)  # none, then one of each
+    still = np.broadcast_to(np.eye(4, 3, dtype=np.float32), (len(asked), 4, 3))
+    mean, *changes = keras.ops.convert_to_numpy(decoder([asked, still])) * FLIP_Y
+    return face_shapes(names, mean, np.array(changes) - mean)
 
 
 def _to_pixels(network: keras.Model, targets: np.ndarray) -> np.ndarray:

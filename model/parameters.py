@@ -86,13 +86,44 @@ class FaceParameters:
             rotation=nearest_rotation(self.rotation + rotation),
         )
 
+    @property
+    def numbers(self) -> np.ndarray:
+        """Of one face, identity, expressions, scores and rotation as one vector."""
+        return np.concatenate([self.identity, self.expressions, self.scores, self.rotation.ravel()])
+
     def smoothed(self, smooth) -> "FaceParameters":
         """With the numbers of one face filtered. smooth : takes a vector and returns one of its length."""
-        parts = (self.identity, self.expressions, self.scores, self.rotation.ravel())
-        numbers = smooth(np.concatenate(parts))
-        identity, expressions, scores, rotation = np.split(numbers, np.cumsum([len(part) for part in parts[:3]]))
+        numbers = smooth(self.numbers)
+        lengths = [len(part) for part in (self.identity, self.expressions, self.scores)]
+        identity, expressions, scores, rotation = np.split(numbers, np.cumsum(lengths))
         rotation = nearest_rotation(rotation.reshape(3, 3))
         return replace(self, identity=identity, expressions=expressions, scores=scores, rotation=rotation)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceShapes:
+    """Faces as neutral + identity @ people + expressions @ shapes, on the S x S texels of a position map.
+
+    x right, y up, z to the viewer, in a unit of the network's own, which the pose turns into pixels. Identity and
+    expressions are those of `prnet.model.parameters.FaceParameters`.
+    """
+
+    names: tuple[str, ...]  # (E,) of the expressions
+    neutral: np.ndarray  # (S, S, 3) float32, the mean face with all expressions 0
+    people: np.ndarray  # (I, S, S, 3) float32, for each component of identity
+    shapes: np.ndarray  # (E, S, S, 3) float32, what an expression of value 1 adds
+
+    def face(self, identity: np.ndarray, expressions: np.ndarray) -> np.ndarray:
+        """The face (S, S, 3) of an identity (I,) and expressions (E,), not posed."""
+        return self.neutral + np.tensordot(identity, self.people, 1) + np.tensordot(expressions, self.shapes, 1)
+
+
+def face_shapes(names: ParameterNames, mean: np.ndarray, changes: np.ndarray) -> FaceShapes:
+    """Shapes from what a decoder returns. mean : (S, S, 3) of no coefficients. changes : (K, S, S, 3), what one of each
+    adds to it, scores left out; all with y up."""
+    people, changes = np.split(changes, [names.identity_count])
+    shapes = changes / names.deviation[:, None, None, None]
+    return FaceShapes(names.names, mean - np.tensordot(names.mean, shapes, 1), people, shapes)
 
 
 def read_parameters(names: ParameterNames, coefficients: np.ndarray, pose: np.ndarray) -> FaceParameters:

@@ -23,7 +23,7 @@ from prnet.configure.config import RUNTIMES, TARGET_SCALE
 from prnet.configure.programs import command
 from prnet.formats.layout_file import layout_bytes, parse_layout
 from prnet.geometry.uv_layout import UVLayout
-from prnet.model.parameters import FaceParameters, ParameterNames, read_parameters
+from prnet.model.parameters import FaceParameters, FaceShapes, ParameterNames, face_shapes, read_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class Runtime:
     layout: UVLayout
     image_size: int
     call: Callable[[np.ndarray], tuple[np.ndarray, FaceParameters | None]]
+    shapes: Callable[[], FaceShapes | None]  # the network's face model, where it names its parameters
     decoder: Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None  # its constants, where it is one
 
     def __call__(self, crops: np.ndarray) -> tuple[np.ndarray, FaceParameters | None]:
@@ -94,11 +95,15 @@ def open_runtime(path: str | Path, runtime: str = "auto", threads: int = 0) -> R
 
 def open_keras(path: str | Path) -> Runtime:
     start_keras()
-    from prnet.model.networks import network_image_size, predict_faces
+    from prnet.model.networks import network_image_size, predict_faces, read_shapes
     from prnet.model.saved_network import load_network
 
     network, layout = load_network(path)
-    return Runtime("keras", network, layout, network_image_size(network), lambda crops: predict_faces(network, crops))
+
+    def call(crops: np.ndarray) -> tuple[np.ndarray, FaceParameters | None]:
+        return predict_faces(network, crops)
+
+    return Runtime("keras", network, layout, network_image_size(network), call, lambda: read_shapes(network))
 
 
 def open_onnx(path: str | Path, source: str | Path | None = None, threads: int = 0) -> Runtime:
@@ -138,7 +143,15 @@ def open_onnx(path: str | Path, source: str | Path | None = None, threads: int =
         return kernel, mean, texels
 
     has_decoder = {each.name for each in session.get_outputs()}.issuperset(DECODER)
-    return Runtime("onnx", session, layout, size, call, decoder if has_decoder else None)
+
+    def shapes() -> FaceShapes | None:
+        if not (names and has_decoder):
+            return None
+        decoded = runtime.decoded
+        return face_shapes(names, decoded[0], decoded[1:])
+
+    runtime = Runtime("onnx", session, layout, size, call, shapes, decoder if has_decoder else None)
+    return runtime
 
 
 def export_command(source: str | Path, path: str | Path) -> str:

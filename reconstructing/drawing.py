@@ -1,19 +1,22 @@
 """Pictures of faces: landmarks, mesh, depth and pose drawn over a photo, and one sheet that shows all of a face."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
-from scipy.ndimage import binary_fill_holes
 
 from prnet.geometry.crop import Box, compose, crop_image, crop_transform, lift_transform
 from prnet.geometry.mesh import vertex_normals
-from prnet.geometry.rasterise import Raster, interpolate, rasterise
+from prnet.geometry.rasterise import interpolate, rasterise, render
 from prnet.geometry.transforms import apply_transform
-from prnet.geometry.uv_layout import face_mask, grid_triangles
 from prnet.reconstructing.face import FLIP_Y, Face
-from prnet.reconstructing.texture import sample_photo, uv_texture, visibility_mask
+from prnet.reconstructing.texture import (
+    complete_texture,
+    sample_texture,
+    seen_texels,
+    uv_texture,
+    visible_vertices,
+)
 
 CONTOURS = tuple(
     (np.arange(first, last + 1), closed)
@@ -30,6 +33,9 @@ BARS = 10
 PANEL = 320
 """Side of each picture of the sheet, in pixels."""
 
+SHEET_TEXTURE = 512
+"""Side of the texture that the sheet turns to the front, where none is made for other ends."""
+
 SHEET_MARGIN = 1.8
 """Side of the region that the sheet shows over the mean side of the landmarks' box."""
 
@@ -39,9 +45,8 @@ TURN = 30
 SUPERSAMPLING = 2
 """Rendered pixels a side for each pixel of a picture without jagged edges."""
 
-EDGE_REACH, EDGE_LEVEL = 6, 0.8
-"""The outer edge of a surface is where its mask, blurred with a third of that many texels, falls to this level: about
-a texel and a half inside."""
+DENSE_STEP = 5
+"""Of the vertices seen, every this many is drawn as a point."""
 
 MAX_RENDERED = 1024
 """A depth map is rendered at no more pixels a side and enlarged from there."""
@@ -68,26 +73,15 @@ def draw_landmarks(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return picture
 
 
-def draw_mesh(
-    picture: np.ndarray,
-    vertices: np.ndarray,
-    triangles: np.ndarray,
-    opacity: float = 0.7,
-    inside: np.ndarray | None = None,
-) -> np.ndarray:
-    """The surface (N, 3) in the picture's pixels, lit from above, over the picture. Returns a new picture.
-
-    inside : (N,) of `inside_of`, which cuts the surface's outer edge along a smooth line.
-    """
-    shaded = _painted(vertices, triangles, inside, _shading(-vertex_normals(vertices, triangles)), picture)
+def draw_mesh(picture: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, opacity: float = 0.7) -> np.ndarray:
+    """The surface (N, 3) in the picture's pixels, lit from above, over the picture. Returns a new picture."""
+    shaded = render(vertices, triangles, _shading(-vertex_normals(vertices, triangles)), picture)
     return cv2.addWeighted(shaded, opacity, picture, 1 - opacity, 0)
 
 
-def draw_depth(
-    picture: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, inside: np.ndarray | None = None
-) -> np.ndarray:
+def draw_depth(picture: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """The depth of the surface as colour, near warm and far cold, over the picture. Returns a new picture."""
-    raster = _surface(vertices, triangles, inside, *picture.shape[:2])
+    raster = rasterise(vertices, triangles, *picture.shape[:2])
     seen = raster.triangle >= 0
     if not seen.any():
         return picture.copy()
@@ -121,12 +115,48 @@ def draw_pose(picture: np.ndarray, matrix: np.ndarray, canonical: np.ndarray) ->
     return picture
 
 
+def draw_dense(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (n, 2 or more) in the picture's pixels, coloured by their height. Returns a new picture."""
+    picture = picture.copy()
+    low, high = points[:, 1].min(), points[:, 1].max()
+    levels = np.rint(255 * (points[:, 1] - low) / max(high - low, 1e-6)).astype(np.uint8)
+    colours = cv2.applyColorMap(levels[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1]
+    radius = max(round(float(high - low) / 400 * (1 << SHIFT)), 1 << (SHIFT - 1))
+    for point, colour in zip(_fixed(points[:, :2]).tolist(), colours.tolist(), strict=True):
+        cv2.circle(picture, point, radius, colour, cv2.FILLED, cv2.LINE_AA, SHIFT)
+    return picture
+
+
+def draw_pncc(picture: np.ndarray, face: Face) -> np.ndarray:
+    """The projected normalised coordinate code of a face over a picture of its photo's size. Returns a new picture.
+
+    Each point has the place of the same point of the mean face as its colour: x red, y green, z blue, each from 0 to
+    255 over that face (Zhu et al., Face Alignment Across Large Poses, CVPR 2016, section 3.2).
+    """
+    canonical = face.grid.closed.contour @ face.grid.canonical
+    low, high = canonical.min(axis=0), canonical.max(axis=0)
+    colours = 255 * (canonical - low) / (high - low)
+    return render(face.grid.closed.contour @ face.vertices, face.grid.closed.triangles, colours, picture)
+
+
 def draw_overlay(picture: np.ndarray, face: Face, overlay: str) -> np.ndarray:
     """A face over its own photo, as one of `settings.OVERLAYS`. Returns a new picture."""
     if overlay == "landmarks":
         return draw_landmarks(picture, face.landmarks)
-    draw = {"mesh": draw_mesh, "depth": draw_depth}[overlay]
-    return draw(picture, face.vertices, face.triangles, inside=inside_of(face.grid.mask))
+    if overlay == "dense":
+        return draw_dense(picture, face.vertices[visible_vertices(face)][::DENSE_STEP])
+    if overlay == "pncc":
+        return draw_pncc(picture, face)
+    draw = draw_mesh if overlay == "mesh" else draw_depth
+    return draw(picture, face.grid.contour @ face.vertices, face.triangles)
+
+
+def draw_overlays(image: np.ndarray, faces: Sequence[Face], overlay: str) -> np.ndarray:
+    """All faces over their photo, (H, W, 3) uint8 RGB; a code of coordinates on black. Returns a new picture."""
+    picture = np.zeros_like(image) if overlay == "pncc" else image
+    for face in reversed(faces):  # the first is the largest, and nearest
+        picture = draw_overlay(picture, face, overlay)
+    return picture
 
 
 def depth_map(face: Face, height: int, width: int) -> np.ndarray:
@@ -156,47 +186,24 @@ def draw_clay(face: Face, size: int, yaw: float = 0.0) -> np.ndarray:
     """
     angle = np.deg2rad(yaw)
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
-    closed = _closed_surface(face)
-    place = _on_paper(closed.frontal @ turn.T, face, SUPERSAMPLING * size)
+    closed = face.grid.closed
+    place = _on_paper(face.to_frontal(closed.contour @ face.vertices) @ turn.T, face, SUPERSAMPLING * size)
     paper = np.full((SUPERSAMPLING * size, SUPERSAMPLING * size, 3), PAPER, dtype=np.uint8)
-    own = _shading(-vertex_normals(place[~closed.of_hole], face.triangles))
     shades = np.full((len(place), 3), CAVITY)
-    shades[~closed.of_hole] = own
-    picture = _painted(place, closed.triangles, closed.inside, shades, paper)
+    shades[~closed.of_hole] = _shading(-vertex_normals(place[~closed.of_hole], face.triangles))
+    picture = render(place, closed.triangles, shades, paper)
     return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def draw_frontal(face: Face, image: np.ndarray, size: int) -> np.ndarray:
-    """The photo as it would look from the front, (size, size, 3) uint8: each pixel is taken from the photo itself,
-    eyes and teeth as well."""
-    side, closed = SUPERSAMPLING * size, _closed_surface(face)
-    raster = _surface(_on_paper(closed.frontal, face, side), closed.triangles, closed.inside, side, side)
-    picture = sample_photo(image, interpolate(raster, closed.triangles, closed.vertices))
+def draw_frontal(face: Face, texture: np.ndarray, size: int) -> np.ndarray:
+    """The face with its texture (side, side, 3) as it would look from the front, (size, size, 3) uint8."""
+    side, closed = SUPERSAMPLING * size, face.grid.closed
+    place = _on_paper(face.to_frontal(closed.contour @ face.vertices), face, side)
+    raster = rasterise(place, closed.triangles, side, side)
+    uv = interpolate(raster, closed.triangles, closed.uv)
+    picture = sample_texture(texture, uv.reshape(-1, 2)).reshape(side, side, 3)
     picture[raster.triangle < 0] = PAPER
     return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-
-
-@dataclass(frozen=True)
-class _ClosedSurface:
-    """A face's surface with its holes closed, M vertices."""
-
-    vertices: np.ndarray  # (M, 3) pixels of the photo
-    frontal: np.ndarray  # (M, 3) turned to the viewer, y up
-    triangles: np.ndarray  # (T, 3)
-    inside: np.ndarray  # (M,) of `inside_of`
-    of_hole: np.ndarray  # (M,) bool, vertices that belong to no triangle of the face
-
-
-def _closed_surface(face: Face) -> _ClosedSurface:
-    filled = binary_fill_holes(face.grid.mask)
-    vertices = face.position_map[filled]
-    return _ClosedSurface(
-        vertices=vertices,
-        frontal=face.to_frontal(vertices),
-        triangles=grid_triangles(filled),
-        inside=inside_of(filled),
-        of_hole=~face.grid.mask[filled],
-    )
 
 
 def _on_paper(vertices: np.ndarray, face: Face, size: int) -> np.ndarray:
@@ -205,57 +212,34 @@ def _on_paper(vertices: np.ndarray, face: Face, size: int) -> np.ndarray:
     return (vertices * FLIP_Y * (size / 2 / reach) + [size / 2, size / 2, 0]).astype(np.float32)
 
 
-def inside_of(mask: np.ndarray) -> np.ndarray:
-    """How far inside the outer edge of a mask (S, S) its texels lie: (N,) float32, 0.5 at the edge, 1 far within.
+def draw_sheet(face: Face, image: np.ndarray, texture: np.ndarray | None = None) -> np.ndarray:
+    """One picture of all that is known of a face, (., ., 3) uint8.
 
-    The edge is a staircase of texels; a line of equal values a little inside it is smooth.
+    image : the photo, (H, W, 3) uint8 RGB. texture : of `complete_texture`, where it is made already.
     """
-    filled = np.pad(binary_fill_holes(mask), EDGE_REACH).astype(np.float32)
-    blurred = cv2.GaussianBlur(filled, (0, 0), EDGE_REACH / 3)
-    return blurred[EDGE_REACH:-EDGE_REACH, EDGE_REACH:-EDGE_REACH][mask]
-
-
-def _painted(vertices, triangles, inside, colours: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """The background with the surface in the colours (N, 3) of its vertices: a new picture."""
-    raster = _surface(vertices, triangles, inside, *background.shape[:2])
-    surface = np.rint(interpolate(raster, triangles, colours)).astype(background.dtype)
-    return np.where(raster.triangle[..., None] >= 0, surface, background)
-
-
-def _surface(vertices, triangles, inside, height: int, width: int) -> Raster:
-    """What a picture shows of a surface, within its smooth edge."""
-    raster = rasterise(vertices, triangles, height, width)
-    if inside is None:
-        return raster
-    beyond = interpolate(raster, triangles, inside[:, None])[..., 0] < EDGE_LEVEL
-    return replace(raster, triangle=np.where(beyond, -1, raster.triangle))
-
-
-def draw_sheet(face: Face, image: np.ndarray) -> np.ndarray:
-    """One picture of all that is known of a face. image : the photo, (H, W, 3) uint8 RGB. Returns (., ., 3) uint8."""
     found = face.tracked_box
     view = crop_transform(Box(found.centre, max(found.side, 1e-3)), PANEL, margin=SHEET_MARGIN)
     photo = crop_image(image, view, PANEL)
     lifted = lift_transform(view)
-    vertices = apply_transform(lifted, face.vertices).astype(np.float32)
+    vertices = apply_transform(lifted, face.grid.contour @ face.vertices).astype(np.float32)
     landmarks = apply_transform(lifted, face.landmarks)
-    pose, inside = face.pose, inside_of(face.grid.mask)
-    texture = uv_texture(face, image, PANEL)
-    texture[~visibility_mask(face, PANEL)] //= 3
-    texture[~face_mask(face.grid.layout, PANEL)] = PAPER
+    pose = face.pose
+    texture = complete_texture(face, image, SHEET_TEXTURE) if texture is None else texture
+    unrolled = uv_texture(face, image, PANEL)
+    unrolled[~seen_texels(face, PANEL)] //= 3
     panels = [
         ("photo", photo),
         ("68 landmarks", draw_landmarks(photo, landmarks)),
-        (f"mesh, {len(vertices):,} vertices", draw_mesh(photo, vertices, face.triangles, inside=inside)),
+        (f"mesh, {len(vertices):,} vertices", draw_mesh(photo, vertices, face.triangles)),
         ("the mesh from the front", draw_clay(face, PANEL)),
-        ("depth, red is near", draw_depth(photo, vertices, face.triangles, inside)),
+        ("depth, red is near", draw_depth(photo, vertices, face.triangles)),
         (
             f"pitch {round(pose.pitch)}°, yaw {round(pose.yaw)}°, roll {round(pose.roll)}°",
             draw_pose(photo, compose(lifted, pose.matrix), face.grid.canonical),
         ),
         ("position map: x red, y green, z blue", _map_picture(face)),
-        ("texture, hidden parts dark", texture),
-        ("turned to the front", draw_frontal(face, image, PANEL)),
+        ("photo on the map, hidden parts dark", unrolled),
+        ("turned to the front", draw_frontal(face, texture, PANEL)),
         (f"turned by {TURN}°", draw_clay(face, PANEL, TURN)),
     ]
     if face.expressions:

@@ -5,9 +5,12 @@ from functools import cached_property
 
 import cv2
 import numpy as np
+from scipy import sparse
+from scipy.ndimage import binary_fill_holes
 
 from prnet.configure.config import MAP_SIZE
 from prnet.geometry.alignment import align_directions
+from prnet.geometry.contour import contour_mixture, hole_mixture
 from prnet.geometry.crop import Box, crop_image, crop_transform, invert_transform, landmark_box, lift_transform
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.pose import pixels_to_fit
@@ -20,7 +23,7 @@ from prnet.geometry.uv_layout import (
     resample_map,
     sample_landmarks,
 )
-from prnet.model.parameters import FaceParameters
+from prnet.model.parameters import FaceParameters, FaceShapes
 from prnet.reconstructing.expressions import BOUNDED
 
 FLIP_Y = np.array([1.0, -1.0, 1.0])
@@ -37,6 +40,7 @@ class FaceGrid:
     landmark_vertices: np.ndarray  # (68,) int32, the vertex nearest to each landmark
     canonical: np.ndarray  # (N, 3) float64, the mean face looking at the viewer: x right, y up, z to the viewer,
     # about its centroid, in pixels of a 256 pixel crop
+    shapes: FaceShapes | None  # the network's face model, where it has one
     moments: np.ndarray  # (4, S x S) float64: its product with a position map is, over the face, the sums of canonical
     # x, y, z times the map's points, over the sum of the canonical points' squares, and the mean of the map's points
 
@@ -44,9 +48,51 @@ class FaceGrid:
     def size(self) -> int:
         return self.mask.shape[0]
 
+    @cached_property
+    def contour(self) -> sparse.csr_array:
+        """(N, N): its product with what vertices have is that of a mesh with a smooth rim."""
+        return contour_mixture(self.mask)
 
-def face_grid(layout: UVLayout, size: int) -> FaceGrid:
-    """The mesh that a layout's face texels form on a grid of side `size`."""
+    @cached_property
+    def closed(self) -> "ClosedGrid":
+        """The same grid with its holes, eyes and mouth, closed."""
+        filled = binary_fill_holes(self.mask)
+        smooth = contour_mixture(filled)
+        mixture = hole_mixture(self.mask)
+        return ClosedGrid(
+            mask=filled,
+            triangles=grid_triangles(filled),
+            mixture=mixture,
+            contour=smooth @ mixture,
+            uv=smooth @ _grid_uv(filled),
+            of_hole=~self.mask[filled],
+        )
+
+
+@dataclass(frozen=True)
+class ClosedGrid:
+    """A face's grid with its holes closed, M texels in row-major order."""
+
+    mask: np.ndarray  # (S, S) bool
+    triangles: np.ndarray  # (T, 3) int32
+    mixture: sparse.csr_array  # (M, N), of the face's vertices: those in holes lie on a membrane over the rim
+    contour: sparse.csr_array  # (M, N), the same with a smooth outer rim
+    uv: np.ndarray  # (M, 2) float32, as `FaceGrid.uv`, of the smooth rim
+    of_hole: np.ndarray  # (M,) bool, vertices that the face itself does not have
+
+    @property
+    def face_first(self) -> np.ndarray:
+        """(M,) the vertices in the order of mesh files: the face's own, then those of holes."""
+        return np.argsort(self.of_hole, kind="stable")
+
+
+def _grid_uv(mask: np.ndarray) -> np.ndarray:
+    row, column = np.nonzero(mask)
+    return np.column_stack([column, len(mask) - 1 - row]).astype(np.float32) / (len(mask) - 1)
+
+
+def face_grid(layout: UVLayout, size: int, shapes: FaceShapes | None = None) -> FaceGrid:
+    """The mesh that a layout's face texels form on a grid of side `size`. shapes : the network's face model."""
     mask = face_mask(layout, size)
     row, column = np.nonzero(mask)
     place = resample_map(layout.canonical_map, size)[mask].astype(np.float64) * FLIP_Y
@@ -60,9 +106,10 @@ def face_grid(layout: UVLayout, size: int) -> FaceGrid:
         layout=layout,
         mask=mask,
         triangles=grid_triangles(mask),
-        uv=np.column_stack([column / (size - 1), 1 - row / (size - 1)]).astype(np.float32),
+        uv=_grid_uv(mask),
         landmark_vertices=distance.argmin(axis=1).astype(np.int32),
         canonical=canonical,
+        shapes=shapes,
         moments=moments,
     )
 
@@ -151,8 +198,13 @@ class Face:
 
     def to_frontal(self, points: np.ndarray) -> np.ndarray:
         """Points (n, 3) of the photo turned with the face to the viewer: (n, 3) float32, y up."""
-        linear, offset = self.pose.matrix[:, :3], self.pose.matrix[:, 3]
-        return ((points - offset) @ np.linalg.inv(linear).T).astype(np.float32)
+        return apply_transform(self.to_frontal_transform, points).astype(np.float32)
+
+    @property
+    def to_frontal_transform(self) -> np.ndarray:
+        """(3, 4) float64, pixels of the photo to the canonical face's axes and unit: the pose's inverse."""
+        linear = np.linalg.inv(self.pose.matrix[:, :3])
+        return np.column_stack([linear, -linear @ self.pose.matrix[:, 3]])
 
     @cached_property
     def misfit(self) -> float:
@@ -220,7 +272,8 @@ def restore_face(
     to_photo = lift_transform(invert_transform(to_crop))
     if parameters is not None:
         parameters = parameters.turned(FLIP_Y[:, None] * to_photo[:, :3] * FLIP_Y / to_photo[2, 2])
-    return place_face(cv2.transform(np.float32(crop_map), to_photo), box, to_crop, grid, parameters)
+    position_map = cv2.transform(np.asarray(crop_map, dtype=np.float32), to_photo)
+    return place_face(position_map, box, to_crop, grid, parameters)
 
 
 def place_face(
@@ -247,5 +300,6 @@ def estimate_pose(position_map: np.ndarray, grid: FaceGrid) -> Pose:
     *covariance, mean = grid.moments @ position_map.reshape(-1, 3)
     linear = align_directions(FLIP_Y[:, None] * np.transpose(covariance))
     matrix = np.column_stack([FLIP_Y[:, None] * linear, mean])
-    pitch, yaw, roll, _, _, _, scale = pixels_to_fit(matrix, MAP_SIZE)
-    return Pose(*np.degrees([pitch, yaw, roll]).tolist(), scale=float(scale), matrix=matrix)
+    fit = pixels_to_fit(matrix, MAP_SIZE)
+    pitch, yaw, roll = np.degrees(fit[:3]).tolist()
+    return Pose(pitch, yaw, roll, scale=float(fit[6]), matrix=matrix)

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +18,24 @@ from prnet.formats.encoding import encode_png
 from prnet.formats.photo_arrays import Photo, as_photo
 from prnet.formats.photos import IMAGE_SUFFIXES, read_image
 from prnet.geometry.crop import Box
-from prnet.reconstructing.drawing import depth_map, draw_overlay, draw_sheet
+from prnet.reconstructing.drawing import depth_map, draw_overlays, draw_sheet
 from prnet.reconstructing.face import Face
-from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, write_mesh
+from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, write_mesh, write_together
 from prnet.reconstructing.photo_face import PhotoFace
 from prnet.reconstructing.places import require_near
 from prnet.reconstructing.reconstructor import FaceReconstructor
-from prnet.reconstructing.settings import MESH_FORMATS, OVERLAYS, OutputSettings
-from prnet.reconstructing.texture import uv_texture, visibility_mask
-from prnet.reconstructing.video import VIDEO_SUFFIXES, FaceTracker, VideoFile, open_video
+from prnet.reconstructing.settings import MAX_TEXTURE, MESH_FORMATS, OVERLAYS, UNITS, OutputSettings
+from prnet.reconstructing.tables import landmark_table, vertex_table
+from prnet.reconstructing.texture import complete_texture, texture_side, visibility_mask, visible_landmarks
+from prnet.reconstructing.video_files import VIDEO_SUFFIXES
+from prnet.reconstructing.video_outputs import write_video
 
 logger = logging.getLogger(__name__)
 
-_PICTURE = re.compile(r"(?P<face>(?P<stem>.+)_face[0-9]+)_(?:sheet|depth|texture|texture_visible|frontal_texture)\.png")
+_PICTURE = re.compile(
+    r"(?P<face>(?P<stem>.+)_face[0-9]+)_(?:sheet|depth|texture|texture_visible|texture_masked|frontal_texture)\.png"
+)
+_OVERLAY = re.compile(rf"(?P<stem>.+)_(?:{'|'.join(OVERLAYS)})\.png")
 _VIDEO = re.compile(rf"(?P<stem>.+)_(?:{'|'.join(OVERLAYS)})\.mp4")
 
 
@@ -58,6 +63,8 @@ def _is_result(path: Path) -> bool:
     """Whether this program wrote a picture or video: then the numbers that it wrote before lie beside it."""
     if match := _PICTURE.fullmatch(path.name):
         return path.with_name(f"{match['face']}_landmarks.txt").is_file()
+    if match := _OVERLAY.fullmatch(path.name):
+        return path.with_name(f"{match['stem']}.json").is_file()
     if match := _VIDEO.fullmatch(path.name):
         return path.with_name(f"{match['stem']}_tracks.npz").is_file()
     return False
@@ -124,8 +131,8 @@ def reconstruct_inputs(
 
 def _require_no_loss(path: Path, stem: str, folder: Path, inputs: Sequence[Path]) -> None:
     """Raise `UserError` where another input has the name of one of this input's results."""
-    result = _VIDEO if path.suffix.lower() in VIDEO_SUFFIXES else _PICTURE
-    for other in inputs:
+    results = (_VIDEO,) if path.suffix.lower() in VIDEO_SUFFIXES else (_PICTURE, _OVERLAY)
+    for other, result in product(inputs, results):
         match = result.fullmatch(other.name)
         if match and match["stem"] == stem and other.parent.resolve() == folder.resolve():
             raise UserError(f"{path}: a result would be written over {other.name}; choose another `output_folder`")
@@ -144,9 +151,10 @@ def write_photo(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
     if not faces:
         raise UserError(f"{path}: no face found; give its place with `box`, or `detector` none for the whole photo")
     entries = [write_face(face, image, folder, f"{stem}_face{number}", settings) for number, face in enumerate(faces)]
-    summary = {"image": path.name, "width": image.shape[1], "height": image.shape[0], "faces": entries}
+    files = write_photo_files(faces, image, folder, stem, settings)
+    summary = {"image": path.name, "width": image.shape[1], "height": image.shape[0], "faces": entries, "files": files}
     _write_bytes(folder / f"{stem}.json", json.dumps(summary, indent=1).encode())
-    for name in earlier.difference(*(entry["files"].values() for entry in entries)):
+    for name in earlier.difference(files.values(), *(entry["files"].values() for entry in entries)):
         (folder / name).unlink(missing_ok=True)
     return f"{path}: {len(faces)} face{'s' if len(faces) > 1 else ''}, {folder / stem}*"
 
@@ -159,45 +167,82 @@ def _files_of_faces(path: Path, stem: str) -> set[str]:
     if not path.exists():
         return set()
     try:
-        names = {name for face in json.loads(path.read_bytes())["faces"] for name in face["files"].values()}
-        return {name for name in names if re.fullmatch(rf"{re.escape(stem)}_face[0-9]+[._][a-z._]+", name)}
+        summary = json.loads(path.read_bytes())
+        names = {name for part in [summary, *summary["faces"]] for name in part.get("files", {}).values()}
+        ours = re.compile(
+            rf"{re.escape(stem)}_(?:face[0-9]+[._][a-z._]+|faces\.(?:glb|ply)|(?:{'|'.join(OVERLAYS)})\.png)"
+        )
+        return {name for name in names if ours.fullmatch(name)}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path}: was not written by this program; choose another `output_folder`") from None
+
+
+def write_photo_files(
+    faces: Sequence[Face], image: np.ndarray, folder: Path, stem: str, settings: OutputSettings
+) -> dict[str, str]:
+    """Write the files that hold all faces of a photo. Returns their names."""
+    files = {}
+    for overlay in settings.pictures:
+        files[overlay] = f"{stem}_{overlay}.png"
+        _write_bytes(folder / files[overlay], encode_png(draw_overlays(image, faces, overlay)))
+    if settings.together:
+        meshes = [face_mesh(face, image, texture_size=settings.texture_size, with_morphs=True) for face in faces]
+        for suffix in ("glb", "ply"):
+            files[suffix] = f"{stem}_faces.{suffix}"
+            write_together(meshes, folder / files[suffix], units=settings.units)
+    return files
 
 
 def write_face(face: Face, image: np.ndarray, folder: Path, stem: str, settings: OutputSettings) -> dict:
     """Write the files of one face of a photo (H, W, 3) uint8 RGB. Returns its entry of the JSON file."""
     depth = depth_map(face, *image.shape[:2])
     levels, depth_range = _depth_levels(depth)
-    size = settings.texture_size
+    texture = complete_texture(face, image, settings.texture_size or texture_side(face))
+    visible = visibility_mask(face, len(texture)).astype(np.uint8) * 255
     contents = {
         "landmarks": ("_landmarks.txt", landmark_text(face)),
-        "sheet": ("_sheet.png", encode_png(draw_sheet(face, image))),
+        "sheet": ("_sheet.png", encode_png(draw_sheet(face, image, texture))),
         "depth": ("_depth.png", encode_png(levels)),
         "position_map": ("_uv_map.npy", _npy_bytes(face.position_map)),
-        "texture": ("_texture.png", encode_png(uv_texture(face, image, size))),
-        "visible": ("_texture_visible.png", encode_png(visibility_mask(face, size).astype(np.uint8) * 255)),
+        "texture": ("_texture.png", encode_png(texture)),
+        "visible": ("_texture_visible.png", encode_png(visible)),
     }
+    if settings.masked:
+        contents["masked"] = ("_texture_masked.png", encode_png(np.dstack([texture, visible])))
     if settings.mat:
         contents["mat"] = (".mat", mat_bytes(face, image))
+    if settings.csv:
+        contents["landmark_table"] = ("_landmarks.csv", landmark_table(face))
+        contents["vertex_table"] = ("_vertices.csv", vertex_table(face, image))
     files = {}
     for name, (ending, content) in contents.items():
         _write_bytes(folder / f"{stem}{ending}", content)
         files[name] = f"{stem}{ending}"
     for frontal in (False, True) if settings.frontal else (False,):
-        mesh = face_mesh(face, image, frontal=frontal, texture_size=size)
+        mesh = face_mesh(face, image, frontal=frontal, texture=texture, with_morphs="glb" in settings.meshes)
         for suffix in settings.meshes:
             ending = f"{'_frontal' if frontal else ''}.{suffix}"
-            for written in write_mesh(mesh, folder / f"{stem}{ending}"):
+            for written in write_mesh(mesh, folder / f"{stem}{ending}", units=settings.units):
                 files[written.name.removeprefix(stem)[1:].removesuffix(".png").replace(".", "_")] = written.name
-    return {**face.to_dict(), "depth_range": depth_range, "files": files}
+    seen = visible_landmarks(face).tolist()
+    return {**face.to_dict(), "landmarks_visible": seen, "depth_range": depth_range, "files": files}
 
 
-def save_face(face: Face, path, image: Photo | None = None, *, frontal: bool = False, texture_size: int = 256) -> None:
+def save_face(
+    face: Face,
+    path,
+    image: Photo | None = None,
+    *,
+    frontal: bool = False,
+    texture_size: int | None = None,
+    units: str = "metres",
+) -> None:
     """Write a face in the form that the path's suffix names.
 
     .obj (with .mtl and .png), .ply, .glb : the mesh, turned to the front if `frontal`. .mat : the mesh for MATLAB.
-    .txt : landmarks. .json : landmarks, pose, boxes. .npy : the position map. .png : a sheet of pictures.
+    .txt, .csv : landmarks. .json : landmarks, pose, boxes. .npy : the position map. .png : a sheet of pictures.
+    texture_size : side of the UV texture in pixels, a power of two; by default 1024, of large faces 2048. units : of
+    .glb, "metres", in which the face is upright and centred, or "pixels".
     image : the photo, where the face does not hold it itself. Raises `UserError` for another suffix.
 
     >>> face = prnet.reconstruct("photo.jpg")[0]
@@ -211,11 +256,16 @@ def save_face(face: Face, path, image: Photo | None = None, *, frontal: bool = F
     else:
         raise UserError(f"{path}: the face does not hold its photo; give that too: save_face(face, path, image)")
     if path.suffix[1:] in MESH_FORMATS:
-        write_mesh(face_mesh(face, photo, frontal=frontal, texture_size=texture_size), path)
+        require_texture_size(texture_size)
+        if units not in UNITS:
+            raise UserError(f"unknown `units` {units!r}; choose from {', '.join(UNITS)}")
+        mesh = face_mesh(face, photo, frontal=frontal, texture_size=texture_size, with_morphs=path.suffix == ".glb")
+        write_mesh(mesh, path, units=units)
         return
     forms = {
         ".mat": lambda: mat_bytes(face, photo),
         ".txt": lambda: landmark_text(face),
+        ".csv": lambda: landmark_table(face),
         ".json": lambda: json.dumps(face.to_dict(), indent=1).encode(),
         ".npy": lambda: _npy_bytes(face.position_map),
         ".png": lambda: encode_png(draw_sheet(face, photo)),
@@ -226,60 +276,17 @@ def save_face(face: Face, path, image: Photo | None = None, *, frontal: bool = F
     _write_bytes(path, forms[path.suffix]())
 
 
+def require_texture_size(size: int | None) -> None:
+    """Raise `UserError` for a side of a texture that is no power of two."""
+    if size is not None and (not 16 <= size <= MAX_TEXTURE or size & (size - 1)):
+        raise UserError(f"`texture_size` {size}: give a power of two from 16 to {MAX_TEXTURE}")
+
+
 def landmark_text(face: Face) -> bytes:
     """68 lines of x, y and z in pixels of the photo."""
     text = io.StringIO()
     np.savetxt(text, face.landmarks, fmt="%.3f")
     return text.getvalue().encode()
-
-
-def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: OutputSettings, boxes=None) -> str:
-    """Write a video with its faces drawn over it, and their landmarks and poses. Returns a line of what was found."""
-    if boxes is not None:
-        raise UserError(f"{path}: boxes, landmarks and fits are for photos; a video's faces are detected and tracked")
-    numbers, frames, landmarks, angles, expressions = [], [], [], [], []
-    read = 0
-    with open_video(path) as video, atomic_write(folder / f"{stem}_{settings.overlay}.mp4") as temporary:
-        track = FaceTracker(reconstructor, smooth=settings.smooth, rate=video.rate)
-        with VideoFile(temporary, video.rate) as result:
-            for read, frame in enumerate(video.frames, start=1):
-                for number, face in track(frame):
-                    frame = draw_overlay(frame, face, settings.overlay)
-                    numbers.append(number)
-                    frames.append(read - 1)
-                    landmarks.append(face.landmarks)
-                    angles.append((face.pose.pitch, face.pose.yaw, face.pose.roll))
-                    expressions.append(face.expressions)
-                result.write(frame)
-        if read == 0:
-            raise UserError(f"{path}: holds no frame that can be read; convert it to MP4")
-        tracks = io.BytesIO()
-        np.savez_compressed(
-            tracks,
-            frame=np.array(frames, np.int32),
-            track=np.array(numbers, np.int32),
-            landmarks=np.array(landmarks, np.float32).reshape(-1, 68, 3),
-            angles=np.array(angles, np.float32).reshape(-1, 3),
-            rate=video.rate,
-            **_expression_arrays(expressions),
-        )
-        _write_bytes(folder / f"{stem}_tracks.npz", tracks.getvalue())
-    if not numbers:
-        raise UserError(f"{path}: no face found in {read} frames")
-    if read < video.frame_count:
-        raise UserError(f"{path}: cut short, {read} of {video.frame_count} frames; these are in {folder / stem}*")
-    return f"{path}: {len(set(numbers))} face(s) in {len(set(frames))} of {read} frames, {folder / stem}*"
-
-
-def _expression_arrays(expressions: list[dict[str, float] | None]) -> dict[str, np.ndarray]:
-    """One row for each face of a video, and the columns' names; nothing where the network does not say."""
-    known = [values for values in expressions if values]
-    if not known:
-        return {}
-    return {
-        "expressions": np.float32([list(values.values()) for values in known]),
-        "expression_names": np.array(list(known[0])),
-    }
 
 
 def _depth_levels(depth: np.ndarray) -> tuple[np.ndarray, list[float] | None]:

@@ -62,7 +62,7 @@ class FaceReconstructor:
         self.model = MODEL_PATH if model is None else model
         self.runtime = open_runtime(self.model, runtime, threads)
         self.network, self.layout, self.image_size = self.runtime.network, self.runtime.layout, self.runtime.image_size
-        self.grid = face_grid(self.layout, self.image_size)
+        self.grid = face_grid(self.layout, self.image_size, self.runtime.shapes())
         self._detector, self._mirrored, self._refined = chosen_detector(detector), mirrored, refined
 
     def detect(self, image: Photo) -> list[Box]:

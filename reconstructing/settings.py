@@ -17,10 +17,20 @@ face."""
 DETECTOR_HELP = "auto: libfacedetection if installed, else mtcnn; none: the face fills the photo"
 RUNTIME_HELP = "what runs the network; auto: onnx where the model's .onnx file lies beside it, else keras"
 
-OVERLAYS = ("landmarks", "mesh", "depth")
-"""What is drawn over a video."""
+OVERLAYS = ("landmarks", "mesh", "depth", "dense", "pncc")
+"""What is drawn over a video or a photo: dense is the visible vertices as points, pncc the projected normalised
+coordinate code of 3DDFA (Zhu et al., CVPR 2016), on black."""
+
+PARTS = ("face", "eyes", "mouth")
+"""What of one face can be put on another."""
 
 MESH_FORMATS = ("obj", "ply", "glb")
+
+UNITS = ("metres", "pixels")
+"""Of a .glb: upright and centred, in metres; or as the face lies in its photo."""
+
+MAX_TEXTURE = 8192
+"""Side of the largest UV texture."""
 
 EXPORT_FORMATS = ("keras", "savedmodel", "litert", "onnx")
 
@@ -35,6 +45,14 @@ class OutputSettings:
     meshes: tuple[str, ...] = MESH_FORMATS
     mat: bool = False  # a MATLAB file in the fields of PRNet-keras' server
     frontal: bool = False  # the meshes once more, turned to the front
-    texture_size: int = 256  # side of the UV texture in pixels
+    texture_size: int | None = None  # side of the UV texture in pixels; else by the face's size in its photo
+    masked: bool = False  # the texture once more, without what the camera did not see
+    units: str = "metres"  # of .glb, of `UNITS`
+    together: bool = False  # all faces of a photo in one .glb and one .ply
+    csv: bool = False  # landmarks and vertices as tables
+    pictures: tuple[str, ...] = ()  # drawn over a photo, of `OVERLAYS`
     overlay: str = "landmarks"  # what is drawn over a video, of `OVERLAYS`
-    smooth: bool = False  # filter a video's faces against jitter
+    smooth: bool = False  # filter a video's faces against jitter, from the frames before
+    look_ahead: bool = False  # smooth a video's faces over the frames before and after
+    start: float = 0.0  # seconds of a video to begin at
+    end: float | None = None  # and to end before

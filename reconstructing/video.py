@@ -1,21 +1,15 @@
 """Faces in videos, frame by frame: boxes tracked from the previous result, detection where a face is lost."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import cv2
 import numpy as np
 
-from prnet.common.errors import UserError
 from prnet.geometry.crop import Box
 from prnet.model.parameters import FaceParameters
 from prnet.reconstructing.face import Face, place_face
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.smoothing import OneEuroFilter
-
-VIDEO_SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"))
+from prnet.reconstructing.video_files import DEFAULT_RATE
 
 CHECK_EVERY = 25
 """Frames between two runs of the detector while faces are tracked: new faces are found and false tracks ended."""
@@ -30,9 +24,6 @@ by more than this factor; or"""
 MAX_MISFIT = 0.35
 """where the mesh differs from the posed mean face by more than this share of its size (`Face.misfit`; of
 well-fitted faces 0.02 to 0.1); or where its box's centre leaves the frame."""
-
-DEFAULT_RATE = 25.0
-"""Frames per second where a video does not say."""
 
 
 @dataclass
@@ -113,73 +104,6 @@ def is_lost(face: Face, height: int, width: int) -> bool:
 
 def _same_face(one: Box, other: Box) -> bool:
     return bool(np.linalg.norm(one.centre - other.centre) < SAME_FACE * max(one.side, other.side))
-
-
-@dataclass(frozen=True)
-class Video:
-    """An open video."""
-
-    frames: Iterator[np.ndarray]  # (H, W, 3) uint8 RGB each
-    rate: float  # frames per second
-    frame_count: int  # as the file promises; 0 where it does not say
-
-
-@contextmanager
-def open_video(path):
-    """Open a video file as a `Video`. Raises `UserError` where it cannot be read."""
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such video file")
-    _require_utf8(path)
-    capture = cv2.VideoCapture(str(path))
-    try:
-        if not capture.isOpened():
-            raise UserError(f"{path}: not a video that can be read, or cut short; convert it to MP4")
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        yield Video(_frames(capture), rate if 0 < rate < 1000 else DEFAULT_RATE, max(count, 0))
-    finally:
-        capture.release()
-
-
-def _frames(capture) -> Iterator[np.ndarray]:
-    while True:
-        read, frame = capture.read()
-        if not read:
-            return
-        yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-
-
-class VideoFile:
-    """An MP4 file (MPEG-4 Part 2, which needs no licence) that frames (H, W, 3) uint8 RGB of one size go into."""
-
-    def __init__(self, path, rate: float):
-        _require_utf8(path)
-        self._path, self._rate = path, rate
-        self._writer = None
-
-    def __enter__(self):
-        return self
-
-    def write(self, frame: np.ndarray) -> None:
-        height, width = frame.shape[:2]
-        if self._writer is None:
-            code = cv2.VideoWriter_fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._path), code, self._rate, (width, height))
-            if not self._writer.isOpened():
-                raise UserError(f"{self._path}: cannot be written as an MP4 video")
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-
-    def __exit__(self, *error):
-        if self._writer is not None:
-            self._writer.release()
-
-
-def _require_utf8(path) -> None:
-    """OpenCV crashes at other names."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise UserError(f"{path}: the name is not UTF-8, which videos need; rename it") from None
 
 
 def jitter(landmarks: np.ndarray) -> float:

@@ -191,7 +191,7 @@ def test_a_face_is_one_line_a_dictionary_and_a_picture(face, portrait, tmp_path)
 def test_a_face_without_its_photo_asks_for_it(face, portrait, tmp_path):
     from prnet.reconstructing.face import place_face
 
-    bare = place_face(face.position_map, face.box, face.to_crop, face.grid)
+    bare = place_face(face.position_map, face.box, face.to_crop, face.grid, face.parameters)
     with pytest.raises(UserError, match=r"face\.obj: the face does not hold its photo"):
         prnet.save_face(bare, tmp_path / "face.obj")
     prnet.save_face(bare, tmp_path / "a.glb", portrait)

@@ -114,17 +114,27 @@ MUTATIONS = [
     ("evaluating/methods.py", "transform_points(to_photo, sample_landmarks(position_map, self.layout))", "sample_landmarks(position_map, self.layout)"),
     ("evaluating/methods.py", "image.astype(np.float32) / 255", "image.astype(np.float32)"),
     # the face in its photo: degrees, handedness, crop and back, facing
-    ("reconstructing/face.py", "np.degrees([pitch, yaw, roll])", "np.asarray([pitch, yaw, roll])"),
-    ("reconstructing/face.py", "pitch, yaw, roll, _, _, _, scale = pixels_to_fit(matrix, MAP_SIZE)", "yaw, pitch, roll, _, _, _, scale = pixels_to_fit(matrix, MAP_SIZE)"),
+    ("reconstructing/face.py", "np.degrees(fit[:3])", "np.asarray(fit[:3])"),
+    ("reconstructing/face.py", "pitch, yaw, roll = np.degrees(fit[:3]).tolist()", "yaw, pitch, roll = np.degrees(fit[:3]).tolist()"),
     ("reconstructing/face.py", "FLIP_Y[:, None] * np.transpose(covariance)", "np.transpose(covariance)"),
     ("reconstructing/face.py", "np.transpose(covariance)", "np.array(covariance)"),
     ("reconstructing/face.py", "FLIP_Y[:, None] * linear", "linear"),
     ("reconstructing/face.py", "moments[3, mask.ravel()] = 1 / len(canonical)", "moments[3, mask.ravel()] = 1 / mask.size"),
     ("reconstructing/face.py", "lift_transform(invert_transform(to_crop))", "lift_transform(to_crop)"),
     ("reconstructing/face.py", "255 if crop.dtype == np.uint8 else 1", "255"),
-    ("reconstructing/face.py", "1 - row / (size - 1)", "row / (size - 1)"),
+    ("reconstructing/face.py", "len(mask) - 1 - row", "row"),
     ("reconstructing/face.py", "return -vertex_normals(self.vertices, self.triangles)", "return vertex_normals(self.vertices, self.triangles)"),
-    ("reconstructing/face.py", "(self.vertices - offset) @ np.linalg.inv(linear).T", "(self.vertices - offset) @ np.linalg.inv(linear)"),
+    ("reconstructing/face.py", "np.column_stack([linear, -linear @ self.pose.matrix[:, 3]])", "np.column_stack([linear, linear @ self.pose.matrix[:, 3]])"),
+    ("geometry/contour.py", "round(2 * width**2)", "round(width)"),
+    ("geometry/contour.py", "np.add.at(equations, (np.repeat(np.arange(len(hole)), 4), beside.ravel()), -0.25)", "np.add.at(equations, (np.repeat(np.arange(len(hole)), 4), beside.ravel()), -0.2)"),
+    ("geometry/spreading.py", "known + _scaled(beyond, 1 - weights)", "known + beyond"),
+    ("reconstructing/texture.py", "np.maximum(of_mirrored - own, 0)", "of_mirrored * 0"),
+    ("reconstructing/texture.py", "np.where(np.arange(side)[:, None] < side / 2, half, -half)", "np.where(np.arange(side)[:, None] < side / 2, half, half)"),
+    ("reconstructing/morphs.py", "named.pop(f'{name}Left') + named.pop(f'{name}Right')", "named.pop(f'{name}Left')"),
+    ("reconstructing/morphs.py", "(shape - shape.mean(axis=0)) @ parameters.rotation.T * FLIP_Y", "(shape - shape.mean(axis=0)) @ parameters.rotation * FLIP_Y"),
+    ("reconstructing/mesh_files.py", "-linear @ vertices.mean(axis=0)", "-linear @ vertices[0]"),
+    ("reconstructing/animation.py", "np.array(track.centres) - origin", "origin - np.array(track.centres)"),
+    ("reconstructing/look_ahead.py", "np.linalg.pinv(design * np.sqrt(weights)[:, None])[0] * np.sqrt(weights)", "weights / weights.sum()"),
     ("reconstructing/face.py", "(wanted[:, :1] - column) ** 2 + (wanted[:, 1:] - row) ** 2", "(wanted[:, :1] - row) ** 2 + (wanted[:, 1:] - column) ** 2"),
 ]  # fmt: skip
 GEOMETRY = [
@@ -143,7 +153,9 @@ TESTS = {
     "geometry/alignment.py": ["alignment", "nme"],
     "geometry/transforms.py": ["alignment", "nme"],
     "evaluating": ["nme", "protocols", "evaluate_model"],
-    "reconstructing": ["reconstruct_face", "mesh_files", "video"],
+    "geometry/contour.py": ["contour"],
+    "geometry/spreading.py": ["texture"],
+    "reconstructing": ["reconstruct_face", "mesh_files", "video", "texture", "morphs"],
 }
 """Test files that must notice an error in a file or package; for any other `GEOMETRY`."""
 

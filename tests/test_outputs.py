@@ -7,6 +7,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,8 +18,8 @@ from prnet.geometry.crop import Box
 from prnet.geometry.position_map import layout_of_model
 from prnet.reconstructing.outputs import find_inputs, output_stems, reconstruct_inputs, save_face
 from prnet.reconstructing.reconstructor import FaceReconstructor
-from prnet.reconstructing.settings import OutputSettings
-from prnet.reconstructing.video import VideoFile
+from prnet.reconstructing.settings import OVERLAYS, OutputSettings
+from prnet.reconstructing.video_files import VideoFile
 from tests.helpers.faults import run
 from tests.helpers.perfect_network import save_mean_face_network
 from tests.helpers.small_faces import small_photo
@@ -113,7 +114,7 @@ def test_a_video_that_was_drawn_over_is_no_input(reconstructor, tmp_path):
         for _ in range(3):
             video.write(frame)
     assert reconstruct_inputs(reconstructor, find_inputs(tmp_path), tmp_path, OutputSettings()) == 0
-    assert names_in(tmp_path) == {"clip.mp4", "clip_landmarks.mp4", "clip_tracks.npz"}
+    assert names_in(tmp_path) == {"clip.mp4", "clip_landmarks.mp4", "clip_tracks.csv", "clip_tracks.npz"}
     assert find_inputs(tmp_path) == [tmp_path / "clip.mp4"]
 
 
@@ -268,3 +269,53 @@ def test_a_video_whose_name_crashes_its_reader_is_one_line(reconstructor, termin
     assert "the name is not UTF-8, which videos need; rename it" in line
     with pytest.raises(UserError, match="not UTF-8"):
         VideoFile(path, 25)
+
+
+def test_tables_pictures_masked_textures_and_all_faces_in_one_file(reconstructor, tmp_path):
+    folder, output = put_photos(tmp_path / "photos", "a.jpg"), tmp_path / "out"
+    wanted = OutputSettings(csv=True, pictures=OVERLAYS, masked=True, together=True, texture_size=64)
+    assert reconstruct_inputs(reconstructor, [folder / "a.jpg"], output, wanted, boxes=BOXES) == 0
+    summary = json.loads((output / "a.json").read_text())
+    assert summary["files"] == {
+        **{kind: f"a_{kind}.png" for kind in OVERLAYS},
+        "glb": "a_faces.glb",
+        "ply": "a_faces.ply",
+    }
+    count = int(reconstructor.grid.mask.sum())
+    for number, face in enumerate(summary["faces"]):
+        assert len(face["landmarks_visible"]) == 68
+        assert all((output / name).is_file() for name in face["files"].values())
+        landmarks = np.loadtxt(output / f"a_face{number}_landmarks.csv", delimiter=",", skiprows=1)
+        np.testing.assert_allclose(landmarks[:, 1:4], face["landmarks"], atol=1e-3)
+        np.testing.assert_array_equal(landmarks[:, 4], face["landmarks_visible"])
+        vertices = np.loadtxt(output / f"a_face{number}_vertices.csv", delimiter=",", skiprows=1)
+        assert vertices.shape == (count, 8)
+        masked = cv2.imread(str(output / f"a_face{number}_texture_masked.png"), cv2.IMREAD_UNCHANGED)
+        texture = cv2.imread(str(output / f"a_face{number}_texture.png"))
+        visible = cv2.imread(str(output / f"a_face{number}_texture_visible.png"), cv2.IMREAD_GRAYSCALE)
+        assert masked.shape == (64, 64, 4)
+        np.testing.assert_array_equal(masked[..., :3], texture)
+        np.testing.assert_array_equal(masked[..., 3], visible)
+        assert set(np.unique(visible)) == {0, 255}
+    pncc = cv2.imread(str(output / "a_pncc.png"))
+    assert 0 < pncc.any(axis=-1).mean() < 1
+    assert find_inputs(folder) == [folder / "a.jpg"]
+    names = names_in(output)
+    assert reconstruct_inputs(reconstructor, [folder / "a.jpg"], output, OutputSettings(), boxes=BOXES[:1]) == 0
+    assert not [name for name in names_in(output) if name in {*summary["files"].values()}]
+    assert len(names_in(output)) < len(names)
+
+
+@pytest.mark.parametrize("side", ["0", "100", "16384", "-256"])
+def test_sides_of_textures_are_powers_of_two(side, terminal):
+    with pytest.raises(SystemExit) as caught:
+        run_script(lambda: reconstruct_face.main(["a.jpg", f"--texture={side}"]))
+    assert caught.value.code == 2
+    assert f"--texture {side}: give a power of two" in terminal.readouterr().err
+
+
+def test_pictures_beside_their_photos_are_no_inputs(reconstructor, tmp_path):
+    folder = put_photos(tmp_path / "photos", "a.jpg", "b_mesh.png")
+    settings = OutputSettings(pictures=("mesh", "pncc"))
+    assert reconstruct_inputs(reconstructor, [folder / "a.jpg"], folder, settings, boxes=BOXES) == 0
+    assert find_inputs(folder) == [folder / "a.jpg", folder / "b_mesh.png"]

@@ -110,7 +110,7 @@ def test_a_photo_becomes_landmarks_and_a_mesh_to_download(browser, address, phot
         time.sleep(0.05)
     mesh = trimesh.load(path, force="mesh", process=False)
     assert len(mesh.vertices) > 5000
-    assert mesh.visual.material.baseColorTexture.size == (256, 256)
+    assert mesh.visual.material.baseColorTexture.size == (1024, 1024)
     assert browser.errors() == []
 
 

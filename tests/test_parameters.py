@@ -23,10 +23,12 @@ from prnet.model.saved_network import PARAMETERS_ENTRY, load_network, save_netwo
 from prnet.reconstructing.drawing import BAR, BARS, PANEL, TRACK, draw_bars
 from prnet.reconstructing.expressions import ARKIT_NAMES, HALVED, arkit_expressions
 from prnet.reconstructing.face import estimate_pose, face_grid, restore_face
-from prnet.reconstructing.outputs import save_face, write_video
+from prnet.reconstructing.outputs import save_face
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.settings import OutputSettings
-from prnet.reconstructing.video import FaceTracker, VideoFile
+from prnet.reconstructing.video import FaceTracker
+from prnet.reconstructing.video_files import VideoFile
+from prnet.reconstructing.video_outputs import write_video
 from prnet.serving.application import build_application
 from tests.helpers.perfect_network import constant_network
 from tests.helpers.posed_network import posed_map, posed_network, show

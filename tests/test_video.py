@@ -1,5 +1,8 @@
 """Faces in videos: tracking, losing and finding again, smoothing, files."""
 
+import re
+import subprocess
+
 import cv2
 import numpy as np
 import pytest
@@ -9,8 +12,10 @@ from prnet.common.errors import UserError
 from prnet.geometry.crop import Box, crop_transform, transform_points
 from prnet.geometry.position_map import layout_of_model
 from prnet.reconstructing.face import face_grid, restore_face
+from prnet.reconstructing.look_ahead import line_weights, smoothed_ahead
 from prnet.reconstructing.smoothing import OneEuroFilter, Smoothing
-from prnet.reconstructing.video import CHECK_EVERY, FaceTracker, VideoFile, is_lost, jitter, open_video
+from prnet.reconstructing.video import CHECK_EVERY, FaceTracker, is_lost, jitter
+from prnet.reconstructing.video_files import VideoFile, open_video
 from tests.helpers.perfect_network import mean_face_map, save_mean_face_network
 
 SIZE = 128
@@ -151,6 +156,40 @@ def test_a_still_face_trembles_less_when_smoothed_and_a_moving_one_is_followed(g
     assert abs(lag.mean()) < 3  # a frame
 
 
+def test_looking_ahead_smooths_without_lag(grid):
+    def landmarks(ahead, spots, noise):
+        track = FaceTracker(Spots(grid, noise=noise), rate=25.0)
+        found = ((frame, track(frame)) for frame in map(frame_with, spots))
+        return np.array([faces[0][1].landmarks for _, faces in (smoothed_ahead(found, 25.0) if ahead else found)])
+
+    still = [(100, 60)] * 40
+    assert jitter(landmarks(True, still, 0.5)) < 0.25 * jitter(landmarks(False, still, 0.5))
+    moving = [(40 + 3 * step, 60) for step in range(40)]  # to the ends of the track
+    np.testing.assert_allclose(landmarks(True, moving, 0.0), landmarks(False, moving, 0.0), atol=0.02)
+
+
+def test_looking_ahead_hands_on_every_frame_in_order(grid):
+    track = FaceTracker(Spots(grid), rate=25.0)
+    frames = [frame_with((40, 60)) if number % 7 < 5 else frame_with() for number in range(23)]
+    kept = list(smoothed_ahead(((frame, track(frame)) for frame in frames), 25.0))
+    assert all(kept_frame is frame for (kept_frame, _), frame in zip(kept, frames, strict=True))
+    assert [len(faces) for _, faces in kept] == [int(number % 7 < 5) for number in range(23)]
+    assert [len(list(smoothed_ahead(iter([(frames[0], [])] * count), 25.0))) for count in (0, 1, 4, 11)] == [
+        0,
+        1,
+        4,
+        11,
+    ]
+
+
+def test_the_weights_of_a_line_reproduce_lines():
+    seconds = np.array([-0.12, -0.04, 0.0, 0.08, 0.2])
+    weights = line_weights(seconds)
+    assert weights.sum() == pytest.approx(1)
+    assert weights @ (3 * seconds + 7) == pytest.approx(7)
+    np.testing.assert_allclose(line_weights(np.array([0.0])), [1])
+
+
 def write_clip(path, count=8, size=(160, 160)):
     from skimage.data import astronaut
 
@@ -171,7 +210,7 @@ def test_a_video_is_written_and_read_back(tmp_path):
     assert frames[0][60:100, 60:100, 0].mean() > frames[0][60:100, 60:100, 2].mean()  # skin is red: RGB order
 
 
-@pytest.mark.parametrize("overlay", ["landmarks", "mesh", "depth"])
+@pytest.mark.parametrize("overlay", ["landmarks", "mesh", "depth", "dense", "pncc"])
 def test_the_script_draws_over_a_video(layout, tmp_path, overlay):
     clip = write_clip(tmp_path / "clip.mp4", 4)
     model = save_mean_face_network(layout, tmp_path / "mean.keras", SIZE)
@@ -188,6 +227,80 @@ def test_the_script_draws_over_a_video(layout, tmp_path, overlay):
         assert tracks["rate"] == 25
 
 
+@pytest.fixture
+def ffmpeg():
+    return pytest.importorskip("imageio_ffmpeg", reason="imageio-ffmpeg, of the extra `video`").get_ffmpeg_exe()
+
+
+def streams(ffmpeg, path):
+    """What FFmpeg says of a file, and of its pictures and sound."""
+    said = subprocess.run([ffmpeg, "-hide_banner", "-i", path], capture_output=True, text=True, check=False).stderr
+    return {
+        kind: next((line for line in said.splitlines() if kind in line), None) for kind in ("Video", "Audio", "Dur")
+    }
+
+
+def with_tone(ffmpeg, clip, path, seconds):
+    tone = ["-f", "lavfi", "-i", f"sine=440:duration={seconds}"]
+    subprocess.run([ffmpeg, "-v", "error", "-i", clip, *tone, "-c:v", "copy", "-c:a", "aac", path], check=True)
+    return path
+
+
+def test_h264_with_the_sound_of_the_part_that_is_asked_for(layout, tmp_path, ffmpeg):
+    clip = with_tone(ffmpeg, write_clip(tmp_path / "silent.mp4", 40, (161, 159)), tmp_path / "clip.mp4", 1.6)
+    model = save_mean_face_network(layout, tmp_path / "mean.keras", SIZE)
+    arguments = [str(clip), "--model", str(model), "--output-dir", str(tmp_path / "out")]
+    assert main([*arguments, "--start", "0.5", "--end", "1.1"]) == 0
+    found = streams(ffmpeg, tmp_path / "out" / "clip_landmarks.mp4")
+    assert "h264" in found["Video"]
+    assert "yuv420p" in found["Video"]
+    assert "aac" in found["Audio"]
+    assert re.search(r"00:00:00\.6\d", found["Dur"])
+    with np.load(tmp_path / "out" / "clip_tracks.npz") as tracks:
+        np.testing.assert_array_equal(tracks["frame"], range(13, 28))
+    rows = (tmp_path / "out" / "clip_tracks.csv").read_text().splitlines()
+    assert rows[0].startswith("frame,seconds,track,pitch,yaw,roll,x0,y0,z0,x1,")
+    assert rows[1].startswith("13,0.5200,0,")
+    assert len(rows) == 16
+
+
+def test_a_video_whose_sound_cannot_be_read_is_written_without(tmp_path, ffmpeg):
+    (tmp_path / "noise.mp4").write_bytes(b"no video")
+    with VideoFile(tmp_path / "out.mp4", 25.0, sound=tmp_path / "noise.mp4") as video:
+        video.write(np.zeros((64, 64, 3), np.uint8))
+    found = streams(ffmpeg, tmp_path / "out.mp4")
+    assert "h264" in found["Video"]
+    assert found["Audio"] is None
+
+
+def test_an_encoder_that_fails_says_why(tmp_path, ffmpeg):
+    def write():
+        with VideoFile(tmp_path / "no such folder" / "out.mp4", 25.0) as video:
+            for _ in range(400):
+                video.write(np.zeros((64, 64, 3), np.uint8))
+
+    with pytest.raises(UserError, match="out.mp4: cannot be encoded: .*No such file"):
+        write()
+
+
+def test_without_ffmpeg_a_video_is_still_written(tmp_path, monkeypatch, terminal):
+    monkeypatch.setattr("prnet.reconstructing.video_files.find_ffmpeg", lambda: None)
+    path = write_clip(tmp_path / "clip.mp4", 3)
+    with open_video(path) as video:
+        assert len(list(video.frames)) == 3
+    (line,) = terminal.readouterr().out.splitlines()
+    assert "clip.mp4: written without sound" in line
+    assert "pip install 'prnet[video]'" in line
+
+
+@pytest.mark.parametrize(("start", "end"), [("-1", "2"), ("2", "1"), ("1", "1")])
+def test_a_part_that_is_none_is_refused(layout, tmp_path, terminal, start, end):
+    model, clip = save_mean_face_network(layout, tmp_path / "mean.keras", SIZE), write_clip(tmp_path / "clip.mp4", 3)
+    arguments = [str(clip), "--model", str(model), "--output-dir", str(tmp_path / "out")]
+    assert main([*arguments, f"--start={start}", f"--end={end}"]) == 1
+    assert "clip.mp4: --start" in terminal.readouterr().err
+
+
 def test_videos_that_cannot_be_done_are_one_line_each(layout, tmp_path, terminal):
     model = save_mean_face_network(layout, tmp_path / "mean.keras", SIZE)
     folder = tmp_path / "in"
@@ -200,7 +313,7 @@ def test_videos_that_cannot_be_done_are_one_line_each(layout, tmp_path, terminal
     captured = terminal.readouterr()
     errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 2
-    assert "cut.mp4: not a video that can be read, or cut short" in errors[0]
+    assert re.search("cut.mp4: (not a video that can be read, or cut short|holds no frame that can be read)", errors[0])
     assert "dark.mp4: no face found in 1 frames" in errors[1]
     assert "whole.mp4: 1 face" in captured.out
     with pytest.raises(UserError, match="no such video file"), open_video(tmp_path / "nowhere.mp4"):

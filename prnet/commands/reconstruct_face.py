@@ -11,6 +11,7 @@ from prnet.reconstructing.settings import (
     NETWORK_HELP,
     OVERLAYS,
     RUNTIME_HELP,
+    UNITS,
     OutputSettings,
 )
 
@@ -52,9 +53,29 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--mat", action="store_true", help="also write the mesh for MATLAB")
     parser.add_argument("--frontal", action="store_true", help="also write the meshes in frontal pose")
-    parser.add_argument("--texture", type=int, choices=(256, 512, 1024), default=256, help="side of the UV texture")
+    parser.add_argument(
+        "--texture", type=int, metavar="SIDE", help="of the UV texture, a power of two; else 1024, of large faces 2048"
+    )
+    parser.add_argument("--masked-texture", action="store_true", help="also write the texture cut to what was seen")
+    parser.add_argument(
+        "--units", choices=UNITS, default="metres", help="of .glb: upright and centred, or as in the photo"
+    )
+    parser.add_argument("--together", action="store_true", help="also write all faces of a photo to one .glb and .ply")
+    parser.add_argument("--csv", action="store_true", help="also write landmarks and vertices as tables")
+    parser.add_argument(
+        "--pictures",
+        nargs="+",
+        choices=OVERLAYS,
+        default=(),
+        metavar="KIND",
+        help=f"also draw over each photo, of {', '.join(OVERLAYS)}",
+    )
     parser.add_argument("--overlay", choices=OVERLAYS, default="landmarks", help="what is drawn over a video")
-    parser.add_argument("--smooth", action="store_true", help="filter a video's faces against jitter (one-euro)")
+    smoothing = parser.add_mutually_exclusive_group()
+    smoothing.add_argument("--smooth", action="store_true", help="filter a video's faces against jitter (one-euro)")
+    smoothing.add_argument("--look-ahead", action="store_true", help="smooth them over the frames before and after")
+    parser.add_argument("--start", type=float, default=0.0, metavar="SECONDS", help="of a video to begin at")
+    parser.add_argument("--end", type=float, metavar="SECONDS", help="of a video to end before")
     return parser
 
 
@@ -65,18 +86,27 @@ def main(argv=None) -> int:
     if not named:
         parser.error("name a photo, a video or a folder of them")
 
-    from prnet.reconstructing.outputs import find_inputs, output_stems, reconstruct_inputs
+    from prnet.reconstructing.outputs import find_inputs, output_stems, reconstruct_inputs, require_texture_size
     from prnet.reconstructing.places import known_boxes
     from prnet.reconstructing.reconstructor import FaceReconstructor
 
+    require_texture_size(options.texture)
     inputs = [path for name in named for path in find_inputs(name)]
     boxes = known_boxes(options.bbox, options.landmarks, options.fit, options.face_model, inputs)
     settings = OutputSettings(
         mat=options.mat,
         frontal=options.frontal,
         texture_size=options.texture,
+        masked=options.masked_texture,
+        units=options.units,
+        together=options.together,
+        csv=options.csv,
+        pictures=tuple(options.pictures),
         overlay=options.overlay,
         smooth=options.smooth,
+        look_ahead=options.look_ahead,
+        start=options.start,
+        end=options.end,
     )
     failures = reconstruct_inputs(
         FaceReconstructor(

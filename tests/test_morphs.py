@@ -1,0 +1,247 @@
+"""Expressions as changes of a face's surface, and what glTF files hold of them."""
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from prnet.common.errors import UserError
+from prnet.geometry.crop import lift_transform
+from prnet.model.networks import read_shapes
+from prnet.reconstructing.animation import TrackRecord, animation_bytes
+from prnet.reconstructing.expressions import ARKIT_NAMES, HALVED, arkit_expressions
+from prnet.reconstructing.face import place_face
+from prnet.reconstructing.gltf import Motion, glb_bytes
+from prnet.reconstructing.mesh_files import face_mesh, mesh_part, write_mesh, write_together
+from prnet.reconstructing.morphs import expression_changes, face_morphs, with_expressions
+from prnet.reconstructing.reconstructor import FaceReconstructor
+
+BOX = (180, 80, 86, 110)
+
+VALIDATE = """
+const validator = require(process.argv[1]), fs = require("fs");
+(async () => {
+  for (const file of process.argv.slice(2)) {
+    const report = await validator.validateBytes(new Uint8Array(fs.readFileSync(file)));
+    console.log(JSON.stringify(report.issues));
+  }
+})();
+"""
+
+
+@pytest.fixture(scope="module")
+def reconstructor():
+    return FaceReconstructor()
+
+
+@pytest.fixture(scope="module")
+def face(reconstructor):
+    from skimage.data import astronaut
+
+    return reconstructor.reconstruct(astronaut(), [BOX])[0]
+
+
+@pytest.fixture(scope="module")
+def mesh(face):
+    return face_mesh(face, face.photo, texture_size=64, with_morphs=True)
+
+
+def tree_of(content: bytes) -> dict:
+    magic, version, length, size, kind = struct.unpack("<4sIIII", content[:20])
+    assert (magic, version, length, kind) == (b"glTF", 2, len(content), 0x4E4F534A)
+    return json.loads(content[20 : 20 + size])
+
+
+def test_the_shapes_read_off_a_network_are_those_it_decodes(face, reconstructor):
+    shapes, parameters = reconstructor.grid.shapes, face.parameters
+    shape = shapes.face(parameters.identity, parameters.expressions)[face.grid.mask]
+    turned = (shape @ parameters.rotation.T) * (1, -1, 1)
+    turned -= turned.mean(axis=0)
+    seen = face.vertices - face.vertices.mean(axis=0)
+    scale = np.sum(turned * seen) / np.sum(turned**2)
+    np.testing.assert_allclose(scale * turned, seen, atol=1e-3)
+
+
+def test_networks_without_names_have_no_shapes(face):
+    assert read_shapes(object()) is None
+    bare = type("Bare", (), {"grid": face.grid, "parameters": None})
+    assert face_morphs(bare) is None
+
+
+def test_weights_times_morphs_and_rest_make_the_face(face):
+    morphs = face_morphs(face)
+    assert morphs.names == tuple(name for name in ARKIT_NAMES if name != "tongueOut")
+    expected = arkit_expressions(face.expressions)
+    np.testing.assert_allclose(morphs.weights, [expected[name] for name in morphs.names], rtol=1e-6)
+    rest = morphs.rest(face.vertices)
+    assert np.abs(rest - face.vertices).max() > 1
+    np.testing.assert_allclose(rest + np.tensordot(morphs.weights, morphs.changes, 1), face.vertices, atol=1e-3)
+
+
+def test_arkits_whole_names_are_the_sums_of_their_halves(face):
+    morphs, changes = face_morphs(face), expression_changes(face)[:, face.grid.mask]
+    own = dict(zip(face.parameters.names, changes, strict=True))
+    for name in HALVED:
+        expected = own[f"{name}Left"] + own[f"{name}Right"]
+        np.testing.assert_allclose(morphs.changes[morphs.names.index(name)], expected, atol=1e-5)
+
+
+def test_expressions_move_what_they_name(face):
+    morphs = face_morphs(face)
+    by_name = dict(zip(morphs.names, morphs.changes, strict=True))
+    chin, upper_lid, corner, other = face.grid.landmark_vertices[[8, 37, 48, 54]]
+    assert by_name["jawOpen"][chin, 1] > 10  # y points down; the face is 120 pixels high
+    assert by_name["eyeBlinkRight"][upper_lid, 1] > 1
+    assert np.abs(by_name["eyeBlinkLeft"][upper_lid]).max() < 0.3
+    assert by_name["mouthSmileRight"][corner, 1] < -1
+    assert np.linalg.norm(by_name["mouthSmileRight"][corner]) > 3 * np.linalg.norm(by_name["mouthSmileRight"][other])
+
+
+def test_a_face_with_other_expressions(face):
+    opened = with_expressions(face, {"jawOpen": 1.0, "browInnerUp": 0.7})
+    assert opened.expressions["jawOpen"] == 1
+    assert opened.expressions["browInnerUpLeft"] == opened.expressions["browInnerUpRight"] == pytest.approx(0.7)
+    assert opened.landmarks[8, 1] > face.landmarks[8, 1] + 5
+    again = with_expressions(opened, dict(zip(face.parameters.names, face.parameters.expressions, strict=True)))
+    np.testing.assert_allclose(again.position_map, face.position_map, atol=1e-2)
+    with pytest.raises(UserError, match="no expression 'wink'"):
+        with_expressions(face, {"wink": 1.0})
+
+
+def test_morph_targets_in_a_file(mesh, tmp_path):
+    write_mesh(mesh, tmp_path / "face.glb")
+    content = (tmp_path / "face.glb").read_bytes()
+    tree, metres = tree_of(content), mesh.in_metres()
+    assert tree["extensionsUsed"] == ["KHR_materials_unlit"]
+    assert tree["materials"][0]["extensions"] == {"KHR_materials_unlit": {}}
+    assert "face" in [node.get("name") for node in tree["nodes"]]
+    written = tree["meshes"][0]
+    assert written["extras"]["targetNames"] == list(mesh.morphs.names)
+    np.testing.assert_allclose(written["weights"], mesh.morphs.weights, rtol=1e-5)
+    primitive = written["primitives"][0]
+    assert {"POSITION", "NORMAL", "TEXCOORD_0"} <= primitive["attributes"].keys()
+
+    binary = content[20 + struct.unpack("<I", content[12:16])[0] + 8 :]
+    place = stored(tree, binary, primitive["attributes"]["POSITION"])
+    for weight, target in zip(written["weights"], primitive["targets"], strict=True):
+        place = place + weight * stored(tree, binary, target["POSITION"])
+    np.testing.assert_allclose(place, metres.vertices, atol=5e-5)
+    normals = stored(tree, binary, primitive["attributes"]["NORMAL"])
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-3)
+
+
+def stored(tree, binary, number):
+    """An accessor's rows, sparse or not."""
+    accessor = tree["accessors"][number]
+    if "sparse" not in accessor:
+        if "bufferView" not in accessor:
+            return np.zeros((accessor["count"], 3), np.float32)
+        return np.frombuffer(view(tree, binary, accessor["bufferView"]), "<f4").reshape(accessor["count"], -1)
+    rows = np.zeros((accessor["count"], 3), np.float32)
+    sparse = accessor["sparse"]
+    kind = {5123: "<u2", 5125: "<u4"}[sparse["indices"]["componentType"]]
+    index = np.frombuffer(view(tree, binary, sparse["indices"]["bufferView"]), kind)[: sparse["count"]]
+    values = np.frombuffer(view(tree, binary, sparse["values"]["bufferView"]), "<f4").reshape(-1, 3)
+    rows[index] = values[: sparse["count"]]
+    return rows
+
+
+def view(tree, binary, number):
+    part = tree["bufferViews"][number]
+    return binary[part.get("byteOffset", 0) :][: part["byteLength"]]
+
+
+def moving(mesh):
+    """A part that turns, wanders and talks for three frames."""
+    angle = np.radians([0, 10, 20]) / 2
+    turn = np.column_stack([np.zeros(3), np.sin(angle), np.zeros(3), np.cos(angle)]).astype(np.float32)
+    weights = np.random.default_rng(0).uniform(size=(3, len(mesh.morphs.names))).astype(np.float32)
+    seconds = np.float32([0, 0.04, 0.08])
+    part = mesh_part(mesh.in_metres(), "face0")
+    return type(part)(**{**vars(part), "motion": Motion(seconds, turn, np.zeros((3, 3), np.float32), weights)})
+
+
+def test_an_animation_is_the_faces_of_the_frames(face, reconstructor):
+    """Node and morph targets put the vertices where they are in each frame, but for the distance."""
+    spoken = with_expressions(face, {"jawOpen": 0.8, "eyeBlinkLeft": 1.0})
+    moved = restored(spoken, np.column_stack([1.2 * np.eye(2), (30, -12)]))
+    record = TrackRecord()
+    for seconds, shown in ((0.0, face), (0.04, moved)):
+        record.add(seconds, shown, face.photo)
+    content = animation_bytes({7: record})
+    tree = tree_of(content)
+    binary = content[20 + struct.unpack("<I", content[12:16])[0] + 8 :]
+    (node,) = [node for node in tree["nodes"] if node.get("name") == "face7"]
+    mesh, animation = tree["meshes"][node["mesh"]], tree["animations"][0]
+    values = {}
+    for channel in animation["channels"]:
+        sampler = animation["samplers"][channel["sampler"]]
+        values[channel["target"]["path"]] = stored(tree, binary, sampler["output"])
+        np.testing.assert_allclose(stored(tree, binary, sampler["input"])[:, 0], [0, 0.04], atol=1e-6)
+    rest = stored(tree, binary, mesh["primitives"][0]["attributes"]["POSITION"])
+    targets = [stored(tree, binary, target["POSITION"]) for target in mesh["primitives"][0]["targets"]]
+    mean_scale = None
+    for number, shown in enumerate((face, moved)):
+        weights = values["weights"].reshape(2, -1)[number]
+        place = (rest + np.tensordot(weights, targets, 1)) @ Rotation.from_quat(
+            values["rotation"][number]
+        ).as_matrix().T
+        closed = shown.grid.closed
+        seen = (closed.contour[closed.face_first] @ shown.vertices) * (1, -1, 1)
+        scale = np.ptp(place, axis=0).max() / np.ptp(seen, axis=0).max()
+        apart = (place - place.mean(axis=0)) - scale * (seen - seen.mean(axis=0))
+        assert np.abs(apart).max() < 0.002  # metres; expressions below 0 are clipped
+        mean_scale = mean_scale or scale
+    shift = values["translation"][1] - values["translation"][0]
+    apart = (moved.vertices.mean(axis=0) - face.vertices.mean(axis=0)) * (1, -1, 0)
+    np.testing.assert_allclose(shift, apart * mean_scale * 2 / 2.2, atol=0.003)
+
+
+def restored(face, to_photo):
+    """The face after a similarity (2, 3) of its photo."""
+    lifted = lift_transform(to_photo)
+    position_map = (face.position_map @ lifted[:, :3].T + lifted[:, 3]).astype(np.float32)
+    return place_face(position_map, face.box, face.to_crop, face.grid, face.parameters)
+
+
+def test_khronos_validator_finds_nothing(face, mesh, tmp_path):
+    files = [tmp_path / f"{name}.glb" for name in ("metres", "pixels", "frontal", "together", "moving")]
+    write_mesh(mesh, files[0])
+    write_mesh(mesh, files[1], units="pixels")
+    write_mesh(face_mesh(face, face.photo, frontal=True), files[2])
+    write_together([mesh, mesh], files[3])
+    files[4].write_bytes(glb_bytes([moving(mesh)]))
+    record = TrackRecord()
+    for seconds in (0.0, 0.04):
+        record.add(seconds, face, face.photo)
+    files.append(tmp_path / "video.glb")
+    files[-1].write_bytes(animation_bytes({0: record, 2: record}))
+    for issues in validated(files):
+        assert issues["messages"] == []
+
+
+def validated(files: list[Path]) -> list[dict]:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("Node.js is not installed: Khronos' glTF validator cannot run")
+    folder = os.environ.get("GLTF_VALIDATOR", "gltf-validator")
+    found = subprocess.run([node, "-e", "require(process.argv[1])", folder], capture_output=True, timeout=60)
+    if found.returncode:
+        pytest.skip("no npm package gltf-validator: install it and name its folder in GLTF_VALIDATOR")
+    result = subprocess.run([node, "-e", VALIDATE, folder, *files], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_the_validator_does_find_faults(mesh, tmp_path):
+    content = bytearray(glb_bytes([mesh_part(mesh.in_metres(), "face")]))
+    at = content.index(b'"VEC3"')
+    content[at : at + 6] = b'"VEC2"'
+    (tmp_path / "broken.glb").write_bytes(content)
+    assert validated([tmp_path / "broken.glb"])[0]["numErrors"] > 0
