@@ -6,11 +6,13 @@ import keras
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.configure.config import HEADS, IMAGE_SIZES, NETWORKS, TARGET_SCALE
+from prnet.configure.config import CAMERAS, HEADS, IMAGE_SIZES, NETWORKS, PHOTO_NETWORKS, TARGET_SCALE
+from prnet.model.appearance import AlbedoSpace
 from prnet.model.face_space import FaceSpace
 from prnet.model.lprnet import build_lprnet
 from prnet.model.morphnet import COEFFICIENTS, POSE, build_morphnet
 from prnet.model.parameters import FaceParameters, read_parameters
+from prnet.model.photonet import build_photonet
 from prnet.model.prnet import build_prnet
 
 BUILDERS = {"prnet": build_prnet, "lprnet": build_lprnet}
@@ -22,11 +24,14 @@ def build_network(
     head: str = "linear",
     *,
     space: FaceSpace | None = None,
+    albedos: AlbedoSpace | None = None,
+    camera: str = CAMERAS[0],
     synchronised: bool = False,
 ) -> keras.Model:
     """A network with fresh weights, (B, S, S, 3) to (B, S, S, 3) float32, in the dtype policy in force.
 
-    space : what the decoder of `morphnet` is made of, on a grid of the image's side; the others take none.
+    space : what the decoder of `morphnet` and of `photonet` is made of, on a grid of the image's side; the others take
+    none. albedos, camera : of `photonet`.
     synchronised : batch statistics over all devices of a distributed run.
 
     >>> prnet.build_network("lprnet", 128).output_shape
@@ -43,6 +48,10 @@ def build_network(
         if space is None or space.size != image_size:
             raise UserError(f"morphnet at {image_size} pixels needs a face space of that size: train it on fits")
         return build_morphnet(image_size, space, synchronised)
+    if name in PHOTO_NETWORKS:
+        if space is None or albedos is None or space.size != image_size:
+            raise UserError(f"{name} at {image_size} pixels needs a face space and its albedo of that size")
+        return build_photonet(name, image_size, space, albedos, camera, synchronised)
     return BUILDERS[name](image_size, head, synchronised)
 
 
