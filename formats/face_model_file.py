@@ -49,8 +49,8 @@ _MEDIAPIPE_ARRAYS = {
 }
 
 _TEXTURE_ARRAYS = {
-    "basis": (np.float32, ("V", 3, "T"), "albedo components, RGB, 0 to 1, per unit of their coefficients"),
-    "deviation": (np.float32, ("T",), "standard deviations of the albedo coefficients"),
+    "basis": (np.float32, ("V", 3, "A"), "albedo components, RGB, 0 to 1, per unit of their coefficients"),
+    "deviation": (np.float32, ("A",), "standard deviations of the albedo coefficients"),
 }
 
 _GROUPS = {

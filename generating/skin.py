@@ -117,3 +117,18 @@ _FIELDS = ("weights", "means", "covariances")
 
 def _parts(model: SkinModel):
     return (("skin", model.skin), ("other", model.other))
+
+
+def estimate_skin(photos, seed: int = 0, per_photo: int = 400, components: int = COMPONENTS) -> SkinModel:
+    """The model of photos (image (H, W, 3) uint8 RGB, face (H, W) bool) whose face region is known: skin from its
+    pixels, the rest from those that lie more than a tenth of the image away from it."""
+    random = np.random.default_rng(seed)
+    skin, other = [], []
+    for image, face in photos:
+        colours = ycrcb(image).astype(np.float64)
+        reach = max(round(0.1 * len(face)), 1)
+        away = cv2.dilate(face.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) == 0
+        for region, pixels in ((face, skin), (away, other)):
+            found = colours[region]
+            pixels.append(found[random.integers(0, len(found), per_photo)] if len(found) else found)
+    return SkinModel(*(fit_mixture(np.concatenate(pixels), components, seed=seed) for pixels in (skin, other)))

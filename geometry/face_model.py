@@ -21,8 +21,8 @@ class MediaPipePoints:
 class TextureBasis:
     """How the albedo of faces varies: mean_texture + basis @ coefficients, sRGB in 0 to 1."""
 
-    basis: np.ndarray  # (V, 3, T) float32
-    deviation: np.ndarray  # (T,) float32, standard deviations of the coefficients
+    basis: np.ndarray  # (V, 3, A) float32
+    deviation: np.ndarray  # (A,) float32, standard deviations of the coefficients
 
 
 @dataclass(frozen=True)

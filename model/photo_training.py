@@ -61,8 +61,8 @@ class PhotoTraining(keras.Model):
         face = self.parts(batch["image"], training=training)
         maps = face["map"] * (self.size * TARGET_SCALE)
         landmarks = landmarks_of_maps(maps, *self.stencil)[..., :2] / self.size
-        albedo = self._at_face(face[ALBEDO])
-        normals = self._at_face(map_normals(maps))
+        albedo = self.at_face(face[ALBEDO])
+        normals = self.at_face(map_normals(maps))
         split = self.identity_count
         colours = albedo * shading(normals, face[LIGHT])
         values = {
@@ -74,7 +74,7 @@ class PhotoTraining(keras.Model):
             "light": coloured_light(face[LIGHT]),
             "nme": normalised_error(batch["landmarks"], landmarks),
         }
-        drawn = self._draw(maps, colours) if self._needs_drawing else None
+        drawn = self.draw(maps, colours) if self._needs_drawing else None
         if "photometric" in self.active:
             compare = self._at_pixels if self.terms.rendering == "pixels" else self._at_texels
             values["photometric"] = compare(batch, maps, colours, drawn)
@@ -98,13 +98,13 @@ class PhotoTraining(keras.Model):
     def _needs_drawing(self) -> bool:
         return "perceptual" in self.active or ("photometric" in self.active and self.terms.rendering == "pixels")
 
-    def _at_face(self, maps):
+    def at_face(self, maps):
         """Values (B, n, C) at the face's texels of maps (B, S, S, C)."""
         return ops.take(ops.reshape(maps, (-1, self.size**2, maps.shape[-1])), self.texels, axis=1)
 
-    def _draw(self, maps, colours):
+    def draw(self, maps, colours):
         """The lit face in the crop's pixels (B, S, S, 3), and where it is seen (B, S, S, 1)."""
-        vertices = self._at_face(maps)
+        vertices = self.at_face(maps)
         seen = seen_triangles(vertices, self.triangles, self.size, self.size)
         return draw_mesh(vertices, colours, self.triangles, seen), ops.cast(seen >= 0, "float32")[..., None]
 
@@ -113,10 +113,10 @@ class PhotoTraining(keras.Model):
         return photometric_error(batch["image"], picture, (seen * batch["skin"])[..., 0])
 
     def _at_texels(self, batch, maps, colours, drawn):
-        places = self._at_face(maps)[..., :2]
+        places = self.at_face(maps)[..., :2]
         photo = sample_image(batch["image"], places)
         skin = sample_image(batch["skin"], ops.stop_gradient(places))[..., 0]
-        weights = self._at_face((visible_texels(maps, self.face) * pixel_areas(maps))[..., None])[..., 0]
+        weights = self.at_face((visible_texels(maps, self.face) * pixel_areas(maps))[..., None])[..., 0]
         return photometric_error(photo, colours, weights * skin * _inside(places, self.size))
 
     def _perceptual(self, batch, drawn):
