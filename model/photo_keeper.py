@@ -5,10 +5,9 @@ from keras import ops
 
 from prnet.configure.config import TARGET_SCALE
 from prnet.model.callbacks import Keeper
-from prnet.model.light import shading
+from prnet.model.photo_training import STRIDE
 from prnet.model.photonet import ALBEDO, LIGHT
 from prnet.model.reports import draw_curves, write_log, write_picture
-from prnet.model.surface import map_normals
 
 GREY = 0.55
 """Albedo of the face whose shading is shown alone."""
@@ -35,12 +34,11 @@ class PhotoKeeper(Keeper):
 def draw_faces(training, batch: dict[str, np.ndarray]) -> np.ndarray:
     """RGB uint8, four squares for each photo of a batch: photo, lit face over it, albedo, shading."""
     face = training.parts(batch["image"], training=False)
-    maps = face["map"] * (training.size * TARGET_SCALE)
-    lit = shading(training.at_face(map_normals(maps)), face[LIGHT])
-    albedo = training.at_face(face[ALBEDO])
+    surface = face["map"][:, ::STRIDE, ::STRIDE] * (training.size * TARGET_SCALE)
+    lit, albedo = training.lit(surface, face[LIGHT]), face[ALBEDO][:, ::STRIDE, ::STRIDE]
     squares = [batch["image"]]
     for colours in (albedo * lit, albedo, GREY * lit):
-        drawn, seen = (ops.convert_to_numpy(part) for part in training.draw(maps, colours))
+        drawn, seen = (ops.convert_to_numpy(part) for part in training.draw(surface, colours))
         squares.append(drawn + batch["image"] * (1 - seen))
     rows = np.concatenate(np.concatenate(squares, axis=2), axis=0)
     return np.rint(np.clip(rows, 0, 1) * 255).astype(np.uint8)

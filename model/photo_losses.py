@@ -59,10 +59,10 @@ def coefficient_prior(identity, expression, albedo):
 
 def reflectance_variance(albedo, skin):
     """Variance of the albedo over the face's skin, summed over colours (equation 5): light and shadow are not to be
-    painted on. albedo : (B, N, 3). skin : (N,), 1 where all should be of one colour."""
-    share = skin / np.sum(skin)
-    mean = ops.sum(albedo * share[:, None], axis=1, keepdims=True)
-    return ops.sum(share[:, None] * ops.square(albedo - mean), axis=(1, 2))
+    painted on. albedo : (B, s, s, 3). skin : (s, s), 1 where all should be of one colour."""
+    share = (skin / np.sum(skin))[..., None]
+    mean = ops.sum(albedo * share, axis=(1, 2), keepdims=True)
+    return ops.sum(share * ops.square(albedo - mean), axis=(1, 2, 3))
 
 
 def coloured_light(light):

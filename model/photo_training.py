@@ -24,6 +24,9 @@ from prnet.model.photonet import ALBEDO, ALBEDO_COEFFICIENTS, LIGHT
 from prnet.model.rendering import draw_mesh, sample_image, seen_triangles
 from prnet.model.surface import map_normals, pixel_areas, visible_texels
 
+STRIDE = 2
+"""The face is lit and compared at every second texel of each axis: about as far apart as the crop's pixels."""
+
 LOSSES = ("photometric", "landmarks", "perceptual", "coefficients", "reflectance", "light")
 """What the call returns of each image, before weights, beside `nme`."""
 
@@ -43,11 +46,11 @@ class PhotoTraining(keras.Model):
         size = network.input_shape[1]
         outputs = {name: network.get_layer(name).output for name in (COEFFICIENTS, ALBEDO_COEFFICIENTS, ALBEDO, LIGHT)}
         self.parts = keras.Model(network.input, {"map": network.output, **outputs})
-        self.size, self.face = size, face_mask(layout, size)
+        self.size, self.face = size, face_mask(layout, size)[::STRIDE, ::STRIDE]
         self.texels = np.flatnonzero(self.face)
         self.triangles = grid_triangles(self.face)
         self.stencil = landmark_stencil(layout, size)
-        self.skin_texels = (region_weights(layout, size) == FACE_WEIGHT)[self.face].astype(np.float32)
+        self.skin_texels = (region_weights(layout, size) == FACE_WEIGHT)[::STRIDE, ::STRIDE].astype(np.float32)
         self.identity_count = network.parameter_names.identity_count
         self.trackers = {name: keras.metrics.Mean(name=name) for name in ("nme", *self.active)}
 
@@ -61,10 +64,9 @@ class PhotoTraining(keras.Model):
         face = self.parts(batch["image"], training=training)
         maps = face["map"] * (self.size * TARGET_SCALE)
         landmarks = landmarks_of_maps(maps, *self.stencil)[..., :2] / self.size
-        albedo = self.at_face(face[ALBEDO])
-        normals = self.at_face(map_normals(maps))
+        surface, albedo = maps[:, ::STRIDE, ::STRIDE], face[ALBEDO][:, ::STRIDE, ::STRIDE]
+        colours = albedo * self.lit(surface, face[LIGHT])
         split = self.identity_count
-        colours = albedo * shading(normals, face[LIGHT])
         values = {
             "landmarks": squared_landmark_error(batch["landmarks"], landmarks),
             "coefficients": coefficient_prior(
@@ -74,10 +76,10 @@ class PhotoTraining(keras.Model):
             "light": coloured_light(face[LIGHT]),
             "nme": normalised_error(batch["landmarks"], landmarks),
         }
-        drawn = self.draw(maps, colours) if self._needs_drawing else None
+        drawn = self.draw(surface, colours) if self._needs_drawing else None
         if "photometric" in self.active:
             compare = self._at_pixels if self.terms.rendering == "pixels" else self._at_texels
-            values["photometric"] = compare(batch, maps, colours, drawn)
+            values["photometric"] = compare(batch, surface, colours, drawn)
         if "perceptual" in self.active:
             values["perceptual"] = self._perceptual(batch, drawn)
         return {name: values[name] for name in (*self.active, "nme")}
@@ -98,26 +100,30 @@ class PhotoTraining(keras.Model):
     def _needs_drawing(self) -> bool:
         return "perceptual" in self.active or ("photometric" in self.active and self.terms.rendering == "pixels")
 
-    def at_face(self, maps):
-        """Values (B, n, C) at the face's texels of maps (B, S, S, C)."""
-        return ops.take(ops.reshape(maps, (-1, self.size**2, maps.shape[-1])), self.texels, axis=1)
+    def lit(self, surface, light):
+        """What each texel of a surface (B, s, s, 3) sends back of its albedo, (B, s, s, 3)."""
+        flat = shading(ops.reshape(map_normals(surface), (-1, self.face.size, 3)), light)
+        return ops.reshape(flat, (-1, *self.face.shape, 3))
 
-    def draw(self, maps, colours):
-        """The lit face in the crop's pixels (B, S, S, 3), and where it is seen (B, S, S, 1)."""
-        vertices = self.at_face(maps)
+    def draw(self, surface, colours):
+        """The lit face in the crop's pixels (B, S, S, 3), and where it is seen (B, S, S, 1). surface, colours :
+        (B, s, s, 3)."""
+        vertices, colours = (
+            ops.take(ops.reshape(values, (-1, self.face.size, 3)), self.texels, axis=1) for values in (surface, colours)
+        )
         seen = seen_triangles(vertices, self.triangles, self.size, self.size)
         return draw_mesh(vertices, colours, self.triangles, seen), ops.cast(seen >= 0, "float32")[..., None]
 
-    def _at_pixels(self, batch, maps, colours, drawn):
+    def _at_pixels(self, batch, surface, colours, drawn):
         picture, seen = drawn
         return photometric_error(batch["image"], picture, (seen * batch["skin"])[..., 0])
 
-    def _at_texels(self, batch, maps, colours, drawn):
-        places = self.at_face(maps)[..., :2]
-        photo = sample_image(batch["image"], places)
-        skin = sample_image(batch["skin"], ops.stop_gradient(places))[..., 0]
-        weights = self.at_face((visible_texels(maps, self.face) * pixel_areas(maps))[..., None])[..., 0]
-        return photometric_error(photo, colours, weights * skin * _inside(places, self.size))
+    def _at_texels(self, batch, surface, colours, drawn):
+        places = ops.reshape(surface[..., :2], (-1, self.face.size, 2))
+        photo = ops.reshape(sample_image(batch["image"], places), (-1, *self.face.shape, 3))
+        skin = ops.reshape(sample_image(batch["skin"], ops.stop_gradient(places)), (-1, *self.face.shape))
+        seen = visible_texels(surface, self.face, self.size) * pixel_areas(surface) * self.face
+        return photometric_error(photo, colours, seen * skin * _inside(surface[..., :2], self.size))
 
     def _perceptual(self, batch, drawn):
         """Between the photo and the same photo with the lit face drawn over it, both in the aligned crop."""

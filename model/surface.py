@@ -6,8 +6,8 @@ neighbours on the face, in UV layouts whose columns run to the image's right and
 
 from keras import ops
 
-CELL = 2.0
-"""Side of a cell of the depth buffer, in pixels: wider than texels lie apart."""
+CELL_TEXELS = 2.0
+"""Side of a cell of the depth buffer over the mean distance of texels that fill the crop: wider than they lie apart."""
 
 DEPTH_TOLERANCE = 0.03
 """How far behind the nearest texel of its cell one may lie and be seen, of the crop's side."""
@@ -23,27 +23,25 @@ def pixel_areas(maps):
     return ops.stop_gradient(ops.maximum(_facing(maps)[..., 2], 0.0))
 
 
-def visible_texels(maps, face):
+def visible_texels(maps, face, side: int):
     """1 where a texel faces the camera and nothing lies before it, else 0, (B, S, S). No gradient flows through it.
 
-    face : (S, S) bool, the texels that can hide others. Each texel writes its depth into a buffer of cells of `CELL`
-    pixels, where the nearest stays.
+    face : (S, S) bool, the texels that can hide others. side : of the crop in pixels. Each texel writes its depth into
+    a buffer of coarse cells, where the nearest stays.
     """
-    size = maps.shape[1]
-    side = int(size / CELL)
+    cells = int(maps.shape[1] / CELL_TEXELS)
     place = ops.stop_gradient(maps)
-    column, row = (ops.clip(ops.cast(ops.floor(place[..., axis] / CELL), "int32"), 0, side - 1) for axis in (0, 1))
+    column, row = (
+        ops.clip(ops.cast(ops.floor(place[..., axis] * (cells / side)), "int32"), 0, cells - 1) for axis in (0, 1)
+    )
     image = ops.reshape(ops.arange(ops.shape(maps)[0]), (-1, 1, 1))
-    cell = ops.cast(image, "int32") * (side * side) + row * side + column
+    cell = ops.cast(image, "int32") * (cells * cells) + row * cells + column
     depth = ops.where(face, place[..., 2], -float("inf"))
-    nearest = _greatest(ops.reshape(depth, (-1,)), ops.reshape(cell, (-1,)), ops.shape(maps)[0] * side * side)
+    count = ops.shape(maps)[0] * cells * cells
+    nearest = ops.segment_max(ops.reshape(depth, (-1,)), ops.reshape(cell, (-1,)), num_segments=count)
     before = ops.reshape(ops.take(nearest, ops.reshape(cell, (-1,))), ops.shape(cell))
-    seen = (place[..., 2] >= before - DEPTH_TOLERANCE * size) & (_facing(place)[..., 2] > 0)
+    seen = (place[..., 2] >= before - DEPTH_TOLERANCE * side) & (_facing(place)[..., 2] > 0)
     return ops.cast(seen, "float32")
-
-
-def _greatest(values, segments, count):
-    return ops.segment_max(values, segments, num_segments=count)
 
 
 def _facing(maps):
@@ -55,9 +53,12 @@ def _facing(maps):
 
 def _central(maps, axis: int):
     """Half the difference of the next and the previous texel along an axis; at the border of the next and itself."""
-    size = maps.shape[axis]
-    at = list(range(size))
-    following, previous = ops.take(maps, [*at[1:], size - 1], axis=axis), ops.take(maps, [0, *at[:-1]], axis=axis)
+    if axis == 2:
+        following = ops.concatenate([maps[:, :, 1:], maps[:, :, -1:]], axis=2)
+        previous = ops.concatenate([maps[:, :, :1], maps[:, :, :-1]], axis=2)
+    else:
+        following = ops.concatenate([maps[:, 1:], maps[:, -1:]], axis=1)
+        previous = ops.concatenate([maps[:, :1], maps[:, :-1]], axis=1)
     return (following - previous) / 2
 
 
