@@ -103,8 +103,9 @@ def build_dataset(
 
     data_mode : 0 to 5, see `prnet.generating.dataset`. validation_share : of the groups, held out to select a model.
     flips : take the mirrored photos in folders `*_Flip` too. skin : store how surely each pixel is skin
-    (`prnet.generating.skin`), which photo networks learn from, beside the photos of data modes 4 and 5. batch : pairs read and verified as one unit of work.
-    buffer : samples held before a write. workers : threads, by default one for each core.
+    (`prnet.generating.skin`), which photo networks learn from, beside the photos of data modes 4 and 5.
+    batch : pairs read and verified as one unit of work. buffer : samples held before a write. workers : threads, by
+    default one for each core.
     A pair that cannot be used is left out and listed in the report. Raises UserError, and leaves what is at `output`
     as it is, where no pair can be used or the file cannot be written.
     """

@@ -123,6 +123,4 @@ def _at_vertices(model: FaceModel, values: np.ndarray, mask: np.ndarray) -> np.n
     index = (np.cumsum(mask.ravel()) - 1).reshape(mask.shape)[tuple(nearest)]
     column, row = texel_coordinates(model.uv.astype(np.float64), SIZE).T
     grid = values[index]
-    return np.stack(
-        [map_coordinates(grid[..., c], [row, column], order=1, mode="nearest") for c in range(3)], axis=-1
-    )
+    return np.stack([map_coordinates(grid[..., c], [row, column], order=1, mode="nearest") for c in range(3)], axis=-1)

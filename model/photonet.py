@@ -3,9 +3,10 @@
     crop -> encoder -> identity, expression, angles, place, scale -> position map
                    \\-> albedo, light ------------------------------> what `model.photo_training` renders
 
-All heads start at zero: the mean face, frontal, in its reference crop, under even white light (Deep3DFaceReconstruction,
-Deng et al., CVPRW 2019). The map has the contract of every network's, so whatever uses one uses these; albedo and light
-are saved with it. Everything is made of Keras' own layers and operations: a saved network opens without this project.
+All heads start at zero: the mean face, frontal, in its reference crop, under even white light
+(Deep3DFaceReconstruction, Deng et al., CVPRW 2019). The map has the contract of every network's, so whatever uses one
+uses these; albedo and light are saved with it. Everything is made of Keras' own layers and operations: a saved network
+opens without this project.
 """
 
 import keras
