@@ -1,5 +1,6 @@
 """Networks by name. Input: a crop, float32 RGB in 0 to 1. Output: its position map / (image size x 1.1)."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import keras
@@ -11,8 +12,8 @@ from prnet.model.appearance import AlbedoSpace
 from prnet.model.face_space import FaceSpace
 from prnet.model.lprnet import build_lprnet
 from prnet.model.morphnet import COEFFICIENTS, POSE, build_morphnet
-from prnet.model.parameters import FaceParameters, read_parameters
-from prnet.model.photonet import build_photonet
+from prnet.model.parameters import FaceParameters, read_appearance, read_parameters
+from prnet.model.photonet import ALBEDO, ALBEDO_COEFFICIENTS, LIGHT, build_photonet
 from prnet.model.prnet import build_prnet
 
 BUILDERS = {"prnet": build_prnet, "lprnet": build_lprnet}
@@ -71,8 +72,12 @@ def predict_faces(network: keras.Model, images: np.ndarray) -> tuple[np.ndarray,
     names = getattr(network, "parameter_names", None)
     if names is None:
         return predict_maps(network, images), None
-    targets, coefficients, pose = _with_parameters(network).predict_on_batch(images)
-    return _to_pixels(network, targets), read_parameters(names, coefficients, pose)
+    targets, coefficients, pose, *appearance = _with_parameters(network).predict_on_batch(images)
+    parameters = read_parameters(names, coefficients, pose)
+    if appearance:
+        found = read_appearance(parameters, coefficients, pose, *appearance)
+        parameters = replace(parameters, appearance=found)
+    return _to_pixels(network, targets), parameters
 
 
 def network_parameters(network: keras.Model, images: np.ndarray) -> FaceParameters | None:
@@ -97,6 +102,9 @@ def _to_pixels(network: keras.Model, targets: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _with_parameters(network: keras.Model) -> keras.Model:
-    """The same layers as one model that returns map, coefficients and pose; kept, since its first call compiles it."""
-    parts = (network.get_layer(name).output for name in (COEFFICIENTS, POSE))
+    """The same layers as one model that returns map, coefficients, pose and what it has of appearance; kept, since its
+    first call compiles it."""
+    known = {layer.name for layer in network.layers}
+    names = [name for name in (COEFFICIENTS, POSE, ALBEDO_COEFFICIENTS, ALBEDO, LIGHT) if name in known]
+    parts = (network.get_layer(name).output for name in names)
     return keras.Model(network.input, [network.output, *parts])

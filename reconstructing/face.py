@@ -176,8 +176,10 @@ class Face:
         """`expressions`, a number by name, and `identity`, a list, rounded; or None for both."""
         if self.parameters is None:
             return {"expressions": None, "identity": None}
+        appearance = self.parameters.appearance
+        light = {} if appearance is None else {"light": _rounded(appearance.light)}
         expressions = {name: round(value, 3) for name, value in self.expressions.items()}
-        return {"expressions": expressions, "identity": _rounded(self.identity)}
+        return {"expressions": expressions, "identity": _rounded(self.identity), **light}
 
     def __repr__(self) -> str:
         pose, (left, top, width, height) = self.pose, self.bounding_box

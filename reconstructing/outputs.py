@@ -18,6 +18,7 @@ from prnet.formats.encoding import encode_png
 from prnet.formats.photo_arrays import Photo, as_photo
 from prnet.formats.photos import IMAGE_SUFFIXES, read_image
 from prnet.geometry.crop import Box
+from prnet.reconstructing.appearance import appearance_files
 from prnet.reconstructing.drawing import depth_map, draw_overlay, draw_sheet
 from prnet.reconstructing.face import Face
 from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, write_mesh
@@ -30,7 +31,9 @@ from prnet.reconstructing.video import VIDEO_SUFFIXES, FaceTracker, VideoFile, o
 
 logger = logging.getLogger(__name__)
 
-_PICTURE = re.compile(r"(?P<face>(?P<stem>.+)_face[0-9]+)_(?:sheet|depth|texture|texture_visible|frontal_texture)\.png")
+_PICTURE = re.compile(
+    r"(?P<face>(?P<stem>.+)_face[0-9]+)_(?:sheet|depth|texture|texture_visible|frontal_texture|albedo|lit|relit)\.png"
+)
 _VIDEO = re.compile(rf"(?P<stem>.+)_(?:{'|'.join(OVERLAYS)})\.mp4")
 
 
@@ -178,6 +181,7 @@ def write_face(face: Face, image: np.ndarray, folder: Path, stem: str, settings:
         "texture": ("_texture.png", encode_png(uv_texture(face, image, size))),
         "visible": ("_texture_visible.png", encode_png(visibility_mask(face, size).astype(np.uint8) * 255)),
     }
+    contents |= appearance_files(face, image)
     if settings.mat:
         contents["mat"] = (".mat", mat_bytes(face, image))
     files = {}
