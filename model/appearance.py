@@ -33,7 +33,7 @@ def albedo_space(model: FaceModel, space: FaceSpace) -> AlbedoSpace:
     if model.texture is None:
         raise UserError(
             f"the face model ({model.source}) has no texture basis, from which albedo is predicted; "
-            f"learn one with {command('build-face-model')} --learn-texture"
+            f"let {command('build-face-model')} learn one (`learn_texture`)"
         )
     at_texels = texel_mixture(model, space.size)[space.texels]
     components = np.moveaxis(model.texture.basis * model.texture.deviation, 2, 0)

@@ -20,7 +20,7 @@ SIDE_LIGHT = 0.35
 def appearance_of(face: Face) -> Appearance:
     """What the network says of albedo and light. Raises UserError where it does not."""
     if face.parameters is None or face.parameters.appearance is None:
-        raise UserError("the network says nothing of albedo and light; give one that `train --recipe weak` trained")
+        raise UserError("the network says nothing of albedo and light; give one that the recipe weak trained")
     return face.parameters.appearance
 
 

@@ -118,7 +118,7 @@ def test_a_saved_one_keeps_albedo_and_light_and_opens_without_the_project(networ
 
 
 def test_a_face_model_without_texture_is_told_what_to_do(sample_model, space):
-    with pytest.raises(UserError, match="no texture basis.*--learn-texture"):
+    with pytest.raises(UserError, match="no texture basis.*`learn_texture`"):
         albedo_space(sample_model, space)
 
 
