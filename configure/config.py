@@ -10,11 +10,20 @@ from pathlib import Path
 MAP_SIZE = 256
 """Side of the reference crop and of the UV grid that masks are stored on, in pixels (PRNet, section 3)."""
 
-IMAGE_SIZES = (128, 256)
+IMAGE_SIZES = (128, 224, 256)
 """Sides of the square crops, in pixels, that the networks are built for."""
 
-NETWORKS = {"prnet": 256, "lprnet": 128, "morphnet": 128}
-"""The networks, each with the image size that it is meant for."""
+PHOTO_NETWORKS = {"photonet": 128, "photonet50": 224}
+"""The networks that learn from photos without fits, each with the image size that it is meant for."""
+
+NETWORKS = {"prnet": 256, "lprnet": 128, "morphnet": 128, **PHOTO_NETWORKS}
+"""The networks, likewise."""
+
+RENDERINGS = ("texels", "pixels")
+"""Where a photo and the face that is read from it are compared: at the map's texels, or at the photo's pixels."""
+
+CAMERAS = ("weak-perspective", "perspective")
+"""How a `photonet` projects a face."""
 
 RUNTIMES = ("auto", "keras", "onnx")
 """What runs a network. auto is ONNX Runtime where it is installed and the network's `.onnx` file lies beside it."""
@@ -129,6 +138,22 @@ class LossTerms:
 
 
 @dataclass(frozen=True)
+class PhotoTerms:
+    """What a `photonet` learns from: the weights of Deep3DFaceReconstruction (Deng et al., CVPRW 2019); 0 leaves a
+    term out. Definitions: `model.photo_losses`."""
+
+    photometric: float = 1.92  # colour of the photo against that of the lit face
+    landmarks: float = 1.6e-3  # squared distance of the 68
+    perceptual: float = 0.2  # 1 - cosine of a recognition network's features, where one is given
+    coefficients: float = 3e-4  # squared coefficients
+    reflectance: float = 5.0  # variance of the skin's albedo
+    light: float = 10.0  # colour of the light
+    rendering: str = "texels"  # or "pixels"
+    camera: str = "weak-perspective"  # or "perspective"
+    recognition: str | None = None  # `.keras` file of the network whose features the perceptual term compares
+
+
+@dataclass(frozen=True)
 class Training:
     """What decides the result of a training run (PRNet, section 3.3, unless a recipe overrides it)."""
 
@@ -152,6 +177,7 @@ class Training:
     precision: str = "float32"
     seed: int = 0
     terms: LossTerms = field(default_factory=LossTerms)
+    photo: PhotoTerms = field(default_factory=PhotoTerms)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 

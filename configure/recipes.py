@@ -135,4 +135,32 @@ def morphnet() -> Training:
     )
 
 
-RECIPES = {recipe.__name__: recipe for recipe in (default, paper, binaryvr, lprnet, lprnet_published, photos, morphnet)}
+def weak() -> Training:
+    """Photos and their 68 landmarks alone, no fits: the losses and weights of Deep3DFaceReconstruction (`PhotoTerms`).
+
+    Command: python train_model.py --recipe weak --hdf5dir DIR --model resource/weights/morphnet.keras
+    Source: Deng et al., CVPRW 2019, and its public implementations: augmentation (shift 10 pixels of 224, scale 0.9 to
+    1.1, rotation 10 degrees, mirrored), batch 32. The light encoder, its rate and its schedule are ours; as published
+    it is `--network photonet50 --learning-rate 1e-4 --schedule steps`.
+    Hardware, time: docs/weak.md.
+    Expect: docs/weak.md.
+    """
+    return Training(
+        network="photonet",
+        image_size=128,
+        loss="wtmae",
+        epochs=20,
+        batch_size=32,
+        learning_rate=1e-3,
+        schedule="cosine",
+        warmup=0.3,
+        clip_norm=1.0,
+        augmentation=replace(
+            NO_AUGMENTATION, rotation=10.0, translation=10 / 224, scale=(0.9, 1.1), mirror=0.5, reflection=0.6
+        ),
+    )
+
+
+RECIPES = {
+    recipe.__name__: recipe for recipe in (default, paper, binaryvr, lprnet, lprnet_published, photos, morphnet, weak)
+}

@@ -17,7 +17,7 @@ from prnet.common.errors import UserError
 from prnet.configure.config import FACE_WEIGHT, FEATURE_WEIGHT, LANDMARK_COUNT, LANDMARK_WEIGHT, MAP_SIZE
 from prnet.formats.face_model_file import check_face_model
 from prnet.formats.mat_files import read_mat_arrays
-from prnet.geometry.face_model import FaceModel, at_landmarks
+from prnet.geometry.face_model import FaceModel, TextureBasis, at_landmarks
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.regions import derive_region_weights
 from prnet.geometry.tutte import tutte_embedding
@@ -55,6 +55,7 @@ def read_face3d_model(
         triangles=bfm.triangles("tri", len(mean) // 3),
         landmark_vertices=bfm.landmarks("kpt_ind", len(mean) // 3),
         mean_texture=bfm.column("texMU", rows=len(mean)),
+        texture=_texture(bfm, len(mean)),
         source=f"face3d {Path(path).name}",
     )
     return _with_uv(model, path, uv_path, uv_data)
@@ -96,9 +97,22 @@ def read_raw_model(
         triangles=triangles,
         landmark_vertices=info.landmarks("keypoints" if "keypoints" in info else "kpt_ind", len(kept)),
         mean_texture=raw.column("texMU", rows=len(raw_mean))[rows],
+        texture=_texture(raw, len(raw_mean), kept),
         source=", ".join(Path(file).name for file in (path, expression_path, info_path)),
     )
     return _with_uv(model, path, uv_path, uv_data)
+
+
+def _texture(file: "_MatFile", rows: int, kept: np.ndarray | slice = slice(None)) -> TextureBasis | None:
+    """The albedo's components, those that change anything; None where the file has none."""
+    if "texPC" not in file or "texEV" not in file:
+        return None
+    basis = file.basis("texPC", rows)[kept] / np.float32(255)
+    deviation = file.column("texEV", rows=basis.shape[2])
+    used = (deviation > 0) & (np.abs(basis).max(axis=(0, 1)) > 0)
+    if not used.any():
+        return None
+    return TextureBasis(np.ascontiguousarray(basis[:, :, used]), deviation[used])
 
 
 def _untextured(
@@ -107,6 +121,7 @@ def _untextured(
     triangles: np.ndarray,
     landmark_vertices: np.ndarray,
     mean_texture: np.ndarray,
+    texture: TextureBasis | None,
     source: str,
     **bases: Any,
 ) -> FaceModel:
@@ -118,6 +133,7 @@ def _untextured(
         landmark_vertices=landmark_vertices[:, None],
         landmark_weights=np.ones((len(landmark_vertices), 1), np.float32),
         mean_texture=np.clip(mean_texture.reshape(-1, 3) / 255, 0, 1),
+        texture=texture,
         uv=np.zeros((len(mean), 2), dtype=np.float32),
         region_weights=np.zeros((MAP_SIZE, MAP_SIZE), dtype=np.float32),
         source=source,

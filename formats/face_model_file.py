@@ -2,8 +2,8 @@
 
 The root's attributes are `format` ("face model"), `format_version`, `source`, `licence` and `identity`; every array of
 `FaceModel` is a data set of the same name, shape and type, with its meaning in the attribute `description`. The data
-set `expression_names` (E texts) and the group `mediapipe` are there where they are known. Version 1 had neither, and
-its landmarks were vertices: `landmark_vertices` (68,), no `landmark_weights`.
+set `expression_names` (E texts) and the groups `mediapipe` and `texture` are there where they are known. Version 1 had
+neither, and its landmarks were vertices: `landmark_vertices` (68,), no `landmark_weights`.
 """
 
 import os
@@ -19,7 +19,7 @@ from prnet.configure.programs import command
 from prnet.formats.hdf5_attributes import as_text, write_texts
 from prnet.formats.hdf5_file import DeferredErrorFile
 from prnet.formats.hdf5_sets import require_own_items
-from prnet.geometry.face_model import FaceModel, MediaPipePoints
+from prnet.geometry.face_model import FaceModel, MediaPipePoints, TextureBasis
 
 FORMAT = "face model"
 FORMAT_VERSION = 2
@@ -48,6 +48,17 @@ _MEDIAPIPE_ARRAYS = {
     "shift": (np.float32, (MEDIAPIPE_COUNT, 3), "from that place to where the points lie on photos, model units"),
 }
 
+_TEXTURE_ARRAYS = {
+    "basis": (np.float32, ("V", 3, "A"), "albedo components, RGB, 0 to 1, per unit of their coefficients"),
+    "deviation": (np.float32, ("A",), "standard deviations of the albedo coefficients"),
+}
+
+_GROUPS = {
+    "mediapipe": (_MEDIAPIPE_ARRAYS, MediaPipePoints, "the points of MediaPipe's face mesh on this face"),
+    "texture": (_TEXTURE_ARRAYS, TextureBasis, "how the albedo of faces varies about mean_texture"),
+}
+"""Parts that a face model may have: their arrays, their class and what they are."""
+
 
 def check_face_model(model: FaceModel, name: str | Path) -> FaceModel:
     """The model itself, or a `UserError` that begins with `name` and names the array that is wrong.
@@ -59,9 +70,10 @@ def check_face_model(model: FaceModel, name: str | Path) -> FaceModel:
     for field, (kind, shape, _) in _ARRAYS.items():
         _check_array(getattr(model, field), field, kind, shape, sizes, name)
     shares = {"landmark_weights": model.landmark_weights}
+    for group, (arrays, _, _) in _GROUPS.items():
+        for field, (kind, shape, _) in arrays.items() if getattr(model, group) is not None else ():
+            _check_array(getattr(getattr(model, group), field), f"{group}/{field}", kind, shape, sizes, name)
     if model.mediapipe is not None:
-        for field, (kind, shape, _) in _MEDIAPIPE_ARRAYS.items():
-            _check_array(getattr(model.mediapipe, field), f"mediapipe/{field}", kind, shape, sizes, name)
         shares["mediapipe/weights"] = model.mediapipe.weights
     for field, array in shares.items():
         if np.abs(array.sum(axis=1) - 1).max() > 1e-3:
@@ -109,10 +121,11 @@ def save_face_model(model: FaceModel, path: str | Path) -> None:
         file.attrs["format_version"] = FORMAT_VERSION
         write_texts(file, format=FORMAT, source=model.source, licence=model.licence, identity=model.identity)
         _write_arrays(file, model, _ARRAYS)
-        if model.mediapipe is not None:
-            group = file.create_group("mediapipe")
-            write_texts(group, description="the points of MediaPipe's face mesh on this face")
-            _write_arrays(group, model.mediapipe, _MEDIAPIPE_ARRAYS)
+        for name, (arrays, _, description) in _GROUPS.items():
+            if getattr(model, name) is not None:
+                group = file.create_group(name)
+                write_texts(group, description=description)
+                _write_arrays(group, getattr(model, name), arrays)
         if model.expression_names:
             names = np.array([name.encode() for name in model.expression_names])
             write_texts(file.create_dataset("expression_names", data=names), description="in ARKit's spelling")
@@ -145,7 +158,7 @@ def load_face_model(path: str | Path = FACE_MODEL_PATH) -> FaceModel:
                     f" make it again with {make}"
                 )
             fields = [field for field in _ARRAYS if version > 1 or field != "landmark_weights"]
-            fields += [f"mediapipe/{field}" for field in _MEDIAPIPE_ARRAYS if "mediapipe" in file]
+            fields += [f"{group}/{field}" for group in _GROUPS if group in file for field in _GROUPS[group][0]]
             optional = ["expression_names"] if "expression_names" in file else []
             missing = [name for name in fields + optional if not isinstance(file.get(name), h5py.Dataset)]
             missing += [name for name in ("source", "licence", "identity") if name not in file.attrs]
@@ -165,18 +178,24 @@ def load_face_model(path: str | Path = FACE_MODEL_PATH) -> FaceModel:
         raise UserError(f"{path}: not a readable HDF5 file ({error}); make one with {make}") from error
     if version == 1:
         _give_weights(arrays)
-    points = {field: arrays.pop(f"mediapipe/{field}") for field in _MEDIAPIPE_ARRAYS if f"mediapipe/{field}" in arrays}
+    groups = {group: _group_of(group, arrays) for group in _GROUPS}
     model = FaceModel(
         **arrays,
         source=texts["source"],
         licence=texts["licence"],
         expression_names=names,
-        mediapipe=MediaPipePoints(**points) if points else None,
+        **groups,
     )
     check_face_model(model, path)
     if model.identity != identity:
         raise UserError(f"{path}: damaged, its arrays are not those that were written; make it again")
     return model
+
+
+def _group_of(group: str, arrays: dict):
+    """The part of a face model whose arrays are `group/FIELD`, which leave `arrays`; None where there are none."""
+    found = {field: arrays.pop(f"{group}/{field}") for field in _GROUPS[group][0] if f"{group}/{field}" in arrays}
+    return _GROUPS[group][1](**found) if found else None
 
 
 def _give_weights(arrays: dict) -> None:

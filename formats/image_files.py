@@ -47,3 +47,11 @@ def decode_image(content: bytes | memoryview, name: str) -> np.ndarray:
     if image is None:
         raise UserError(f"{name}: cannot be decoded")
     return image
+
+
+def decode_grey(content: bytes | memoryview, name: str) -> np.ndarray:
+    """(H, W) uint8 of an encoded grey picture."""
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if image is None:
+        raise UserError(f"{name}: cannot be decoded")
+    return image

@@ -14,7 +14,7 @@ from prnet.formats.fit_files import MAX_FIT_BYTES
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 FIT_SUFFIX = ".mat"
 MAX_IMAGE_BYTES = 1 << 26
-SKIPPED_FOLDERS = ("code", "landmarks", "__macosx")
+SKIPPED_FOLDERS = ("code", "landmarks", "truth", "__macosx")
 """Folders of the published archives (in lower case) that hold no pairs; hidden files are skipped with them."""
 
 

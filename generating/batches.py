@@ -37,20 +37,10 @@ def make_batch(
     Returns images (B, size, size, 3) float32 in 0 to 1 and targets, position maps / (size x 1.1), of the same shape;
     with `scores`, names of some of the data set's, a pair of the maps and of those scores (B, M), NaN where not known.
     """
-    images = np.empty((len(indices), size, size, 3), dtype=np.float32)
-    crops, mirrored = [], []
-    for image, index in zip(images, indices, strict=True):
-        random = np.random.default_rng([seed, epoch, index])
-        mirror = bool(random.random() < augmentation.mirror)
-        transform = draw_crop(random, augmentation, dataset.box(index), size, mirror)
-        reflect = augmentation.reflection > 0 and random.random() < augmentation.reflection
-        crop = crop_image(_bytes(dataset.image(index)), transform, size, reflect=reflect)
-        crop = change_looks(crop, random, augmentation, texture)
-        cv2.LUT(crop, tone_table(random, augmentation), dst=image)
-        crops.append(lift_transform(transform))
-        mirrored.append(mirror)
-
-    transforms = np.array(crops) / (size * TARGET_SCALE)
+    images, crops, mirrored = draw_crops(
+        dataset, indices, size=size, augmentation=augmentation, texture=texture, seed=seed, epoch=epoch
+    )
+    transforms = np.array([lift_transform(crop) for crop in crops]) / (size * TARGET_SCALE)
     if basis is not None:
         coefficients, poses = dataset.fits(indices)
         to_photo = fit_to_pixels(poses, dataset.image_heights[indices])
@@ -74,6 +64,33 @@ def _scores(dataset: Dataset, indices: np.ndarray, mirrored: list[bool], names: 
         for which in (names, [other_side(name, names) for name in names])
     )
     return np.where(np.array(mirrored)[:, None], other, own)
+
+
+def draw_crops(
+    dataset: Dataset,
+    indices: np.ndarray,
+    *,
+    size: int,
+    augmentation: Augmentation,
+    texture: np.ndarray,
+    seed: int,
+    epoch: int,
+) -> tuple[np.ndarray, np.ndarray, list[bool]]:
+    """Augmented crops (B, size, size, 3) float32 in 0 to 1 of some samples, the transforms (B, 2, 3) from the stored
+    images to them, and which of them are mirrored. The others as in `make_batch`."""
+    images = np.empty((len(indices), size, size, 3), dtype=np.float32)
+    crops, mirrored = [], []
+    for image, index in zip(images, indices, strict=True):
+        random = np.random.default_rng([seed, epoch, index])
+        mirror = bool(random.random() < augmentation.mirror)
+        transform = draw_crop(random, augmentation, dataset.box(index), size, mirror)
+        reflect = augmentation.reflection > 0 and random.random() < augmentation.reflection
+        crop = crop_image(_bytes(dataset.image(index)), transform, size, reflect=reflect)
+        crop = change_looks(crop, random, augmentation, texture)
+        cv2.LUT(crop, tone_table(random, augmentation), dst=image)
+        crops.append(transform)
+        mirrored.append(mirror)
+    return images, np.array(crops), mirrored
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:

@@ -17,12 +17,14 @@ from prnet.common.files import remove_left_behind
 from prnet.common.locks import exclusive_lock
 from prnet.common.ordered import in_order
 from prnet.configure.config import CROP_MARGIN, MAP_SIZE, VALIDATION_SHARE
+from prnet.formats.encoding import encode_png
 from prnet.formats.fit_files import read_fit, require_model
 from prnet.formats.image_files import check_image, decode_image
 from prnet.formats.pairs import Pair, find_pairs
 from prnet.formats.score_files import ScoreFile
 from prnet.generating.dataset import DATA_MODES
 from prnet.generating.dataset_writer import Sample, dataset_writer
+from prnet.generating.skin import SkinModel, load_skin_model
 from prnet.generating.split import split_by_group
 from prnet.geometry.crop import Box, compose, crop_image, crop_transform, landmark_box, lift_transform, transform_points
 from prnet.geometry.face_model import FaceModel, at_landmarks
@@ -91,6 +93,7 @@ def build_dataset(
     data_mode: int = 5,
     validation_share: float = VALIDATION_SHARE,
     flips: bool = True,
+    skin: bool = False,
     batch: int = 200,
     buffer: int = 1000,
     workers: int | None = None,
@@ -101,13 +104,17 @@ def build_dataset(
     """Build one data set file from folders or zip archives of photos with fits.
 
     data_mode : 0 to 5, see `prnet.generating.dataset`. validation_share : of the groups, held out to select a model.
-    flips : take the mirrored photos in folders `*_Flip` too. batch : pairs read and verified as one unit of work.
-    scores : of the photos, stored beside them. buffer : samples held before a write. workers : threads, by default one
-    for each core.
+    flips : take the mirrored photos in folders `*_Flip` too. skin : store how surely each pixel is skin
+    (`prnet.generating.skin`), which photo networks learn from, beside the photos of data modes 4 and 5.
+    scores : of the photos, stored beside them.
+    batch : pairs read and verified as one unit of work. buffer : samples held before a write. workers : threads, by
+    default one for each core.
     A pair that cannot be used is left out and listed in the report. Raises UserError, and leaves what is at `output`
     as it is, where no pair can be used or the file cannot be written.
     """
     output = Path(output)
+    if skin and DATA_MODES[data_mode].image:
+        raise UserError(f"`data_mode` {data_mode}: `skin` belongs to photos as they are; give `data_mode` 4 or 5")
     _require_free(output, overwrite)
     with ExitStack() as stack:
         opened = [stack.enter_context(find_pairs(source)) for source in sources]
@@ -123,7 +130,7 @@ def build_dataset(
         ):
             remove_left_behind(output)  # by builds that were killed
         _require_free(output, overwrite)
-        make = SampleMaker(model, data_mode)
+        make = SampleMaker(model, data_mode, load_skin_model() if skin else None)
         writer = stack.enter_context(
             dataset_writer(
                 output,
@@ -199,8 +206,8 @@ class SampleMaker:
     stored_bytes : of one sample, its encoded image not counted.
     """
 
-    def __init__(self, model: FaceModel, data_mode: int):
-        self.model = model
+    def __init__(self, model: FaceModel, data_mode: int, skin_model: SkinModel | None = None):
+        self.model, self.skin_model = model, skin_model
         self.storage = DATA_MODES[data_mode]
         self.basis: MapBasis | None = map_basis(model, MAP_SIZE) if self.storage.label else None
         bases = at_landmarks(model, np.concatenate([model.shape_basis, model.expression_basis], axis=2))
@@ -263,8 +270,14 @@ class SampleMaker:
             image=image,
             label=coefficients,
             pose=fit.pose,
+            skin=self._skin(content, pair.image_file),
         )
         return sample, to_pixels
+
+    def _skin(self, content: bytes, name: str) -> bytes | None:
+        if self.skin_model is None:
+            return None
+        return encode_png(self.skin_model.mask(decode_image(content, name)))
 
     def _with_maps(self, basis: MapBasis, samples: list[Sample], transforms: list[np.ndarray]) -> list[Sample]:
         """The samples with position maps in place of their coefficients."""

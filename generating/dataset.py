@@ -18,6 +18,7 @@ A sample is a row of every set. Attributes of the file: `format`, `format_versio
 | `maps` | (N, 256, 256, 3) | data modes 0 to 4: position map in pixels of the stored image |
 | `coefficients`, `poses` | (N, K) float32, (N, 7) float64 | data mode 5: identity, then expression; `Pose_Para` |
 | `scores`, `score_names` | (N, M) float32, (M,) UTF-8 | expressions that a teacher saw, 0 to 1, NaN: not known |
+| `skin`, `skin_offsets` | (bytes,) uint8, (N + 1,) int64 | built with `skin`: how surely each pixel is skin, as PNG |
 | `coefficients_checksums` | (N,) uint32 | CRC-32 of each row of that set; likewise for `maps`, `images`, `landmarks` |
 
 `landmarks` and `scores` are absent where no sample has any. Data modes 0 to 3 store the reference crop. The other sets
@@ -41,7 +42,7 @@ from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
 from prnet.configure.programs import command
 from prnet.formats.hdf5_attributes import as_text
 from prnet.formats.hdf5_sets import require_own_items
-from prnet.formats.image_files import decode_image
+from prnet.formats.image_files import decode_grey, decode_image
 from prnet.geometry.crop import Box
 
 FORMAT = "position map data set"
@@ -170,7 +171,7 @@ class Dataset:
         if "scores" in file:
             self.scores = self._array(file, "scores", "float32", (count, None))
             self.score_names = tuple(self._texts(file, "score_names", self.scores.shape[1]))
-        self._landmarks = self.coefficients = self.poses = self._maps = self._offsets = None
+        self._landmarks = self.coefficients = self.poses = self._maps = self._offsets = self._skin = None
         if "landmarks" in file:
             self._landmarks = self._rows(file, "landmarks", "float32", (count, LANDMARK_COUNT, 3))
         if storage.image:
@@ -181,6 +182,11 @@ class Dataset:
             self._checksums = self._array(file, "checksums", "uint32", (count,))
             self._require(np.diff(self._offsets) > 0, "offsets")
             self._require((self._offsets >= 0) & (self._offsets <= len(self._images)), "offsets")
+        if "skin" in file:
+            self._skin = self._rows(file, "skin", "uint8", (None,))
+            self._skin_offsets = self._array(file, "skin_offsets", "int64", (count + 1,))
+            self._require(np.diff(self._skin_offsets) > 0, "skin_offsets")
+            self._require(self._skin_offsets <= len(self._skin), "skin_offsets")
         if storage.label:
             self._maps = self._rows(file, "maps", storage.label, (count, *_PICTURE))
         else:
@@ -267,6 +273,14 @@ class Dataset:
         if zlib.crc32(content.data) != self._checksums[index]:
             raise UserError(f"{self._called(index)}: the stored image is damaged; build the data set again")
         return content
+
+    def skin(self, index: int) -> np.ndarray | None:
+        """(H, W) uint8: how surely each pixel of the stored image is skin, 255 for certain; None where it was built
+        without `skin`."""
+        if self._skin is None:
+            return None
+        start, stop = int(self._skin_offsets[index]), int(self._skin_offsets[index + 1])
+        return decode_grey(self._skin.read(start, stop - start).data, f"{self._called(index)}, skin")
 
     def map(self, index: int) -> np.ndarray:
         """(256, 256, 3) float32 position map in pixels of the stored image, in data modes 0 to 4."""

@@ -35,6 +35,7 @@ class Sample:
     image: bytes | np.ndarray  # encoded, or (256, 256, 3) uint8 or in 0 to 1
     label: np.ndarray  # (256, 256, 3) map, or (K,) coefficients
     pose: np.ndarray  # (7,)
+    skin: bytes | None = None  # PNG, (H, W) grey
 
     @property
     def byte_count(self) -> int:
@@ -106,6 +107,10 @@ class DatasetWriter:
             self._keep("checksums", "uint32", [zlib.crc32(image) for image in encoded])
             self._keep("offsets", "int64", [len(image) for image in encoded])
             self._extend("images", np.frombuffer(b"".join(encoded), np.uint8))
+        skins = [sample.skin for sample in samples if sample.skin is not None]
+        if skins:
+            self._keep("skin_offsets", "int64", [len(skin) for skin in skins])
+            self._extend("skin", np.frombuffer(b"".join(skins), np.uint8))
         labels = np.stack([sample.label for sample in samples])
         if self._storage.label:
             self._extend_checked("maps", labels)
@@ -123,8 +128,8 @@ class DatasetWriter:
     ) -> None:
         """Write the rest. groups : (N,) int. validation : (N,) bool. scores : (N, M), NaN where one is not known."""
         columns = {name: np.concatenate(pieces) for name, pieces in self._columns.items()}
-        if not self._storage.image:
-            columns["offsets"] = np.concatenate([[0], np.cumsum(columns["offsets"])])
+        for name in {"offsets", "skin_offsets"} & columns.keys():
+            columns[name] = np.concatenate([[0], np.cumsum(columns[name])])
         for name, texts in (("names", self.names), ("folders", self.folders)):
             columns[name] = _encoded(texts)
         if self._landmarks:

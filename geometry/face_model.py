@@ -18,6 +18,14 @@ class MediaPipePoints:
 
 
 @dataclass(frozen=True)
+class TextureBasis:
+    """How the albedo of faces varies: mean_texture + basis @ coefficients, sRGB in 0 to 1."""
+
+    basis: np.ndarray  # (V, 3, A) float32
+    deviation: np.ndarray  # (A,) float32, standard deviations of the coefficients
+
+
+@dataclass(frozen=True)
 class FaceModel:
     """A 3D morphable model with V vertices (Blanz and Vetter 1999; Paysan et al. 2009).
 
@@ -41,6 +49,7 @@ class FaceModel:
     licence: str
     expression_names: tuple[str, ...] = ()  # of the E components in ARKit's spelling, or none
     mediapipe: "MediaPipePoints | None" = None  # where MediaPipe's points lie on this face, if known
+    texture: "TextureBasis | None" = None  # of the albedo, if known
 
     @cached_property
     def identity(self) -> str:
@@ -106,6 +115,7 @@ def landmark_model(model: FaceModel) -> FaceModel:
         uv=at_landmarks(model, model.uv),
         mean_texture=at_landmarks(model, model.mean_texture),
         mediapipe=None,
+        texture=None,
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import binary_dilation, distance_transform_edt
+from scipy.spatial import ConvexHull
 
 from prnet.configure.config import MAP_SIZE, TARGET_SCALE
 from prnet.geometry.face_model import FaceModel
@@ -28,6 +29,7 @@ class FaceSpace:
 
     mean: np.ndarray  # (n, 3) float32
     basis: np.ndarray  # (K, n, 3) float32
+    texels: np.ndarray  # (n,) int32, flat, where on the map the n texels are
     nearest: np.ndarray  # (S * S,) int32, the one of the n texels whose place each texel of the map takes
     raw_texels: np.ndarray  # (RAW_SIZE ** 2,) int32, flat texels of the map at which the raw map lies
     raw_face: np.ndarray  # (RAW_SIZE ** 2,) bool, those on the face
@@ -53,25 +55,33 @@ class FaceSpace:
 
 
 def face_space(
-    model: FaceModel, basis: MapBasis, layout: UVLayout, coefficients: np.ndarray, identities: int | None = None
+    model: FaceModel,
+    basis: MapBasis,
+    layout: UVLayout,
+    coefficients: np.ndarray,
+    identities: int | None = None,
+    *,
+    hull: bool = False,
 ) -> FaceSpace:
     """Statistics of a training set's maps. coefficients : (N, K) of its fits, identity, then expression.
 
     Identity components are the principal components of the maps without their expression, by falling variance, the
     first `identities` of them. Expression components are the directions in which the maps change with each
-    coefficient of the fits, so that they keep their names.
+    coefficient of the fits, so that they keep their names. hull : keep the corners of the mean map's convex hull too,
+    among which the least z of a turned map is found.
     """
     size, count = basis.size, model.shape_basis.shape[2]
     mask = face_mask(layout, size)
     kept = binary_dilation(mask, iterations=1)
     kept.ravel()[landmark_stencil(layout, size)[0].ravel()] = True
-    texels = np.flatnonzero(kept)
-    on_face = mask.ravel()[texels]
-
     coefficients = np.asarray(coefficients, dtype=np.float64)
     mean_coefficients = coefficients.mean(axis=0)
     rows = basis.rows.reshape(len(basis.rows), size * size, 3)
     full_mean = np.tensordot(np.concatenate([[1.0], mean_coefficients]), rows, axes=1)
+    if hull:
+        kept.ravel()[ConvexHull(full_mean).vertices] = True
+    texels = np.flatnonzero(kept)
+    on_face = mask.ravel()[texels]
     centre = full_mean[mask.ravel()].mean(axis=0)
     unit = np.abs(full_mean[mask.ravel()] - centre).max()
     mean = (full_mean[texels] - centre) / unit
@@ -94,6 +104,7 @@ def face_space(
     return FaceSpace(
         mean=mean.astype(np.float32),
         basis=components.astype(np.float32),
+        texels=texels.astype(np.int32),
         nearest=index.reshape(size, size)[tuple(nearest)].ravel().astype(np.int32),
         raw_texels=raw_texels.astype(np.int32),
         raw_face=mask.ravel()[raw_texels],

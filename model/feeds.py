@@ -44,10 +44,7 @@ def open_feeds(
 ) -> Feeds:
     """basis : makes the maps of a data set that stores fits. Without validation samples those to learn from serve."""
     weights = sampling_weights(dataset, face_model, training.balance)
-    learned, chosen = (np.flatnonzero(which) for which in (~dataset.validation, dataset.validation))
-    if len(chosen) == 0:
-        logger.info(f"{dataset.path}: no validation samples; the best model is chosen on the training samples")
-        chosen = learned
+    learned, chosen = chosen_samples(dataset)
 
     def plain(data: Dataset, indices: np.ndarray, batch_size: int = training.batch_size, scores=()) -> WatchedSequence:
         size = training.image_size
@@ -61,19 +58,18 @@ def open_feeds(
         basis=basis,
         image_size=training.image_size,
         batch_size=training.batch_size,
-        augmentation=_augmentation(training, dataset),
+        augmentation=augmentation_of(training, dataset),
         seed=training.seed,
         shuffle=True,
         weights=weights[learned] if training.balance else None,
         scores=scores,
         workers=run.workers,
     )
-    spread = chosen[:: max(len(chosen) // SHOWN, 1)][:SHOWN]
     return Feeds(
         training=sequence,
         validation=plain(dataset, chosen, scores=scores),
         test=None if test_set is None else plain(test_set, np.arange(len(test_set))),
-        shown=plain(dataset, spread, SHOWN)[0],
+        shown=plain(dataset, shown_samples(chosen), SHOWN)[0],
     )
 
 
@@ -84,7 +80,21 @@ def learned_scores(training: Training, dataset: Dataset) -> tuple[str, ...]:
     return tuple(name for name in SCORE_NAMES if name in dataset.score_names)
 
 
-def _augmentation(training: Training, dataset: Dataset) -> Augmentation:
+def chosen_samples(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the samples to learn from, and of those that the best model is chosen by."""
+    learned, chosen = (np.flatnonzero(which) for which in (~dataset.validation, dataset.validation))
+    if len(chosen) == 0:
+        logger.info(f"{dataset.path}: no validation samples; the best model is chosen on the training samples")
+        return learned, learned
+    return learned, chosen
+
+
+def shown_samples(chosen: np.ndarray) -> np.ndarray:
+    """A few of the samples, evenly spread."""
+    return chosen[:: max(len(chosen) // SHOWN, 1)][:SHOWN]
+
+
+def augmentation_of(training: Training, dataset: Dataset) -> Augmentation:
     """As the training says; with mirrored folders nothing is mirrored again."""
     if any(folder.endswith("_Flip") for folder in dataset.folders):
         return dataclasses.replace(training.augmentation, mirror=0.0)

@@ -1,16 +1,19 @@
 """Networks by name. Input: a crop, float32 RGB in 0 to 1. Output: its position map / (image size x 1.1)."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import keras
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.configure.config import HEADS, IMAGE_SIZES, NETWORKS, TARGET_SCALE
+from prnet.configure.config import CAMERAS, HEADS, IMAGE_SIZES, NETWORKS, PHOTO_NETWORKS, TARGET_SCALE
+from prnet.model.appearance import AlbedoSpace
 from prnet.model.face_space import FaceSpace
 from prnet.model.lprnet import build_lprnet
 from prnet.model.morphnet import COEFFICIENTS, FLIP_Y, POSE, build_morphnet
-from prnet.model.parameters import FaceParameters, FaceShapes, face_shapes, read_parameters
+from prnet.model.parameters import FaceParameters, FaceShapes, face_shapes, read_appearance, read_parameters
+from prnet.model.photonet import ALBEDO, ALBEDO_COEFFICIENTS, LIGHT, build_photonet
 from prnet.model.prnet import build_prnet
 
 BUILDERS = {"prnet": build_prnet, "lprnet": build_lprnet}
@@ -22,11 +25,14 @@ def build_network(
     head: str = "linear",
     *,
     space: FaceSpace | None = None,
+    albedos: AlbedoSpace | None = None,
+    camera: str = CAMERAS[0],
     synchronised: bool = False,
 ) -> keras.Model:
     """A network with fresh weights, (B, S, S, 3) to (B, S, S, 3) float32, in the dtype policy in force.
 
-    space : what the decoder of `morphnet` is made of, on a grid of the image's side; the others take none.
+    space : what the decoder of `morphnet` and of `photonet` is made of, on a grid of the image's side; the others take
+    none. albedos, camera : of `photonet`.
     synchronised : batch statistics over all devices of a distributed run.
 
     >>> prnet.build_network("lprnet", 128).output_shape
@@ -43,6 +49,10 @@ def build_network(
         if space is None or space.size != image_size:
             raise UserError(f"morphnet at {image_size} pixels needs a face space of that size: train it on fits")
         return build_morphnet(image_size, space, synchronised)
+    if name in PHOTO_NETWORKS:
+        if space is None or albedos is None or space.size != image_size:
+            raise UserError(f"{name} at {image_size} pixels needs a face space and its albedo of that size")
+        return build_photonet(name, image_size, space, albedos, camera, synchronised)
     return BUILDERS[name](image_size, head, synchronised)
 
 
@@ -62,8 +72,12 @@ def predict_faces(network: keras.Model, images: np.ndarray) -> tuple[np.ndarray,
     names = getattr(network, "parameter_names", None)
     if names is None:
         return predict_maps(network, images), None
-    targets, coefficients, pose = with_parameters(network).predict_on_batch(images)
-    return _to_pixels(network, targets), read_parameters(names, coefficients, pose)
+    targets, coefficients, pose, *appearance = with_parameters(network).predict_on_batch(images)
+    parameters = read_parameters(names, coefficients, pose)
+    if appearance:
+        found = read_appearance(parameters, coefficients, pose, *appearance)
+        parameters = replace(parameters, appearance=found)
+    return _to_pixels(network, targets), parameters
 
 
 def network_parameters(network: keras.Model, images: np.ndarray) -> FaceParameters | None:
@@ -104,9 +118,11 @@ def _to_pixels(network: keras.Model, targets: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def with_parameters(network: keras.Model) -> keras.Model:
-    """The same layers as one model that returns map, coefficients and pose, or the network itself where it names no
-    parameters; kept, since its first call compiles it."""
+    """The same layers as one model that returns map, coefficients, pose and what it has of appearance, or the network
+    itself where it names no parameters; kept, since its first call compiles it."""
     if getattr(network, "parameter_names", None) is None:
         return network
-    parts = (network.get_layer(name).output for name in (COEFFICIENTS, POSE))
+    known = {layer.name for layer in network.layers}
+    names = [name for name in (COEFFICIENTS, POSE, ALBEDO_COEFFICIENTS, ALBEDO, LIGHT) if name in known]
+    parts = (network.get_layer(name).output for name in names)
     return keras.Model(network.input, [network.output, *parts])

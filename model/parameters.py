@@ -4,8 +4,15 @@ import json
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from prnet.common.sides import other_side
+from prnet.configure.config import TARGET_SCALE
+from prnet.geometry.five_points import DEEP3D_SIDE
+from prnet.geometry.harmonics import AMBIENT, COUNT
+
+DEEP3D_FOCAL, DEEP3D_DISTANCE = 1015.0, 10.0
+"""Of Deep3DFaceReconstruction's camera: pixels of a crop of 224, and units from the face's own place."""
 
 MIRROR = np.array([-1.0, 1.0, 1.0])
 
@@ -54,6 +61,20 @@ class ParameterNames:
 
 
 @dataclass(frozen=True, eq=False)
+class Appearance:
+    """What the network of a `photonet` says of colours: of one face (arrays without B) or of a batch of them."""
+
+    albedo: np.ndarray  # (B, S, S, 3) float32, sRGB about 0 to 1, on the texels of the position map
+    light: np.ndarray  # (B, 9, 3) float32, `prnet.geometry.harmonics`, in the crop's axes with y up
+    codes: dict[str, np.ndarray]  # (B, .) each, under the names and in the order of Deep3DFaceReconstruction's files:
+    # id, exp and tex in standard deviations, angle in radians, gamma about even light, trans (`camera_place`)
+
+    def __getitem__(self, number) -> "Appearance":
+        codes = {name: values[number] for name, values in self.codes.items()}
+        return Appearance(self.albedo[number], self.light[number], codes)
+
+
+@dataclass(frozen=True, eq=False)
 class FaceParameters:
     """Named parameters of one face (arrays without B) or of a batch of them."""
 
@@ -63,10 +84,13 @@ class FaceParameters:
     rotation: np.ndarray  # (B, 3, 3) float64, R of `prnet.geometry.pose`: x right, y up, z to the viewer = R x face
     score_names: tuple[str, ...] = ()  # (M,)
     scores: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))  # (B, M), 0 to 1
+    appearance: Appearance | None = None  # of networks that learned from photos
 
     def __getitem__(self, number) -> "FaceParameters":
         parts = {name: getattr(self, name)[number] for name in ("identity", "expressions", "rotation")}
-        return replace(self, **parts, scores=self.scores[number] if len(self.scores) else self.scores)
+        appearance = None if self.appearance is None else self.appearance[number]
+        scores = self.scores[number] if len(self.scores) else self.scores
+        return replace(self, **parts, scores=scores, appearance=appearance)
 
     def turned(self, rotation: np.ndarray) -> "FaceParameters":
         """After a further rotation (3, 3), in the same axes."""
@@ -137,6 +161,38 @@ def read_parameters(names: ParameterNames, coefficients: np.ndarray, pose: np.nd
     rotation = np.swapaxes(rows / np.linalg.norm(rows, axis=-1, keepdims=True), 1, 2)
     expressions = names.mean + names.deviation * expression
     return FaceParameters(names.names, identity, expressions, rotation, names.scores, scores)
+
+
+def read_appearance(
+    parameters: FaceParameters, coefficients: np.ndarray, pose: np.ndarray, albedo_coefficients, albedo, light
+) -> Appearance:
+    """What a photo network's layers of these names return, with codes in Deep3DFaceReconstruction's conventions."""
+    identity, expression = np.split(coefficients, [parameters.identity.shape[1]], axis=1)
+    even = np.zeros((COUNT, 1), dtype=np.float32)
+    even[0] = AMBIENT
+    codes = {
+        "id": identity,
+        "exp": expression,
+        "tex": albedo_coefficients,
+        "angle": Rotation.from_matrix(parameters.rotation).as_euler("xyz").astype(np.float32),
+        "gamma": np.swapaxes(light - even, 1, 2).reshape(-1, 3 * COUNT),
+        "trans": camera_place(pose),
+    }
+    return Appearance(albedo, light, codes)
+
+
+def camera_place(pose: np.ndarray) -> np.ndarray:
+    """Where the face's centre is before Deep3DFaceReconstruction's camera, whose focal length is 1015 pixels in a crop
+    of 224 and which stands at (0, 0, 10): (B, 3), x right, y up, z to the camera.
+
+    pose : (B, 4, 3), as `POSE` of `prnet.model.morphnet`. Lengths in units of the mean face's largest coordinate, about
+    a decimetre, as there.
+    """
+    scale = np.linalg.norm(pose[:, 0], axis=-1) * TARGET_SCALE * DEEP3D_SIDE  # pixels a unit
+    distance = DEEP3D_FOCAL / scale
+    pixels = pose[:, 3, :2] * (1, -1) * TARGET_SCALE * DEEP3D_SIDE - (DEEP3D_SIDE - 1) / 2
+    across = pixels * (1, -1) / scale[:, None]
+    return np.column_stack([across, DEEP3D_DISTANCE - distance]).astype(np.float32)
 
 
 def nearest_rotation(matrices: np.ndarray) -> np.ndarray:

@@ -10,11 +10,12 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.common.progress import Poster
-from prnet.configure.config import Run, Training
+from prnet.configure.config import CAMERAS, PHOTO_NETWORKS, RENDERINGS, Run, Training
 from prnet.generating.dataset import Dataset
 from prnet.geometry.face_model import FaceModel
 from prnet.geometry.position_map import MapBasis, layout_of_model, map_basis
 from prnet.geometry.uv_layout import UVLayout
+from prnet.model.appearance import albedo_space, prior_face_space
 from prnet.model.callbacks import Keeper
 from prnet.model.checkpoint import State, restore_checkpoint
 from prnet.model.compilation import MapTraining, compiled_network, epochs_of
@@ -23,6 +24,9 @@ from prnet.model.face_space import FaceSpace, face_space
 from prnet.model.feeds import Feeds, learned_scores, open_feeds
 from prnet.model.monitoring import StepMonitor
 from prnet.model.networks import build_network
+from prnet.model.photo_feeds import open_photo_feeds
+from prnet.model.photo_keeper import PhotoKeeper
+from prnet.model.photo_training import compiled_photo_network, load_recognition
 from prnet.model.run_folder import CHECKPOINT, claimed_folder, run_record
 from prnet.model.transfer import begin_with
 
@@ -52,6 +56,18 @@ def train(
     selects nothing. start_from : a `.keras` file whose weights to begin with, counted as `start_epoch` finished
     epochs. overwrite : begin again in a folder that holds another run.
     """
+    if training.network in PHOTO_NETWORKS:
+        return train_on_photos(
+            training,
+            run,
+            dataset,
+            face_model,
+            folder,
+            test_set=test_set,
+            start_from=start_from,
+            start_epoch=start_epoch,
+            overwrite=overwrite,
+        )
     folder = Path(folder)
     _check(training, run, dataset, face_model, test_set)
     layout = layout_of_model(face_model)
@@ -83,6 +99,54 @@ def train(
     return state["rows"]
 
 
+def train_on_photos(
+    training: Training,
+    run: Run,
+    dataset: Dataset,
+    face_model: FaceModel,
+    folder,
+    *,
+    test_set: Dataset | None = None,
+    start_from=None,
+    start_epoch: int = 0,
+    overwrite: bool = False,
+) -> list[dict]:
+    """`train` of a network that learns from photos and their landmarks alone (docs/weak.md)."""
+    folder = Path(folder)
+    _check(training, run, dataset, face_model, test_set)
+    layout = layout_of_model(face_model)
+    space = prior_face_space(face_model, map_basis(face_model, training.image_size), layout)
+    albedos = albedo_space(face_model, space)
+    recognition = None if training.photo.recognition is None else load_recognition(training.photo.recognition)
+    side = None if recognition is None else recognition.input_shape[1]
+    feeds = open_photo_feeds(training, run, dataset, face_model, test_set, side)
+    training = dataclasses.replace(training, augmentation=feeds.training.augmentation)
+    record = run_record(training, run, dataset, face_model, start_from, start_epoch)
+
+    def build():
+        keras.utils.set_random_seed(training.seed)
+        camera = training.photo.camera
+        return build_network(training.network, training.image_size, space=space, albedos=albedos, camera=camera)
+
+    saved = build()
+    if start_from is not None:
+        begin_with(saved, start_from, layout)
+    with claimed_folder(folder, record, overwrite) as resuming:
+        network = compiled_photo_network(training, run, layout, build(), len(feeds.training), recognition)
+        if resuming:
+            state = _resume(folder, network, saved)
+        else:
+            state = _begin(network, None if start_from is None else saved, start_epoch, len(feeds.training))
+        monitor = StepMonitor(feeds.training, epochs_of(training, len(feeds.training)))
+        keeper = PhotoKeeper(
+            folder, saved, layout, state, monitor, "loss", feeds.shown, feeds.test, Poster(run.server), network
+        )
+        if resuming:
+            keeper.draw()
+        _fit(network, feeds, training, monitor, keeper)
+    return state["rows"]
+
+
 def _check(training: Training, run: Run, dataset: Dataset, face_model: FaceModel, test_set: Dataset | None) -> None:
     for data in filter(None, (dataset, test_set)):
         if data.model_identity != face_model.identity:
@@ -102,6 +166,8 @@ def _check(training: Training, run: Run, dataset: Dataset, face_model: FaceModel
         raise UserError(f"`warmup` {training.warmup}: belongs to a cosine; give `schedule` cosine, or leave it out")
     if training.network == "morphnet" and training.head != "linear":
         raise UserError(f"`head` {training.head}: morphnet has none; leave it out")
+    if training.network in PHOTO_NETWORKS:
+        _check_photo_terms(training, run)
     if run.workers < 1 or run.devices < 1:
         raise UserError(f"workers {run.workers}, devices {run.devices}: must be at least 1")
     if training.batch_size % run.devices:
@@ -112,6 +178,18 @@ def _check(training: Training, run: Run, dataset: Dataset, face_model: FaceModel
             f"{dataset.path}: {count} training samples are less than one batch of {training.batch_size}; "
             "lower `batch_size`"
         )
+
+
+def _check_photo_terms(training: Training, run: Run) -> None:
+    for name, value, known in (
+        ("rendering", training.photo.rendering, RENDERINGS),
+        ("camera", training.photo.camera, CAMERAS),
+        ("precision", training.precision, ("float32",)),
+        ("devices", run.devices, (1,)),
+    ):
+        if value not in known:
+            choices = ", ".join(map(str, known))
+            raise UserError(f"`{name}` {value}: {training.network} takes {choices}")
 
 
 def _face_space(

@@ -235,12 +235,15 @@ class Face:
         }
 
     def described_parameters(self) -> dict:
-        """`expressions` and `scores`, a number by name, and `identity`, a list, rounded; None where not known."""
+        """`expressions` and `scores`, a number by name, and `identity`, a list, rounded; None where not known. `light`
+        too of a network that learned from photos."""
         numbers = {
             key: None if values is None else {name: round(value, 3) for name, value in values.items()}
             for key, values in (("expressions", self.expressions), ("scores", self.scores))
         }
-        return {**numbers, "identity": None if self.identity is None else _rounded(self.identity)}
+        appearance = None if self.parameters is None else self.parameters.appearance
+        light = {} if appearance is None else {"light": _rounded(appearance.light)}
+        return {**numbers, "identity": None if self.identity is None else _rounded(self.identity), **light}
 
     def __repr__(self) -> str:
         pose, (left, top, width, height) = self.pose, self.bounding_box

@@ -18,6 +18,7 @@ from prnet.formats.encoding import encode_png
 from prnet.formats.photo_arrays import Photo, as_photo
 from prnet.formats.photos import IMAGE_SUFFIXES, read_image
 from prnet.geometry.crop import Box
+from prnet.reconstructing.appearance import appearance_files
 from prnet.reconstructing.drawing import depth_map, draw_overlays, draw_sheet
 from prnet.reconstructing.face import Face
 from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, write_mesh, write_together
@@ -33,7 +34,8 @@ from prnet.reconstructing.video_outputs import write_video
 logger = logging.getLogger(__name__)
 
 _PICTURE = re.compile(
-    r"(?P<face>(?P<stem>.+)_face[0-9]+)_(?:sheet|depth|texture|texture_visible|texture_masked|frontal_texture)\.png"
+    r"(?P<face>(?P<stem>.+)_face[0-9]+)_"
+    r"(?:sheet|depth|texture|texture_visible|texture_masked|frontal_texture|albedo|lit|relit)\.png"
 )
 _OVERLAY = re.compile(rf"(?P<stem>.+)_(?:{'|'.join(OVERLAYS)})\.png")
 _VIDEO = re.compile(rf"(?P<stem>.+)_(?:{'|'.join(OVERLAYS)})\.mp4")
@@ -209,6 +211,7 @@ def write_face(face: Face, image: np.ndarray, folder: Path, stem: str, settings:
     }
     if settings.masked:
         contents["masked"] = ("_texture_masked.png", encode_png(np.dstack([texture, visible])))
+    contents |= appearance_files(face, image)
     if settings.mat:
         contents["mat"] = (".mat", mat_bytes(face, image))
     if settings.csv:

@@ -7,6 +7,7 @@ import multiprocessing
 import zipfile
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache, partial
 from itertools import chain
 from pathlib import Path
@@ -19,9 +20,10 @@ from prnet.formats.encoding import encode_jpeg, encode_png
 from prnet.formats.face_model_file import save_face_model
 from prnet.formats.image_files import decode_image
 from prnet.formats.mat_files import mat_file_bytes
-from prnet.generating.samples.faces import View, contact_sheet, draw_view, render_view
+from prnet.generating.samples.faces import Truth, View, contact_sheet, draw_view, render_with_truth
 from prnet.generating.samples.model import SampleHead, make_sample_head
 from prnet.generating.samples.people import Person, draw_person
+from prnet.geometry.harmonics import mirrored_light
 from prnet.geometry.pose import fitted_landmarks
 
 TRAINING_NAME, TEST_NAME, MODEL_NAME = "300W-LP.zip", "AFLW2000-3D.zip", "face_model.hdf5"
@@ -43,12 +45,21 @@ _AFLW_LANDMARKS = (17, 19, 21, 22, 24, 26, 36, -1, 39, 42, -1, 45, 1, 31, 30, 35
 """The 68-point landmark nearest to each of AFLW's 21; -1 where there is none."""
 
 
+@dataclass(frozen=True)
+class Studio:
+    """How pictures are taken, and whether what they were made of is written beside them."""
+
+    harmonic: bool = False  # lit by nine spherical harmonics a colour instead of key, fill and sky
+    truth: bool = False
+
+
 def make_sample_data(
     folder: str | Path,
     train: int,
     val: int,
     seed: int = 0,
     workers: int = 1,
+    studio: Studio = Studio(),
     progress: Callable[[Iterable, str, int], Iterable] = lambda made, *_: made,
 ) -> list[Path]:
     """Write the face model, `train` training pictures (half of them mirrored) and `val` test pictures.
@@ -64,7 +75,7 @@ def make_sample_data(
     save_face_model(_head().model, folder / MODEL_NAME)
     with _ordered_map(workers) as ordered_map:
         for name, files_of, pictures, count, extras in archives:
-            made = ordered_map(partial(files_of, seed, count), range(pictures))
+            made = ordered_map(partial(files_of, seed, count, studio=studio), range(pictures))
             with atomic_write(folder / name) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
                 for files in chain(progress(made, name, pictures), [extras]):
                     for entry, content in files:
@@ -72,7 +83,7 @@ def make_sample_data(
     return [folder / name for name in (MODEL_NAME, TRAINING_NAME, TEST_NAME)]
 
 
-def training_files(seed: int, count: int, number: int) -> list[tuple[str, bytes]]:
+def training_files(seed: int, count: int, number: int, studio: Studio = Studio()) -> list[tuple[str, bytes]]:
     """The files of training picture `number` and, unless that would exceed `count` in all, of its mirror image."""
     person, view_number = divmod(number, VIEWS_PER_PERSON)
     generator = np.random.default_rng([seed, _TRAINING_STREAM, person, 1 + view_number])
@@ -80,17 +91,22 @@ def training_files(seed: int, count: int, number: int) -> list[tuple[str, bytes]
     yaw = generator.choice([-1, 1]) * width * (view_number + generator.random())
     who = _person(seed, _TRAINING_STREAM, person)
     view = draw_view(_head(), who, yaw, generator)
-    picture = render_view(_head(), who, view)
+    picture, truth = render_with_truth(_head(), who, view, harmonic=studio.harmonic)
     folder, pattern = _FOLDERS[person % len(_FOLDERS)]
     name = f"{pattern.format(f'{person:04d}')}_{view_number}"
     files = _training_pair(f"{folder}/{name}", picture, view)
+    if studio.truth:
+        files.append((f"300W_LP/truth/{folder}/{name}_truth.mat", _mat(_truth_fields(truth))))
     if 2 * number + 1 < count:
         mirror = mirrored_view(view, _head())
         files += _training_pair(f"{folder}_Flip/{name}", np.ascontiguousarray(picture[:, ::-1]), mirror)
+        if studio.truth:
+            fields = _truth_fields(_mirrored_truth(truth, _head()))
+            files.append((f"300W_LP/truth/{folder}_Flip/{name}_truth.mat", _mat(fields)))
     return files
 
 
-def held_out_files(seed: int, count: int, number: int) -> list[tuple[str, bytes]]:
+def held_out_files(seed: int, count: int, number: int, studio: Studio = Studio()) -> list[tuple[str, bytes]]:
     """The files of test picture `number`: everyone a new person."""
     generator = np.random.default_rng([seed, _TEST_STREAM, number, 1])
     edges = (0.0, *YAW_BIN_EDGES, 90.0)
@@ -101,8 +117,28 @@ def held_out_files(seed: int, count: int, number: int) -> list[tuple[str, bytes]
     landmarks = landmark_pixels(view, _head()) + (1, 1, 0)
     coarse = np.array([landmarks[index, :2] if index >= 0 else (-1, -1) for index in _AFLW_LANDMARKS])
     fields = _fit_fields(view) | {"pt2d": coarse.T, "pt3d_68": landmarks.T.astype(np.float32)}
-    stem = f"AFLW2000/image{number + 1:05d}"
-    return [(f"{stem}.jpg", _jpeg(render_view(_head(), who, view))), (f"{stem}.mat", _mat(fields))]
+    name = f"image{number + 1:05d}"
+    picture, truth = render_with_truth(_head(), who, view, harmonic=studio.harmonic)
+    files = [(f"AFLW2000/{name}.jpg", _jpeg(picture)), (f"AFLW2000/{name}.mat", _mat(fields))]
+    if studio.truth:
+        files.append((f"AFLW2000/truth/{name}_truth.mat", _mat(_truth_fields(truth))))
+    return files
+
+
+def _truth_fields(truth: Truth) -> dict[str, np.ndarray]:
+    """`albedo` (V, 3) uint8 sRGB; `light` (9, 3), or the studio's `direction`, `key`, `fill_direction`, `fill`, `sky`
+    and `ground`."""
+    albedo = np.rint(truth.albedo * 255).astype(np.uint8)
+    light = {"light": truth.light} if isinstance(truth.light, np.ndarray) else asdict(truth.light)
+    return {"albedo": albedo, **{name: np.atleast_2d(values) for name, values in light.items()}}
+
+
+def _mirrored_truth(truth: Truth, head: SampleHead) -> Truth:
+    light = truth.light
+    if isinstance(light, np.ndarray):
+        return Truth(truth.albedo[head.mirror], mirrored_light(light))
+    flipped = {name: getattr(light, name) * (-1, 1, 1) for name in ("direction", "fill_direction")}
+    return Truth(truth.albedo[head.mirror], replace(light, **flipped))
 
 
 def mirrored_view(view: View, head: SampleHead) -> View:

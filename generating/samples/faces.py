@@ -14,9 +14,22 @@ from prnet.generating.samples.anatomy import ramp
 from prnet.generating.samples.model import ORIGIN, UNITS_PER_MM, SampleHead
 from prnet.generating.samples.people import Person, draw_expression
 from prnet.generating.samples.skin import paint
-from prnet.generating.samples.studio import TILE, detail_atlas, draw_background, draw_light, photograph, shade, shadow
+from prnet.generating.samples.studio import (
+    GAMMA,
+    TILE,
+    Light,
+    detail_atlas,
+    develop,
+    draw_background,
+    draw_light,
+    harmonic_light,
+    photograph,
+    shade,
+    shadow,
+)
 from prnet.geometry.crop import transform_points
 from prnet.geometry.face_model import at_landmarks, face_vertices
+from prnet.geometry.harmonics import harmonics
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.pose import fit_to_pixels, rotation_from_angles
 from prnet.geometry.rasterise import Raster, interpolate, rasterise
@@ -68,8 +81,27 @@ def draw_view(head: SampleHead, person: Person, yaw: float, generator: np.random
     )
 
 
+@dataclass(frozen=True)
+class Truth:
+    """What a picture was made of."""
+
+    albedo: np.ndarray  # (V, 3) sRGB 0 to 1, of the face model's vertices
+    light: Light | np.ndarray  # of the studio, or (9, 3) harmonics (`prnet.geometry.harmonics`)
+
+
 def render_view(head: SampleHead, person: Person, view: View) -> np.ndarray:
     """The picture (size, size, 3) uint8 RGB."""
+    return render_with_truth(head, person, view)[0]
+
+
+def render_with_truth(
+    head: SampleHead, person: Person, view: View, *, harmonic: bool = False
+) -> tuple[np.ndarray, Truth]:
+    """The picture (size, size, 3) uint8 RGB, and the face's albedo and light.
+
+    harmonic : what a point sends to the camera is its sRGB albedo times a light of nine harmonics, and nothing else:
+    no shadow, no gloss, no tone curve.
+    """
     generator = np.random.default_rng(view.seed)
     vertices, triangles, colours, gloss, detail = _assemble(head, person, view)
     factor = min(SUPERSAMPLING, _RENDERED_SIDE / view.size)
@@ -79,7 +111,13 @@ def render_view(head: SampleHead, person: Person, view: View) -> np.ndarray:
     normals = vertex_normals(vertices * (1, -1, 1), triangles)
 
     light = draw_light(generator)
-    lit = shade(normals, colours, gloss, light, shadow(vertices, triangles, normals, light, len(head.rest)))
+    albedo = _albedo(head, person, view)
+    if harmonic:
+        light = harmonic_light(light, normals[: len(albedo)], generator)
+        srgb = np.concatenate([albedo, colours[len(albedo) :] ** (1 / GAMMA)])
+        lit = srgb * np.maximum(harmonics(normals) @ light, 0)
+    else:
+        lit = shade(normals, colours, gloss, light, shadow(vertices, triangles, normals, light, len(head.rest)))
     raster = rasterise(placed, triangles, side, side)
     seen = raster.triangle >= 0
     visible = Raster(raster.triangle[seen][None], raster.barycentric[seen][None], raster.depth[seen][None])
@@ -88,9 +126,15 @@ def render_view(head: SampleHead, person: Person, view: View) -> np.ndarray:
     column, row = (values[0, :, 3:] + 0.5).astype(np.int32).T
     fine = atlas[np.clip(row, 0, TILE - 1), np.clip(column, 0, atlas.shape[1] - 1)]
     picture = draw_background(generator, side)
+    if harmonic:
+        picture = np.maximum(picture, 0) ** (1 / GAMMA)
     picture[seen] = values[0, :, :3] * fine[:, None]
     picture = cv2.resize(np.maximum(picture, 0), (view.size, view.size), interpolation=cv2.INTER_AREA)
-    return photograph(picture, generator)
+    return (develop if harmonic else photograph)(picture, generator), Truth(albedo, light)
+
+
+def _albedo(head, person, view):
+    return paint(head.rest, head.inside_mouth, replace(person.skin, gaze=view.gaze), person.noise, person.roots)
 
 
 def _assemble(head, person, view):
@@ -104,11 +148,10 @@ def _assemble(head, person, view):
     with_body = turned_less.copy()
     with_body[:, 3] += (with_head - turned_less) @ [*scene.NECK_PIVOT, 1]
 
-    skin = replace(person.skin, gaze=view.gaze)
     face = scene.Part(
         vertices=posed,
         triangles=model.triangles,
-        colours=paint(head.rest, head.inside_mouth, skin, person.noise, person.roots) * _occlusion(head.rest)[:, None],
+        colours=_albedo(head, person, view) * _occlusion(head.rest)[:, None],
         gloss=np.where(head.eyes, 0.9, 0.13),
         detail=scene.DETAILS.index("skin"),
         detail_place=head.rest[:, :2] * 2.2 + (0, 100),
@@ -127,7 +170,7 @@ def _assemble(head, person, view):
     return (
         np.concatenate([apply_transform(to, part.vertices) for part, to in zip(parts, transforms, strict=True)]),
         np.concatenate([part.triangles + start for part, start in zip(parts, starts, strict=False)]),
-        np.concatenate([part.colours for part in parts]) ** 2.2,
+        np.concatenate([part.colours for part in parts]) ** GAMMA,
         np.concatenate([np.broadcast_to(part.gloss, len(part.vertices)) for part in parts]),
         np.concatenate([part.detail_place + (TILE * (part.detail + 0.5), TILE / 2) for part in parts]),
     )

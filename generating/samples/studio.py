@@ -6,7 +6,11 @@ from functools import cache
 import cv2
 import numpy as np
 
+from prnet.geometry.harmonics import harmonics
 from prnet.geometry.rasterise import rasterise
+
+GAMMA = 2.2
+"""Exponent that takes sRGB to linear colours."""
 
 TILE = 768
 """Side of one kind of fine texture, in its pixels."""
@@ -89,6 +93,18 @@ def shade(normals, colours, gloss, light, lit):
     return colours * (light.key * key + light.fill * fill + around) + (shine + rim)[:, None] * light.key
 
 
+def harmonic_light(light, normals, generator):
+    """The nine harmonics a colour (9, 3) that are nearest to a studio's light on a matt surface of these normals, as
+    bright as an exposed photo: what the face sends back is 0.7 to 1 of its albedo on average."""
+    key = np.clip(normals @ light.direction, 0, 1)[:, None]
+    fill = np.clip(normals @ light.fill_direction, 0, 1)[:, None]
+    around = light.ground + (light.sky - light.ground) * (0.5 + 0.5 * normals[:, 1:2])
+    functions = harmonics(normals.astype(np.float64))
+    found = np.linalg.lstsq(functions, light.key * key + light.fill * fill + around, rcond=None)[0]
+    front = functions[normals[:, 2] > 0] @ found
+    return found * generator.uniform(0.7, 1.0) / front.mean()
+
+
 @cache
 def detail_atlas():
     """Fine texture, factors about 1: (TILE, 4 * TILE) float32, the kinds of `sample_scene.DETAILS` side by side."""
@@ -135,13 +151,19 @@ def draw_background(generator, side):
     return cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)
 
 
+def develop(picture, generator):
+    """An sRGB picture (S, S, 3) with a little grain, as uint8."""
+    picture = picture + generator.uniform(0.003, 0.012) * generator.standard_normal(picture.shape, dtype=np.float32)
+    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
 def photograph(picture, generator):
     """A linear picture (S, S, 3) as a camera gives it: exposure, tone curve, blur, grain; uint8."""
     middle = picture.shape[0] // 2
     centre = picture[middle // 2 : -middle // 2, middle // 2 : -middle // 2]
     picture = picture * (generator.uniform(0.75, 1.25) * 0.34 / (0.5 * centre.mean() + 0.17))
     picture = 1 - np.exp(-1.35 * picture)
-    picture = np.clip(picture, 0, 1) ** (1 / 2.2)
+    picture = np.clip(picture, 0, 1) ** (1 / GAMMA)
     contrast = generator.uniform(0.92, 1.12)
     grey = picture.mean(axis=-1, keepdims=True)
     picture = 0.5 + contrast * (grey + generator.uniform(0.8, 1.15) * (picture - grey) - 0.5)

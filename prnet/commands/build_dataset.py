@@ -54,6 +54,9 @@ def make_parser() -> Parser:
         action="store_true",
         help="train on AFLW2000_augment (zip or folder) too, if present; it contains photos of the test set",
     )
+    parser.add_argument(
+        "--skin", action="store_true", help="also how surely each pixel is skin, which --recipe weak learns from"
+    )
     parser.add_argument("--no-flips", action="store_true", help="leave out the mirrored photos (*_Flip)")
     parser.add_argument(
         "--scores",
@@ -90,6 +93,7 @@ def main(argv=None) -> int:
         load_face_model(arguments.face_model),
         data_mode=arguments.data_mode,
         flips=not arguments.no_flips,
+        skin=arguments.skin,
         batch=arguments.batch,
         buffer=arguments.buffer_size,
         workers=arguments.workers,

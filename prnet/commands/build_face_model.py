@@ -10,7 +10,8 @@ EXAMPLE = """examples:
   {build-face-model} --ict ICT-FaceKit
   {build-face-model} --bfm BFM.mat --uv BFM_UV.mat
   {build-face-model} --bfm 01_MorphableModel.mat --expression Model_Exp.mat --info model_info.mat
-  {build-face-model} --sample --output sample/face_model.hdf5"""
+  {build-face-model} --sample --output sample/face_model.hdf5
+  {build-face-model} --model resource/face_model.hdf5 --learn-texture data/train.hdf5"""
 
 
 def make_parser() -> Parser:
@@ -22,6 +23,16 @@ def make_parser() -> Parser:
     )
     source.add_argument("--arrays", type=Path, metavar="NPZ", help="any other model, as plain arrays (docs/fitting.md)")
     source.add_argument("--sample", action="store_true", help="the procedural face model of the sample data")
+    source.add_argument("--model", type=Path, metavar="HDF5", help="a face model that was built before")
+    parser.add_argument(
+        "--learn-texture",
+        type=Path,
+        metavar="HDF5",
+        help="data set with fits of this face model, from whose frontal photos the albedo's mean and components come",
+    )
+    parser.add_argument(
+        "--components", type=int, default=40, metavar="N", help="of the texture that --learn-texture makes"
+    )
     parser.add_argument("--identity", type=int, metavar="N", help="with --ict: identity components, 1 to 100 (100)")
     parser.add_argument("--parts", choices=("face", "head"), help="with --ict: face with ears and neck, or head (face)")
     parser.add_argument("--expression", type=Path, metavar="FILE", help="with the raw model: 3DDFA's Model_Exp.mat")
@@ -37,6 +48,8 @@ def main(argv=None) -> None:
     from prnet.formats.face_model_file import save_face_model
 
     model = _read(flags)
+    if flags.learn_texture is not None:
+        model = _with_texture(model, flags)
     save_face_model(model, flags.output)
     print(
         f"{model.source}: {len(model.mean):,} vertices, {len(model.triangles):,} triangles, "
@@ -45,15 +58,39 @@ def main(argv=None) -> None:
     )
     regions = flags.uv_data or ("the model's own parts" if flags.ict else "derived from the landmarks")
     print(f"UV coordinates: {flags.uv or 'a Tutte embedding'}; regions: {regions}")
+    if model.texture is not None:
+        learned = "" if flags.learn_texture is None else f", learned from {flags.learn_texture}"
+        print(f"texture: {len(model.texture.deviation)} components{learned}")
     print(f"licence: {model.licence}")
     print(f"{flags.output}: face model {model.identity}")
     say_what_to_open(flags.output)
+
+
+def _with_texture(model, flags):
+    """The face model with a texture basis learned from photos."""
+    from prnet.generating.dataset import open_dataset
+    from prnet.generating.texture import learn_texture
+
+    if flags.components < 1:
+        raise UserError(f"--components {flags.components}: must be at least 1")
+    with open_dataset(flags.learn_texture) as dataset:
+        if dataset.model_identity != model.identity:
+            raise UserError(
+                f"{flags.learn_texture}: built with the face model {dataset.model_identity}, not with this one "
+                f"({model.identity}); give the one it was built with"
+            )
+        return learn_texture(model, dataset, flags.components)
 
 
 def _read(flags):
     """The `FaceModel` that the flags ask for."""
     if (flags.expression is None) != (flags.info is None):
         raise UserError("--expression and --info belong together: the raw model needs both, BFM.mat neither")
+    if flags.model:
+        _refuse(flags, "--model", "expression", "uv", "uv_data", "identity", "parts")
+        from prnet.formats.face_model_file import load_face_model
+
+        return load_face_model(flags.model)
     if flags.sample:
         _refuse(flags, "--sample", "expression", "uv", "uv_data", "identity", "parts")
         from prnet.generating.samples.model import make_sample_model

@@ -28,6 +28,15 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--processes", "--workers", type=int, metavar="N", help="processes that render (default: one for each core)"
     )
+    parser.add_argument(
+        "--light",
+        choices=("studio", "harmonic"),
+        default="studio",
+        help="key, fill and sky with shadows, or nine spherical harmonics a colour on a matt face",
+    )
+    parser.add_argument(
+        "--truth", action="store_true", help="also each picture's albedo and light, in the archives' folder truth"
+    )
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="also a contact sheet of the first pictures")
     return parser
 
@@ -46,12 +55,13 @@ def main(argv=None) -> None:
 
     from tqdm import tqdm
 
-    from prnet.generating.samples.archives import make_sample_data, write_contact_sheet
+    from prnet.generating.samples.archives import Studio, make_sample_data, write_contact_sheet
 
     def progress(pairs, name, total):
         return tqdm(pairs, desc=name, total=total, unit="face")
 
-    written = make_sample_data(flags.output_dir, flags.train, flags.val, flags.seed, workers, progress)
+    studio = Studio(harmonic=flags.light == "harmonic", truth=flags.truth)
+    written = make_sample_data(flags.output_dir, flags.train, flags.val, flags.seed, workers, studio, progress)
     if flags.sheet is not None:
         written.append(write_contact_sheet(flags.output_dir, flags.sheet))
     for path in written:

@@ -11,12 +11,14 @@ from prnet.common.errors import UserError
 from prnet.common.progress import server_address
 from prnet.common.quiet import start_keras
 from prnet.configure.config import (
+    CAMERAS,
     FACE_MODEL_PATH,
     HEADS,
     IMAGE_SIZES,
     LOSSES,
     NETWORKS,
     PRECISIONS,
+    RENDERINGS,
     SCHEDULES,
     SERVER_HOST,
     SERVER_PORT,
@@ -33,7 +35,7 @@ A flag that is not given takes its value from the recipe. KERAS_BACKEND=jax trai
 
 
 RECIPE_FLAGS: dict[str, tuple[dict, str]] = {
-    "network": ({"choices": NETWORKS}, "prnet; lprnet and morphnet are light enough for CPUs"),
+    "network": ({"choices": NETWORKS}, "prnet; lprnet, morphnet, photonet are light enough for CPUs"),
     "image_size": ({"type": int, "choices": IMAGE_SIZES}, "side of the crops in pixels"),
     "head": ({"choices": HEADS}, "output activation: sigmoid as published, or linear"),
     "loss": ({"choices": LOSSES}, "loss of the position map"),
@@ -65,6 +67,22 @@ TERMS = {
 }
 """Fields of `LossTerms`, each with what its flag's help says."""
 
+PHOTO_TERMS = {
+    "photometric": "colours of the photo against the lit face",
+    "perceptual": "features of --recognition",
+    "coefficients": "squared coefficients",
+    "reflectance": "variance of the skin's albedo",
+    "light": "colour of the light",
+}
+"""Fields of `PhotoTerms`, likewise; its landmarks share the flag of `TERMS`."""
+
+PHOTO_FLAGS: dict[str, tuple[dict, str]] = {
+    "rendering": ({"choices": RENDERINGS}, "compare photo and face at the map's texels, or at the photo's pixels"),
+    "camera": ({"choices": CAMERAS}, "how a face is projected"),
+    "recognition": ({"metavar": "KERAS"}, "network from aligned faces to vectors, for the perceptual loss"),
+}
+"""Fields of `PhotoTerms` that a flag of the same name sets."""
+
 OLDER_SPELLINGS = {"loss": "--lossfunct"}
 """Where the first spelling is not the older one with hyphens put in."""
 
@@ -82,6 +100,13 @@ def make_parser() -> Parser:
         value = getattr(RECIPES["default"]().terms, term)
         help_text = f"weight in the loss: {meaning} (default: {value}, or the recipe's)"
         what.add_argument(f"--{term}-loss", type=float, metavar="WEIGHT", help=help_text)
+    photo = parser.add_argument_group("learning from photos without fits (--recipe weak, docs/weak.md)")
+    weights = RECIPES["weak"]().photo
+    for term, meaning in PHOTO_TERMS.items():
+        help_text = f"weight in the loss: {meaning} (default: {getattr(weights, term)})"
+        photo.add_argument(f"--{term}-loss", type=float, metavar="WEIGHT", help=help_text)
+    for field, (options, meaning) in PHOTO_FLAGS.items():
+        photo.add_argument(kebab(field), **options, help=f"{meaning} (default: {_shown(getattr(weights, field))})")
     what.add_argument("--model", metavar="KERAS", help="start from the weights of this .keras file")
     what.add_argument(
         "--start-epoch",
@@ -148,9 +173,17 @@ def training_settings(arguments: argparse.Namespace) -> Training:
     if "epochs" in given:
         given["steps"] = None
     recipe = RECIPES[arguments.recipe]()
-    terms = {term: getattr(arguments, f"{term}_loss") for term in TERMS}
-    terms = {term: weight for term, weight in terms.items() if weight is not None}
-    return dataclasses.replace(recipe, **given, terms=dataclasses.replace(recipe.terms, **terms))
+    weights = {term: getattr(arguments, f"{term}_loss") for term in (*TERMS, *PHOTO_TERMS)}
+    weights = {term: weight for term, weight in weights.items() if weight is not None}
+    terms = {term: weight for term, weight in weights.items() if term in TERMS}
+    of_photos = {field: getattr(arguments, field) for field in PHOTO_FLAGS if getattr(arguments, field) is not None}
+    of_photos |= {term: weight for term, weight in weights.items() if term in (*PHOTO_TERMS, "landmarks")}
+    return dataclasses.replace(
+        recipe,
+        **given,
+        terms=dataclasses.replace(recipe.terms, **terms),
+        photo=dataclasses.replace(recipe.photo, **of_photos),
+    )
 
 
 def output_folder(training: Training) -> Path:

@@ -1,0 +1,75 @@
+"""Losses that need no 3D label: a photo, its 68 landmarks and a face's parameters in, one value an image out.
+
+Those of Deep3DFaceReconstruction (Deng et al., CVPRW 2019, section 3), each to be multiplied by its weight in
+`prnet.configure.config.PhotoTerms`. B images; colours 0 to 1; coefficients in standard deviations.
+"""
+
+import numpy as np
+from keras import ops
+
+from prnet.configure.config import LANDMARK_COUNT
+
+REFERENCE_SIDE = 224
+"""Side in pixels of the crop that landmark distances are counted in, whatever the network's own (Deep3D's)."""
+
+EMPHASIS = 20.0
+EMPHASISED = (*range(28, 31), *range(60, 68))
+"""Landmarks (0-based) of nose ridge and inner mouth, and how much more each of them counts."""
+
+IDENTITY, EXPRESSION, ALBEDO = 1.0, 0.8, 0.017
+"""How much each kind of coefficient counts in the prior."""
+
+
+def landmark_weights() -> np.ndarray:
+    """(68,) float32: 1, and `EMPHASIS` on nose ridge and inner mouth."""
+    weights = np.ones(LANDMARK_COUNT, dtype=np.float32)
+    weights[list(EMPHASISED)] = EMPHASIS
+    return weights
+
+
+def photometric_error(photo, rendering, weights):
+    """Mean over points, weighted, of the norm over red, green and blue of their difference (equation 1).
+
+    photo, rendering : (B, ..., 3). weights : (B, ...), 0 where the face is hidden or no skin; an image of zeros
+    scores 0.
+    """
+    axes = tuple(range(1, len(weights.shape)))
+    distance = ops.sqrt(ops.sum(ops.square(photo - rendering), axis=-1) + 1e-12)
+    return ops.sum(weights * distance, axis=axes) / ops.maximum(ops.sum(weights, axis=axes), 1e-6)
+
+
+def squared_landmark_error(truth, prediction):
+    """Sum of weighted squared distances over 68 (equation 2). truth, prediction : (B, 68, 2) in units of the crop's
+    side; the distances are counted in pixels of a crop of `REFERENCE_SIDE`."""
+    squared = ops.sum(ops.square((prediction - truth) * REFERENCE_SIDE), axis=-1)
+    return ops.sum(landmark_weights() * squared, axis=-1) / LANDMARK_COUNT
+
+
+def perceptual_error(photo_features, rendering_features):
+    """1 - cosine between two vectors of a face recognition network (equation 3), (B, D) each."""
+    product = ops.sum(photo_features * rendering_features, axis=-1)
+    return 1.0 - product / (_norm(photo_features) * _norm(rendering_features))
+
+
+def coefficient_prior(identity, expression, albedo):
+    """Sum of squared coefficients, (B, K) each: 1 of identity, 0.8 of expression, 0.017 of albedo (equation 4)."""
+    parts = ((IDENTITY, identity), (EXPRESSION, expression), (ALBEDO, albedo))
+    return sum(weight * ops.sum(ops.square(values), axis=-1) for weight, values in parts)
+
+
+def reflectance_variance(albedo, skin):
+    """Variance of the albedo over the face's skin, summed over colours (equation 5): light and shadow are not to be
+    painted on. albedo : (B, s, s, 3). skin : (s, s), 1 where all should be of one colour."""
+    share = (skin / np.sum(skin))[..., None]
+    mean = ops.sum(albedo * share, axis=(1, 2), keepdims=True)
+    return ops.sum(share * ops.square(albedo - mean), axis=(1, 2, 3))
+
+
+def coloured_light(light):
+    """Mean squared difference of each colour's light from the mean of the three: light is nearly white. light :
+    (B, 9, 3)."""
+    return ops.mean(ops.square(light - ops.mean(light, axis=-1, keepdims=True)), axis=(1, 2))
+
+
+def _norm(vectors):
+    return ops.sqrt(ops.sum(ops.square(vectors), axis=-1) + 1e-12)
