@@ -8,6 +8,7 @@ neither, and its landmarks were vertices: `landmark_vertices` (68,), no `landmar
 
 import os
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -53,7 +54,7 @@ _TEXTURE_ARRAYS = {
     "deviation": (np.float32, ("A",), "standard deviations of the albedo coefficients"),
 }
 
-_GROUPS = {
+_GROUPS: dict[str, tuple[dict, type, str]] = {
     "mediapipe": (_MEDIAPIPE_ARRAYS, MediaPipePoints, "the points of MediaPipe's face mesh on this face"),
     "texture": (_TEXTURE_ARRAYS, TextureBasis, "how the albedo of faces varies about mean_texture"),
 }
@@ -192,7 +193,7 @@ def load_face_model(path: str | Path = FACE_MODEL_PATH) -> FaceModel:
     return model
 
 
-def _group_of(group: str, arrays: dict):
+def _group_of(group: str, arrays: dict) -> Any:
     """The part of a face model whose arrays are `group/FIELD`, which leave `arrays`; None where there are none."""
     found = {field: arrays.pop(f"{group}/{field}") for field in _GROUPS[group][0] if f"{group}/{field}" in arrays}
     return _GROUPS[group][1](**found) if found else None

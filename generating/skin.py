@@ -123,7 +123,8 @@ def estimate_skin(photos, seed: int = 0, per_photo: int = 400, components: int =
     """The model of photos (image (H, W, 3) uint8 RGB, face (H, W) bool) whose face region is known: skin from its
     pixels, the rest from those that lie more than a tenth of the image away from it."""
     random = np.random.default_rng(seed)
-    skin, other = [], []
+    skin: list[np.ndarray] = []
+    other: list[np.ndarray] = []
     for image, face in photos:
         colours = ycrcb(image).astype(np.float64)
         reach = max(round(0.1 * len(face)), 1)

@@ -17,11 +17,9 @@ class PhotoKeeper(Keeper):
     """As `Keeper`, for a `PhotoTraining`; its picture has one row a photo: the photo, the lit face over it, its albedo
     and its shading."""
 
-    def __init__(self, *arguments):
-        *others, self.photo_training = arguments
-        shown, test, poster = others[-3:]
-        self.batch = shown[0]
-        super().__init__(*others[:-3], (self.batch["image"], None), test, poster)
+    def __init__(self, folder, saved, layout, state, monitor, loss, shown, test, poster, photo_training):
+        self.photo_training, self.batch = photo_training, shown[0]
+        super().__init__(folder, saved, layout, state, monitor, loss, (self.batch["image"], None), test, poster)
 
     def draw(self) -> np.ndarray:
         picture = draw_faces(self.photo_training, self.batch)

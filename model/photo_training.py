@@ -1,5 +1,7 @@
 """A photo network under training: its face is lit, compared with the photo, and every loss counted."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -40,7 +42,7 @@ class PhotoTraining(keras.Model):
     ):
         super().__init__(name="photo_training")
         self.network, self.terms = network, terms
-        self.recognition = recognition
+        self.recognition: Any = recognition
         if recognition is not None:
             recognition.trainable = False
         size = network.input_shape[1]
