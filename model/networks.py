@@ -97,12 +97,13 @@ def network_parameters(network: keras.Model, images: np.ndarray) -> FaceParamete
 
 
 def read_shapes(network: keras.Model) -> FaceShapes | None:
-    """The shapes of a network that names its parameters; None for the others.
+    """The shapes of a `morphnet` that names its parameters; None for the others.
 
-    The decoder is asked for one map of each coefficient, in the pose that changes nothing.
+    The decoder is asked for one map of each coefficient, in the pose that changes nothing. That of a `photonet` puts
+    every map's own least depth at 0, so its maps do not add up.
     """
     names = getattr(network, "parameter_names", None)
-    if names is None:
+    if names is None or any(layer.name == LIGHT for layer in network.layers):
         return None
     coefficients, pose = (network.get_layer(name).output for name in (COEFFICIENTS, POSE))
     decoder = keras.Model([coefficients, pose], network.output)
