@@ -159,7 +159,7 @@ def held_out_errors(folder: Path, dataset, model, augmentation: Augmentation) ->
     for _ in range(1 if augmentation == NO_AUGMENTATION else DRAWS):
         errors = []
         for images, targets in map(sequence.__getitem__, range(len(sequence))):
-            maps = predict_maps(network, images), targets * (size * TARGET_SCALE)
+            maps = predict_maps(network, images), np.asarray(targets) * (size * TARGET_SCALE)
             found, truth = (sample_landmarks(each, layout)[..., :2] for each in maps)
             errors.append(nme(found - truth, root_box_area(truth)))
         draws.append(np.concatenate(errors))

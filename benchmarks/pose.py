@@ -69,7 +69,7 @@ def angles_of(data: str, network: str) -> tuple[list[str], np.ndarray, dict[str,
         fits = {pair.name: pair for pair in pairs}
         for number, name in enumerate(subjects.names):
             subject = subjects.read([number])[0]
-            if subject.photo is None:
+            if subject.photo is None or subject.box is None:
                 raise UserError(subject.problem)
             face = reconstructor.reconstruct(subject.photo, [subject.box])[0]
             names.append(name)

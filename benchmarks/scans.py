@@ -30,7 +30,7 @@ def main(argv=None) -> None:
     from prnet.formats.face_model_file import load_face_model
     from prnet.generating.samples.archives import make_sample_data
 
-    make_sample_data(options.folder, 0, options.people, options.seed, 1, lambda pairs, name, total: pairs)
+    make_sample_data(options.folder, 0, options.people, options.seed)
     model = load_face_model(options.folder / "face_model.hdf5")
     people = write_people(options.folder, model, options.model)
     report_networks(options.folder)
@@ -57,6 +57,8 @@ def write_people(folder: Path, model, network: str) -> list:
             marks = face_landmarks(model, fit.coefficients)[list(SEVEN_OF_68)] / UNITS_PER_MM
             scan = Scan(face_vertices(model, fit.coefficients).astype(np.float64) / UNITS_PER_MM, marks)
             write_mesh(folder / "scans" / subject.name / "scan", scan.vertices, model.triangles, marks)
+            assert subject.photo is not None
+            assert subject.box is not None
             face = reconstructor.reconstruct(subject.photo, [subject.box])[0]
             place = Path(subject.name, CHALLENGE, "photo")
             write_mesh(folder / "network" / place, face.vertices * FLIP_Y, face.triangles, face.landmarks * FLIP_Y)

@@ -47,7 +47,9 @@ def _predicted(network, dataset, chosen) -> np.ndarray:
     size, found = network_image_size(network), []
     for start in range(0, len(chosen), BATCH):
         crops = [prepare_crop(dataset.image(n), dataset.box(n), size)[0] for n in chosen[start : start + BATCH]]
-        found.append(predict_faces(network, np.stack(crops))[1].scores)
+        _, parameters = predict_faces(network, np.stack(crops))
+        assert parameters is not None  # `main` has asked for its names
+        found.append(parameters.scores)
     return np.concatenate(found)
 
 

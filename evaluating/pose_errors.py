@@ -55,8 +55,8 @@ def pose_errors(predicted: np.ndarray, truth: np.ndarray) -> PoseErrors:
     wrongly. The geodesic error, the angle of the rotation between the two, does not have this weakness.
     """
     apart = np.abs(predicted - truth)
-    apart = np.minimum(apart, 360 - apart).mean(axis=0)
-    return PoseErrors(len(truth), *map(float, apart), float(geodesic(predicted, truth).mean()))
+    pitch, yaw, roll = np.minimum(apart, 360 - apart).mean(axis=0).tolist()
+    return PoseErrors(len(truth), pitch, yaw, roll, float(geodesic(predicted, truth).mean()))
 
 
 def geodesic(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:

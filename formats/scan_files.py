@@ -9,6 +9,7 @@ PREDICTIONS/SUBJECT/CHALLENGE/IMAGE.npy          its seven landmarks, or .txt; o
 
 import re
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     try:
         loaded = trimesh.load(path, process=False, maintain_order=True, skip_materials=True)
-        parts = list(loaded.geometry.values()) if isinstance(loaded, trimesh.Scene) else [loaded]
+        parts: list[Any] = list(loaded.geometry.values()) if isinstance(loaded, trimesh.Scene) else [loaded]
         vertices = np.concatenate([np.asarray(part.vertices, dtype=np.float64) for part in parts])
         starts = np.cumsum([0, *(len(part.vertices) for part in parts[:-1])])
         faces = [

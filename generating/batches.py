@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from prnet.common.errors import UserError
 from prnet.common.sides import other_side
 from prnet.configure.config import TARGET_SCALE, Augmentation
 from prnet.generating.augmentation import change_looks, draw_crop, tone_table
@@ -59,8 +60,11 @@ def make_batch(
 
 def _scores(dataset: Dataset, indices: np.ndarray, mirrored: list[bool], names: Sequence[str]) -> np.ndarray:
     """Scores by name; in a mirrored sample the right eye's are the left one's."""
+    if dataset.scores is None:
+        raise UserError(f"{dataset.path}: holds no scores; build it with `scores`")
+    rows = dataset.scores[indices]
     own, other = (
-        dataset.scores[indices][:, [dataset.score_names.index(name) for name in which]]
+        rows[:, [dataset.score_names.index(name) for name in which]]
         for which in (names, [other_side(name, names) for name in names])
     )
     return np.where(np.array(mirrored)[:, None], other, own)

@@ -167,7 +167,8 @@ class Dataset:
         self._require(self.boxes[:, 2] > 0, "boxes")
         self._require(self.image_heights > 0, "image_heights")
         self._require(self.image_widths > 0, "image_widths")
-        self.scores, self.score_names = None, ()
+        self.scores: np.ndarray | None = None
+        self.score_names: tuple[str, ...] = ()
         if "scores" in file:
             self.scores = self._array(file, "scores", "float32", (count, None))
             self.score_names = tuple(self._texts(file, "score_names", self.scores.shape[1]))

@@ -73,8 +73,9 @@ def sample_textures(
     for number, index in enumerate(indices):
         points = _face_points(dataset, basis, index, mask)
         place = points[None, :, :2].astype(np.float32)
-        photo = dataset.image(index)
-        colours[number] = cv2.remap(photo, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] / 255
+        photo, border = dataset.image(index), cv2.BORDER_REPLICATE
+        seen = cv2.remap(photo, place, None, cv2.INTER_LINEAR, borderMode=border)  # type: ignore[call-overload]
+        colours[number] = seen[0] / 255
         normals[number] = vertex_normals(points * (1, -1, 1), triangles)
     return colours, normals
 

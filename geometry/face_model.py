@@ -117,22 +117,3 @@ def landmark_model(model: FaceModel) -> FaceModel:
         mediapipe=None,
         texture=None,
     )
-
-
-ARKIT_HALVES = ("browInnerUp", "cheekPuff")
-"""Expressions that ARKit does not divide into left and right, while ICT-FaceKit does."""
-
-WITHOUT_SHAPE = "tongueOut"
-"""ARKit's expression that no face model here has."""
-
-
-def arkit_expressions(names: tuple[str, ...], coefficients: np.ndarray) -> dict[str, float]:
-    """Expression coefficients (E,) of components with these names under exactly ARKit's 52 names, in their order here.
-
-    Halves are joined by their mean, and `tongueOut` is 0.
-    """
-    joined = {}
-    for name, value in zip(names, np.asarray(coefficients).tolist(), strict=True):
-        whole = name.removesuffix("Left").removesuffix("Right")
-        joined.setdefault(whole if whole in ARKIT_HALVES else name, []).append(value)
-    return {name: sum(values) / len(values) for name, values in joined.items()} | {WITHOUT_SHAPE: 0.0}

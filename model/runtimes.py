@@ -145,9 +145,9 @@ def open_onnx(path: str | Path, source: str | Path | None = None, threads: int =
     has_decoder = {each.name for each in session.get_outputs()}.issuperset(DECODER)
 
     def shapes() -> FaceShapes | None:
-        if not (names and has_decoder):
-            return None
         decoded = runtime.decoded
+        if names is None or decoded is None:
+            return None
         return face_shapes(names, decoded[0], decoded[1:])
 
     runtime = Runtime("onnx", session, layout, size, call, shapes, decoder if has_decoder else None)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from fastapi import APIRouter, File, Form, Header, Query, Request, Response, UploadFile
@@ -192,20 +192,20 @@ def _given_boxes(rectangles: list[str] | None, landmarks: str | None):
     if landmarks is not None:
         boxes = [landmark_box(_parse_landmarks(landmarks))]
     elif rectangles:
-        boxes = [box_of_rectangle(*_parse_rectangle(text)) for text in rectangles]
+        boxes = [_parse_rectangle(text) for text in rectangles]
     else:
         return None
     return lambda photo: boxes
 
 
-def _parse_rectangle(text: str) -> list[float]:
+def _parse_rectangle(text: str) -> Box:
     try:
         x, y, width, height = (float(number) for number in text.split(","))
     except ValueError:
         width = height = 0.0
     if not (width > 0 and height > 0):
         raise Problem(422, f"box: {text[:60]!r} is not x,y,width,height of a rectangle")
-    return [x, y, width, height]
+    return box_of_rectangle(x, y, width, height)
 
 
 def _parse_landmarks(text: str) -> np.ndarray:
@@ -234,7 +234,7 @@ def _face_answer(photo: Photo, number: int, base: str) -> FaceAnswer:
         **face.described_parameters(),
         confidence=quality.confidence,
         doubts=quality.doubts,
-        links={form: f"{base}.{form}" for form in MEDIA_TYPES},
+        links={form: f"{base}.{form}" for form in get_args(Format)},
     )
 
 

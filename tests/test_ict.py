@@ -13,10 +13,11 @@ from prnet.commands import build_face_model
 from prnet.common.errors import UserError
 from prnet.formats.face_model_file import load_face_model, save_face_model
 from prnet.formats.ict import arkit_name, read_ict_model
-from prnet.geometry.face_model import arkit_expressions, at_landmarks, face_landmarks, face_vertices, landmark_model
+from prnet.geometry.face_model import at_landmarks, face_landmarks, face_vertices, landmark_model
 from prnet.geometry.mesh import boundary_loops, vertex_normals
 from prnet.geometry.position_map import layout_of_model, map_basis, shape_maps
 from prnet.geometry.uv_layout import face_mask, grid_triangles, landmark_stencil, sample_landmarks
+from prnet.reconstructing.expressions import arkit_expressions
 
 EXPRESSIONS = 53
 
@@ -65,10 +66,10 @@ def test_components_are_named_and_counted(model):
 
 def test_exactly_arkits_52_names_are_given_where_they_are_asked_for(model):
     values = np.arange(EXPRESSIONS) / 100
-    arkit = arkit_expressions(model.expression_names, values)
+    by_name = dict(zip(model.expression_names, values, strict=True))
+    arkit = arkit_expressions(by_name)
     assert len(arkit) == 52
     assert {"browInnerUp", "cheekPuff", "tongueOut", "jawOpen", "mouthLeft", "mouthRight"} < set(arkit)
-    by_name = dict(zip(model.expression_names, values, strict=True))
     assert arkit["browInnerUp"] == pytest.approx((by_name["browInnerUpLeft"] + by_name["browInnerUpRight"]) / 2)
     assert arkit["browDownLeft"] == by_name["browDownLeft"]
     assert arkit["tongueOut"] == 0

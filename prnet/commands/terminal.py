@@ -48,6 +48,7 @@ FLAGS = {
     "start": "--start",
     "texture_size": "--texture",
     "rendering": "--rendering",
+    "scores": "--scores",
     "skin": "--skin",
     "types": "--evalidxs",
     "unit": "--unit",
