@@ -33,16 +33,21 @@ def begin_with(network: keras.Model, path, layout: UVLayout) -> None:
         )
     if other_layout.identity != layout.identity:
         raise UserError(f"{path}: its maps mean another UV layout than the face model's; give the `face_model` it had")
-    given_layers = {layer.name: layer for layer in other.layers}
-    mine_only = [layer.name for layer in network.layers if layer.weights and layer.name not in given_layers]
-    if not all(name.startswith(SCORE_LAYERS) for name in mine_only):
-        raise UserError(f"{path}: lacks the layer {mine_only[0]}; train a network of this version")
-    pairs = [(mine, given_layers[mine.name]) for mine in network.layers if mine.name in given_layers and mine.weights]
+    pairs = _pairs(network, other)
     if any(mine.trainable and _shapes(mine) != _shapes(given) for mine, given in pairs):
         raise UserError(f"{path}: its face space has other components than these fits; give the data it was trained on")
     for mine, given in pairs:
         if mine.trainable:  # not the constants of a face space
             mine.set_weights(given.get_weights())
+
+
+def _pairs(network: keras.Model, other: keras.Model) -> list[tuple[keras.Layer, keras.Layer]]:
+    """Layers of the same place in both; scores may be in one of them only."""
+    mine, given = ([layer for layer in model.layers if layer.weights] for model in (network, other))
+    if any(layer.name.startswith(SCORE_LAYERS) for layer in (*mine, *given)):
+        named = {layer.name: layer for layer in given}
+        return [(layer, named[layer.name]) for layer in mine if layer.name in named]
+    return list(zip(mine, given, strict=True))
 
 
 def _shapes(layer: keras.Layer) -> list[tuple]:

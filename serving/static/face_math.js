@@ -42,7 +42,7 @@ export function cutCrop(picture, box, face, context) {
 }
 
 // From the network's outputs for one crop to a face in its photo.
-export function restoreFace(map, coefficients, pose, box, face) {
+export function restoreFace(map, coefficients, box, face) {
   const { size } = face, zoom = cropZoom(box, face), scale = (size * face.target_scale) / zoom;
   const middle = (size - 1) / 2 / zoom;
   const place = (at) => [
@@ -56,20 +56,12 @@ export function restoreFace(map, coefficients, pose, box, face) {
   });
   const vertices = new Float32Array(face.texels.length * 3);
   face.texels.forEach((texel, n) => vertices.set(place(3 * texel), 3 * n));
-  const found = similarity(vertices, face.canonical);
-  const rotation = pose ? rotationOf(pose) : found.rotation;
+  const found = similarity(vertices, face.canonical), { rotation } = found;
   return {
     box: landmarkBox(landmarks), landmarks, vertices,
     pose: { ...angles(rotation), matrix: poseMatrix(rotation, found) },
     rotation, ...parametersOf(coefficients, face.parameters),
   };
-}
-
-// The network's pose (4 x 3) has in its first rows the transposed rotation times the scale, y up.
-function rotationOf(pose) {
-  const rows = [0, 1, 2].map((r) => Array.from(pose.subarray(3 * r, 3 * r + 3)));
-  const unit = rows.map((row) => row.map((x) => x / Math.hypot(...row)));
-  return transpose(unit);
 }
 
 // Scale, rotation (y up) and mean of the similarity that takes the canonical face to vertices (N x 3, y down).

@@ -83,7 +83,7 @@ async function facesOf({ picture, rectangles, crop: given, most = MOST_FACES, si
   const faces = [];
   for (const { box, floats, width, height } of crops) {
     const outputs = await run(0, floats, [1, face.size, face.size, 3]);
-    const found = { expected: box, ...restoreFace(...[0, 1, 2].map((n) => outputs[n]?.data), box, face) };
+    const found = { expected: box, ...restoreFace(...[0, 1].map((n) => outputs[n]?.data), box, face) };
     faces.push({ ...found, ...judge(found, floats, { width, height }, face) });
   }
   return { faces, seconds: { detecting: (cut - begun) / 1000, network: (performance.now() - cut) / 1000 } };
