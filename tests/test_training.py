@@ -328,7 +328,7 @@ def test_precision_is_of_the_run_and_not_of_the_model(micro, tiny, tmp_path):
         (("--epochs", 0), "epochs 0: must be above 0"),
         (("--workers", 0), "workers 0"),
         (("--start_epoch", 3), "--model"),
-        (("--start_epoch", -1), "--start_epoch -1"),
+        (("--start_epoch", -1), "--start-epoch -1"),
         (("--serverlog", "localhost"), "`server` localhost"),
         (("--model", "absent.keras"), "absent.keras: no such model file"),
         (("--steps", 5), "exclude each other"),

@@ -50,7 +50,7 @@ FLAGS = {
     "rendering": "--rendering",
     "scores": "--scores",
     "skin": "--skin",
-    "types": "--evalidxs",
+    "types": "--types",
     "unit": "--unit",
     "units": "--units",
     "uv": "--uv",
@@ -93,7 +93,7 @@ def _open_streams() -> None:
 
 
 def in_flags(message: str) -> str:
-    """A message of the library as its programs say it: "lower `batch_size`" becomes "lower --batchsize"."""
+    """A message of the library as its programs say it: "lower `batch_size`" becomes "lower --batch-size"."""
     return re.sub(r"`(\w+)`", lambda name: FLAGS.get(name[1], name[0]), message)
 
 

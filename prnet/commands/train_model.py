@@ -195,9 +195,9 @@ def main(argv=None) -> None:
     training = training_settings(arguments)
     server = server_address(arguments.server_log, f"http://{SERVER_HOST}:{SERVER_PORT}")
     if arguments.start_epoch < 0:
-        raise UserError(f"--start_epoch {arguments.start_epoch}: must be 0 or more")
+        raise UserError(f"--start-epoch {arguments.start_epoch}: must be 0 or more")
     if arguments.start_epoch and not arguments.model:
-        raise UserError("--start_epoch counts the epochs of --model; give that too (a stopped run resumes by itself)")
+        raise UserError("--start-epoch counts the epochs of --model; give that too (a stopped run resumes by itself)")
 
     from prnet.formats.face_model_file import load_face_model
     from prnet.generating.dataset import open_dataset
