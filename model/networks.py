@@ -91,7 +91,7 @@ def network_parameters(network: keras.Model, images: np.ndarray) -> FaceParamete
     >>> network, layout = prnet.load_network("morphnet.keras")
     >>> parameters = prnet.network_parameters(network, numpy.zeros((1, 128, 128, 3), "float32"))
     >>> parameters.identity.shape, len(parameters.names), parameters.rotation.shape
-    ((1, 40), 53, (1, 3, 3))
+    ((1, 28), 53, (1, 3, 3))
     """
     return predict_faces(network, images)[1] if getattr(network, "parameter_names", None) else None
 
