@@ -19,7 +19,7 @@ DEMO_VAL ?= 120
 DEMO_EPOCHS ?= 22
 DEMO_BATCH ?= 8
 
-.PHONY: demo test test-large test-scale bench bench-scans lint types links docs lock clean
+.PHONY: demo test test-large test-scale bench bench-scans lint style types links docs lock clean
 
 $(VENV)/.installed: requirements.lock
 	$(PYTHON) -m venv $(VENV)
@@ -56,11 +56,13 @@ bench: $(VENV)/.installed
 bench-scans: $(VENV)/.installed
 	$(RUN) -m benchmarks.scans --folder output/scans
 
-lint: types
+lint: style types
+	$(RUN) -m pytest -q tests/test_imports.py tests/test_flags.py
+
+style: $(VENV)/.installed
 	$(RUN) -m pip install --quiet --disable-pip-version-check ruff==0.17.5
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m pytest -q tests/test_imports.py tests/test_flags.py
 
 types: $(VENV)/.installed links
 	$(RUN) -m pip install --quiet --disable-pip-version-check mypy==2.4.1

@@ -127,7 +127,8 @@ NO_AUGMENTATION = Augmentation(
 
 @dataclass(frozen=True)
 class LossTerms:
-    """Weights of what is added to the loss of a map; 0 leaves a term out. Definitions: `model.losses`."""
+    """Weights of what is added to the loss of a map; 0 leaves a term out. Definitions: `model.losses`; `raw` and
+    `scores` are added in `model.compilation`."""
 
     landmarks: float = 0.0  # mean distance of the 68
     apertures: float = 0.0  # how far eyes and mouth are open

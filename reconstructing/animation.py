@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from prnet.configure.config import OUTER_EYE_CORNERS
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.uv_layout import sample_landmarks
 from prnet.reconstructing.face import FLIP_Y, Face
 from prnet.reconstructing.gltf import Motion, Part, glb_bytes
-from prnet.reconstructing.mesh_files import METRES_BETWEEN, OUTER_EYES, closed_triangles, file_notes, texture_uv
+from prnet.reconstructing.mesh_files import METRES_BETWEEN, closed_triangles, file_notes, texture_uv
 from prnet.reconstructing.morphs import named_morphs, pixels_of_unit, shown_weights
 from prnet.reconstructing.texture import complete_texture, texture_side, visible_vertices
 
@@ -62,7 +63,7 @@ def _part(track: TrackRecord, name: str, origin: np.ndarray) -> Part:
     assert shapes is not None
     contour = closed.contour[closed.face_first]
     neutral_map = shapes.face(np.mean(track.identities, axis=0), np.zeros(len(shapes.names)))
-    eyes = sample_landmarks(neutral_map, face.grid.layout)[list(OUTER_EYES)]
+    eyes = sample_landmarks(neutral_map, face.grid.layout)[list(OUTER_EYE_CORNERS)]
     metre = METRES_BETWEEN / float(np.linalg.norm(eyes[0] - eyes[1]))  # metres per unit of the face model
     neutral = neutral_map[face.grid.mask]
     centre = neutral.mean(axis=0)

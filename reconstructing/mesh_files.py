@@ -14,6 +14,7 @@ from typing import cast
 import numpy as np
 
 from prnet.common.files import atomic_write, plain_name
+from prnet.configure.config import OUTER_EYE_CORNERS
 from prnet.formats.encoding import encode_png
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.transforms import apply_transform
@@ -22,11 +23,9 @@ from prnet.reconstructing.gltf import Part, glb_bytes
 from prnet.reconstructing.morphs import Morphs, face_morphs
 from prnet.reconstructing.texture import complete_texture, sample_texture, texture_side, vertex_colours
 
-OUTER_EYES = (36, 45)
-"""The landmarks at the outer corners of the eyes, and"""
-
 METRES_BETWEEN = 0.0892
-"""how far apart they are taken to be, since a photo does not know its scale: as in ICT-FaceKit's mean face."""
+"""How far apart the outer corners of the eyes are taken to be, since a photo does not know its scale: as in
+ICT-FaceKit's mean face."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def _metres(face: Face, vertices: np.ndarray, to_viewer: np.ndarray) -> np.ndarr
     """To metres, of the vertices that `to_viewer` made of the face's."""
     turned = np.linalg.inv(to_viewer[:, :3])
     turned = face.to_frontal_transform[:, :3] @ turned  # to the canonical face's axes
-    eyes = apply_transform(face.to_frontal_transform, face.landmarks[list(OUTER_EYES)])
+    eyes = apply_transform(face.to_frontal_transform, face.landmarks[list(OUTER_EYE_CORNERS)])
     linear = turned * METRES_BETWEEN / max(float(np.linalg.norm(eyes[0] - eyes[1])), 1e-9)
     return np.column_stack([linear, -linear @ vertices.mean(axis=0)])
 
