@@ -3,9 +3,9 @@
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -64,8 +64,10 @@ def evaluate(
         vertices = VertexFile(vertices_path, (len(subjects), len(face), 3), resume=results is not None)
     results = results or Results(origin, subjects.names, subjects.yaw)
     results.vertices = KEPT if vertices else None
-    with vertices or nullcontext():
-        _fill(results, vertices, _batches(subjects, method, results, face, batch_size), face, path, progress)
+    # Closed here: a fault leaves it unfinished, and a collector in one of its own threads could not end them.
+    measured = closing(_batches(subjects, method, results, face, batch_size))
+    with vertices or nullcontext(), measured as batches:
+        _fill(results, vertices, batches, face, path, progress)
     if predictions_path:
         landmarks = results.landmarks[..., : method.landmark_dimensions]
         write_predictions(predictions_path, results.names, landmarks, vertices.path if vertices else None)
@@ -142,7 +144,7 @@ def _takes_up_vertices(results: Results, predictions_path: str | Path, vertices_
 
 def _batches(
     subjects: Subjects, method: Method, results: Results, face: np.ndarray | None, batch_size: int
-) -> Iterator[tuple[np.ndarray, list[Subject], list[Outcome]]]:
+) -> Generator[tuple[np.ndarray, list[Subject], list[Outcome]]]:
     """The subjects not measured yet, with predictions and scores or failures, read ahead while the network works."""
     pending = np.flatnonzero(~results.done)
     batches = [pending[start : start + batch_size] for start in range(0, len(pending), batch_size)]

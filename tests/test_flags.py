@@ -75,4 +75,4 @@ def test_a_program_says_its_errors_and_warnings_in_flags(capsys):
 
 
 def test_what_is_no_setting_stays():
-    assert in_flags("`rm -rf`.jpg and `types` 0 1") == "`rm -rf`.jpg and --evalidxs 0 1"
+    assert in_flags("`rm -rf`.jpg and `types` 0 1") == "`rm -rf`.jpg and --types 0 1"
