@@ -45,6 +45,16 @@ def epochs_of(training: Training, steps_per_epoch: int) -> int:
     return training.epochs if training.steps is None else math.ceil(training.steps / steps_per_epoch)
 
 
+def optimizer(training: Training, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Adam by the schedule, with clipped gradients and averaged weights where the training asks for them."""
+    return keras.optimizers.Adam(
+        learning_rate_schedule(training, steps_per_epoch),
+        clipnorm=training.clip_norm,
+        use_ema=training.average is not None,
+        ema_momentum=training.average or 0.99,
+    )
+
+
 class MapTraining(keras.Model):
     """A network under training: its map meets the loss, and so do a morphable one's raw map, where it lies, and scores.
 
@@ -98,12 +108,7 @@ def compiled_network(
             )
             model = MapTraining(network, training.terms, *_raw_part(training, layout, space))
             model.compile(
-                optimizer=keras.optimizers.Adam(
-                    learning_rate_schedule(training, steps_per_epoch),
-                    clipnorm=training.clip_norm,
-                    use_ema=training.average is not None,
-                    ema_momentum=training.average or 0.99,
-                ),
+                optimizer=optimizer(training, steps_per_epoch),
                 loss=FaceLoss(loss, training.terms, layout, size),
                 metrics=[keras.metrics.MeanMetricWrapper(loss.call, name=loss.name), LandmarkNME(layout, size)],
                 jit_compile=uses_xla(run.jit),

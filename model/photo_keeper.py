@@ -17,7 +17,7 @@ class PhotoKeeper(Keeper):
     """As `Keeper`, for a `PhotoTraining`; its picture has one row a photo: the photo, the lit face over it, its albedo
     and its shading."""
 
-    def __init__(self, folder, saved, layout, state, monitor, loss, shown, test, poster, photo_training):
+    def __init__(self, photo_training, folder, saved, layout, state, monitor, loss, shown, test, poster):
         self.photo_training, self.batch = photo_training, shown[0]
         super().__init__(folder, saved, layout, state, monitor, loss, (self.batch["image"], None), test, poster)
 

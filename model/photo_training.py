@@ -9,7 +9,7 @@ from keras import ops
 from prnet.common.errors import UserError
 from prnet.configure.config import FACE_WEIGHT, TARGET_SCALE, PhotoTerms, Run, Training
 from prnet.geometry.uv_layout import UVLayout, face_mask, grid_triangles, landmark_stencil, region_weights
-from prnet.model.compilation import learning_rate_schedule
+from prnet.model.compilation import optimizer
 from prnet.model.devices import uses_xla
 from prnet.model.light import shading
 from prnet.model.metrics import landmarks_of_maps
@@ -161,12 +161,7 @@ def compiled_photo_network(
     """A photo network that trains, with its optimizer and losses."""
     model = PhotoTraining(network, layout, training.photo, recognition)
     model.compile(
-        optimizer=keras.optimizers.Adam(
-            learning_rate_schedule(training, steps_per_epoch),
-            clipnorm=training.clip_norm,
-            use_ema=training.average is not None,
-            ema_momentum=training.average or 0.99,
-        ),
+        optimizer=optimizer(training, steps_per_epoch),
         jit_compile=uses_xla(run.jit),
     )
     model.optimizer.build(model.trainable_variables)

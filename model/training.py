@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -56,35 +57,20 @@ def train(
     selects nothing. start_from : a `.keras` file whose weights to begin with, counted as `start_epoch` finished
     epochs. overwrite : begin again in a folder that holds another run.
     """
-    if training.network in PHOTO_NETWORKS:
-        return train_on_photos(
-            training,
-            run,
-            dataset,
-            face_model,
-            folder,
-            test_set=test_set,
-            start_from=start_from,
-            start_epoch=start_epoch,
-            overwrite=overwrite,
-        )
     folder = Path(folder)
     _check(training, run, dataset, face_model, test_set)
-    layout = layout_of_model(face_model)
-    basis = map_basis(face_model, training.image_size) if dataset.stores_fits else None
-    feeds = open_feeds(training, run, dataset, face_model, basis, test_set)
-    space = _face_space(training, dataset, face_model, basis, layout)
-    if space is not None:  # what is saved of faces are statistics of the training set, not the face model's mean
-        layout = dataclasses.replace(layout, canonical_map=space.canonical_map)
+    prepare = _photo_task if training.network in PHOTO_NETWORKS else _map_task
+    task = prepare(training, run, dataset, face_model, test_set)
+    feeds, layout = task.feeds, task.layout
     training = dataclasses.replace(training, augmentation=feeds.training.augmentation)
     record = run_record(training, run, dataset, face_model, start_from, start_epoch)
 
     with data_parallel(run.devices) as scope:
-        saved = build_network(training.network, training.image_size, training.head, space=space)
+        saved = task.build()
         if start_from is not None:
             begin_with(saved, start_from, layout)
         with claimed_folder(folder, record, overwrite) as resuming:
-            network = compiled_network(training, run, layout, space, len(feeds.training), scope)
+            network = task.compiled(scope)
             if resuming:
                 state = _resume(folder, network, saved)
             else:
@@ -92,59 +78,68 @@ def train(
                 state = _begin(network, given, start_epoch, len(feeds.training))
             monitor = StepMonitor(feeds.training, epochs_of(training, len(feeds.training)))
             poster = Poster(run.server)
-            keeper = Keeper(folder, saved, layout, state, monitor, training.loss, feeds.shown, feeds.test, poster)
+            parts = (folder, saved, layout, state, monitor, task.loss, feeds.shown, feeds.test, poster)
+            keeper = task.keeper(network, *parts)
             if resuming:
                 keeper.draw()  # a run may have been killed between its checkpoint and these
             _fit(network, feeds, training, monitor, keeper)
     return state["rows"]
 
 
-def train_on_photos(
-    training: Training,
-    run: Run,
-    dataset: Dataset,
-    face_model: FaceModel,
-    folder,
-    *,
-    test_set: Dataset | None = None,
-    start_from=None,
-    start_epoch: int = 0,
-    overwrite: bool = False,
-) -> list[dict]:
-    """`train` of a network that learns from photos and their landmarks alone (docs/weak.md)."""
-    folder = Path(folder)
-    _check(training, run, dataset, face_model, test_set)
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a kind of network learns from, and how it is made ready."""
+
+    feeds: Feeds
+    layout: UVLayout  # saved with the network
+    loss: str  # the name of its column in the log
+    build: Callable[[], keras.Model]  # the network that is saved, with fresh weights
+    compiled: Callable[..., keras.Model]  # the one that trains, from the scope of its devices
+    keeper: Callable[..., Keeper]  # from the one that trains, and what a `Keeper` takes
+
+
+def _map_task(training: Training, run: Run, dataset: Dataset, face_model: FaceModel, test_set: Dataset | None) -> Task:
+    """Of networks that learn from position maps."""
+    layout = layout_of_model(face_model)
+    basis = map_basis(face_model, training.image_size) if dataset.stores_fits else None
+    feeds = open_feeds(training, run, dataset, face_model, basis, test_set)
+    space = _face_space(training, dataset, face_model, basis, layout)
+    if space is not None:  # what is saved of faces are statistics of the training set, not the face model's mean
+        layout = dataclasses.replace(layout, canonical_map=space.canonical_map)
+    return Task(
+        feeds,
+        layout,
+        training.loss,
+        build=lambda: build_network(training.network, training.image_size, training.head, space=space),
+        compiled=lambda scope: compiled_network(training, run, layout, space, len(feeds.training), scope),
+        keeper=lambda _, *parts: Keeper(*parts),
+    )
+
+
+def _photo_task(
+    training: Training, run: Run, dataset: Dataset, face_model: FaceModel, test_set: Dataset | None
+) -> Task:
+    """Of networks that learn from photos and their landmarks alone (docs/weak.md)."""
     layout = layout_of_model(face_model)
     space = prior_face_space(face_model, map_basis(face_model, training.image_size), layout)
     albedos = albedo_space(face_model, space)
     recognition = None if training.photo.recognition is None else load_recognition(training.photo.recognition)
     side = None if recognition is None else recognition.input_shape[1]
     feeds = open_photo_feeds(training, run, dataset, face_model, test_set, side)
-    training = dataclasses.replace(training, augmentation=feeds.training.augmentation)
-    record = run_record(training, run, dataset, face_model, start_from, start_epoch)
 
-    def build():
+    def build() -> keras.Model:
         keras.utils.set_random_seed(training.seed)
         camera = training.photo.camera
         return build_network(training.network, training.image_size, space=space, albedos=albedos, camera=camera)
 
-    saved = build()
-    if start_from is not None:
-        begin_with(saved, start_from, layout)
-    with claimed_folder(folder, record, overwrite) as resuming:
-        network = compiled_photo_network(training, run, layout, build(), len(feeds.training), recognition)
-        if resuming:
-            state = _resume(folder, network, saved)
-        else:
-            state = _begin(network, None if start_from is None else saved, start_epoch, len(feeds.training))
-        monitor = StepMonitor(feeds.training, epochs_of(training, len(feeds.training)))
-        keeper = PhotoKeeper(
-            folder, saved, layout, state, monitor, "loss", feeds.shown, feeds.test, Poster(run.server), network
-        )
-        if resuming:
-            keeper.draw()
-        _fit(network, feeds, training, monitor, keeper)
-    return state["rows"]
+    return Task(
+        feeds,
+        layout,
+        "loss",
+        build,
+        compiled=lambda _: compiled_photo_network(training, run, layout, build(), len(feeds.training), recognition),
+        keeper=PhotoKeeper,
+    )
 
 
 def _check(training: Training, run: Run, dataset: Dataset, face_model: FaceModel, test_set: Dataset | None) -> None:

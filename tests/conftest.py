@@ -43,6 +43,22 @@ def fits(sample_model):
     return np.random.default_rng(0).normal(size=(400, len(deviations))) * deviations
 
 
+@pytest.fixture(scope="session")
+def shipped():
+    """The reconstructor with the shipped network."""
+    from prnet.reconstructing.reconstructor import FaceReconstructor
+
+    return FaceReconstructor()
+
+
+@pytest.fixture(scope="session")
+def astronaut_face(shipped):
+    """The face of scikit-image's astronaut, by the shipped network."""
+    from skimage.data import astronaut
+
+    return shipped.reconstruct(astronaut(), [(180, 80, 86, 110)])[0]
+
+
 @pytest.fixture
 def terminal(capsys):
     """`capsys`, with what the library logs on the terminal as programs show it."""

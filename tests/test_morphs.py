@@ -20,9 +20,6 @@ from prnet.reconstructing.face import place_face
 from prnet.reconstructing.gltf import Motion, glb_bytes
 from prnet.reconstructing.mesh_files import face_mesh, mesh_part, write_mesh, write_together
 from prnet.reconstructing.morphs import expression_changes, face_morphs, with_expressions
-from prnet.reconstructing.reconstructor import FaceReconstructor
-
-BOX = (180, 80, 86, 110)
 
 VALIDATE = """
 const validator = require(process.argv[1]), fs = require("fs");
@@ -36,15 +33,13 @@ const validator = require(process.argv[1]), fs = require("fs");
 
 
 @pytest.fixture(scope="module")
-def reconstructor():
-    return FaceReconstructor()
+def reconstructor(shipped):
+    return shipped
 
 
 @pytest.fixture(scope="module")
-def face(reconstructor):
-    from skimage.data import astronaut
-
-    return reconstructor.reconstruct(astronaut(), [BOX])[0]
+def face(astronaut_face):
+    return astronaut_face
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from PIL import Image
 from prnet.commands.swap_faces import main
 from prnet.common.errors import UserError
 from prnet.formats.encoding import encode_png
-from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.settings import PARTS
 from prnet.reconstructing.swapping import Swap, layer_swap, morph_swap, read_layer, swap_input, texture_swap
 from prnet.reconstructing.synthetic import NOTICE, SOURCE_TYPE, labelled, synthetic_bytes
@@ -23,19 +22,15 @@ from prnet.reconstructing.transfer import (
 )
 from prnet.reconstructing.video_files import VideoFile, open_video
 
-BOX = (180, 80, 86, 110)
+
+@pytest.fixture(scope="module")
+def reconstructor(shipped):
+    return shipped
 
 
 @pytest.fixture(scope="module")
-def reconstructor():
-    return FaceReconstructor()
-
-
-@pytest.fixture(scope="module")
-def face(reconstructor):
-    from skimage.data import astronaut
-
-    return reconstructor.reconstruct(astronaut(), [BOX])[0]
+def face(astronaut_face):
+    return astronaut_face
 
 
 @pytest.fixture(scope="module")
