@@ -64,17 +64,22 @@ def test_every_package_is_installed():
 def test_the_version_stands_in_one_place():
     assert re.fullmatch(r"\d+\.\d+\.\d+", prnet.__version__)
     assert PROJECT["project"]["dynamic"] == ["version"]
-    files = [path for path in ROOT.glob("*/**/*.py") if not any(part.startswith(".") for part in path.parts)]
-    holders = [path for path in files if re.search(r"^__version__", path.read_text("utf-8"), re.M)]
+    files = [ROOT / name for name in tracked_files() if name.endswith(".py")]
+    holders = [path for path in files if path.is_file() and re.search(r"^__version__", path.read_text("utf-8"), re.M)]
     assert [path.relative_to(ROOT) for path in holders] == [Path("prnet/__init__.py")]
+
+
+def tracked_files() -> list[str]:
+    """What git tracks: `pip install .` leaves a folder build/ with copies."""
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return list(filter(None, names.split("\0")))
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
     """A folder with the package as pip installs it, made from the files that git tracks."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, names.split("\0")):
+    for name in tracked_files():
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, source / name)
