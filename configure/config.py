@@ -17,7 +17,7 @@ PHOTO_NETWORKS = {"photonet": 128, "photonet50": 224}
 """The networks that learn from photos without fits, each with the image size that it is meant for."""
 
 NETWORKS = {"prnet": 256, "lprnet": 128, "morphnet": 128, **PHOTO_NETWORKS}
-"""The networks, likewise."""
+"""All networks, each with its image size."""
 
 RENDERINGS = ("texels", "pixels")
 """Where a photo and the face that is read from it are compared: at the map's texels, or at the photo's pixels."""

@@ -29,7 +29,7 @@ HARD_LOOKS = replace(
 def default() -> Training:
     """The published schedule with a linear head, plain mean squared error and mirrored samples.
 
-    Command: python train_model.py --hdf5dir DIR
+    Command: python train_model.py --hdf5-dir DIR
     Source: PRNet (Feng et al. 2018), section 3.3; the linear head and mirroring are ours.
     Hardware, time: one GPU; not run to its end here (two processor cores: 5 images a second, docs/training.md).
     Expect: as `paper`.
@@ -40,7 +40,7 @@ def default() -> Training:
 def paper() -> Training:
     """As published: batch 16, Adam 1e-4 halved every 5 epochs, weighted loss, sigmoid, published augmentation.
 
-    Command: python train_model.py --recipe paper --hdf5dir DIR
+    Command: python train_model.py --recipe paper --hdf5-dir DIR
     Source: PRNet (Feng et al. 2018), sections 3.2 and 3.3.
     Hardware, time: one GPU; 50 epochs of 122,450 samples are 383,000 steps; not run to its end here.
     Expect: the paper's NME on AFLW2000-3D, 3.62 % (mean of the yaw bins, 68 points, 2D).
@@ -51,7 +51,7 @@ def paper() -> Training:
 def binaryvr() -> Training:
     """BinaryVR's schedule: batch 20, 1e-3 halved every 75,000 steps, 300,000 steps, tamer augmentation, larger crop.
 
-    Command: python train_model.py --recipe binaryvr --hdf5dir DIR
+    Command: python train_model.py --recipe binaryvr --hdf5-dir DIR
     Source: BinaryVR's re-implementation of PRNet; the figures of its augmentation are ours (`TAME`).
     Hardware, time: one GPU; under an hour at 1,700 images a second; not run to its end here.
     Expect: as `paper`.
@@ -70,7 +70,7 @@ def binaryvr() -> Training:
 def lprnet() -> Training:
     """The light network for CPUs at 128 x 128, batch 16.
 
-    Command: python train_model.py --recipe lprnet --hdf5dir DIR
+    Command: python train_model.py --recipe lprnet --hdf5-dir DIR
     Source: this project; L-PRNet's own schedule is `lprnet_published`. In so few steps the square root in the loss
     matters: docs/training.md.
     Hardware, time: two processor cores, 19 minutes for ten epochs of 2,941 photos.
@@ -90,7 +90,7 @@ def lprnet() -> Training:
 def lprnet_published() -> Training:
     """L-PRNet as its author trained it: batch 16, Adam 1e-4 halved every 5 epochs, 15 epochs, no augmentation.
 
-    Command: python train_model.py --recipe lprnet_published --hdf5dir DIR
+    Command: python train_model.py --recipe lprnet_published --hdf5-dir DIR
     Source: the README of rendchevi/L-PRNet on GitHub (weighted mean squared error, 128 x 128, 300W-LP); it does not
     say how the output is bounded, the linear head is ours, and so is the network's exact shape (model/lprnet.py).
     Hardware, time: one GPU; 15 epochs of 122,450 samples are 115,000 steps; not run to its end here.
@@ -102,7 +102,7 @@ def lprnet_published() -> Training:
 def photos() -> Training:
     """The light network for everyday photos: `lprnet` with worse light, focus and compression, and occlusion.
 
-    Command: python train_model.py --recipe photos --hdf5dir DIR
+    Command: python train_model.py --recipe photos --hdf5-dir DIR
     Source: this project; the third of the shipped weights' four runs (docs/model_card_lprnet.md).
     Hardware, time: two processor cores, 106 minutes for 16 epochs of 14,608 rotated views (38 images a second).
     Expect: 3.1 % validation NME on the views if it starts from weights of 3.6 % (`--model`), 2.9 % after 17 more
@@ -114,7 +114,7 @@ def photos() -> Training:
 def morphnet() -> Training:
     """The network whose surface is a face: the augmentation of `photos`, with losses that ask for open mouths and eyes.
 
-    Command: python train_model.py --recipe morphnet --hdf5dir DIR --model resource/weights/lprnet.keras
+    Command: python train_model.py --recipe morphnet --hdf5-dir DIR --model resource/weights/lprnet.keras
     Source: this project; of the shipped weights' 40 identity components 28 were kept afterwards (docs/model_card.md).
     Hardware, time: two processor cores, 64 images a second while little else ran: 3.5 minutes for 13,297 photos.
     Expect: 2.4 % validation NME after 16 epochs of the photos, 2.2 % after 10 more with their rotated views.
@@ -138,7 +138,7 @@ def morphnet() -> Training:
 def weak() -> Training:
     """Photos and their 68 landmarks alone, no fits: the losses and weights of Deep3DFaceReconstruction (`PhotoTerms`).
 
-    Command: python train_model.py --recipe weak --hdf5dir DIR --model resource/weights/morphnet.keras
+    Command: python train_model.py --recipe weak --hdf5-dir DIR --model resource/weights/morphnet.keras
     Source: Deng et al., CVPRW 2019, and its public implementations: augmentation (shift 10 pixels of 224, scale 0.9 to
     1.1, rotation 10 degrees, mirrored), batch 32. The light encoder, its rate and its schedule are ours; as published
     it is `--network photonet50 --learning-rate 1e-4 --schedule steps`.

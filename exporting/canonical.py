@@ -11,8 +11,9 @@ from prnet.configure.config import MAP_SIZE
 from prnet.generating.dataset import Dataset
 from prnet.geometry.pose import rotation_from_angles
 from prnet.geometry.position_map import frontal_map
+from prnet.geometry.transforms import FLIP_Y
 from prnet.geometry.uv_layout import UVLayout, face_mask, resample_map, sample_landmarks
-from prnet.reconstructing.face import FLIP_Y, prepare_crop
+from prnet.reconstructing.face import prepare_crop
 
 FRONTAL = np.deg2rad(10.0)
 """Greatest |pitch| and |yaw| of the faces that are averaged."""

@@ -18,6 +18,7 @@ from prnet.geometry.harmonics import AMBIENT, CONSTANT, harmonics
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.pose import fit_to_pixels
 from prnet.geometry.position_map import MapBasis, layout_of_model, map_basis, position_maps
+from prnet.geometry.transforms import FLIP_Y
 from prnet.geometry.uv_layout import face_mask, grid_triangles, texel_coordinates
 
 SIZE = 128
@@ -76,7 +77,7 @@ def sample_textures(
         photo, border = dataset.image(index), cv2.BORDER_REPLICATE
         seen = cv2.remap(photo, place, None, cv2.INTER_LINEAR, borderMode=border)  # type: ignore[call-overload]
         colours[number] = seen[0] / 255
-        normals[number] = vertex_normals(points * (1, -1, 1), triangles)
+        normals[number] = vertex_normals(points * FLIP_Y, triangles)
     return colours, normals
 
 

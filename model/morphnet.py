@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from prnet.geometry.transforms import FLIP_Y
 from prnet.model.blocks import light_encoder, separable_block
 from prnet.model.face_space import RAW_SIZE, RIDGE, FaceSpace
 
@@ -22,7 +23,6 @@ UPSAMPLING = (256, 128)
 IDENTITY_PRIOR, EXPRESSION_PRIOR = 0.004, 0.001
 """Weights of the mean squared coefficient in the loss."""
 
-FLIP_Y = np.array([1.0, -1.0, 1.0], dtype=np.float32)
 
 RAW_MAP, COEFFICIENTS, POSE = "raw_map", "coefficients", "pose"
 """Layers whose outputs are the raw map (B, 32 * 32, 3), the coefficients (B, K) in standard deviations, behind them the

@@ -8,10 +8,11 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.configure.config import CAMERAS, HEADS, IMAGE_SIZES, NETWORKS, PHOTO_NETWORKS, TARGET_SCALE
+from prnet.geometry.transforms import FLIP_Y
 from prnet.model.appearance import AlbedoSpace
 from prnet.model.face_space import FaceSpace
 from prnet.model.lprnet import build_lprnet
-from prnet.model.morphnet import COEFFICIENTS, FLIP_Y, POSE, build_morphnet
+from prnet.model.morphnet import COEFFICIENTS, POSE, build_morphnet
 from prnet.model.parameters import FaceParameters, FaceShapes, face_shapes, read_appearance, read_parameters
 from prnet.model.photonet import ALBEDO, ALBEDO_COEFFICIENTS, LIGHT, build_photonet
 from prnet.model.prnet import build_prnet

@@ -14,11 +14,12 @@ import numpy as np
 from keras import layers, ops
 
 from prnet.configure.config import TARGET_SCALE
+from prnet.geometry.transforms import FLIP_Y
 from prnet.model.appearance import AlbedoSpace
 from prnet.model.blocks import light_encoder
 from prnet.model.face_space import FaceSpace
 from prnet.model.light import light_of_coefficients
-from prnet.model.morphnet import COEFFICIENTS, FLIP_Y, POSE
+from prnet.model.morphnet import COEFFICIENTS, POSE
 
 ALBEDO_COEFFICIENTS, ALBEDO, LIGHT = "albedo_coefficients", "albedo", "light"
 """Layers beside `COEFFICIENTS` and `POSE` whose outputs are the albedo's coefficients (B, A), its map (B, S, S, 3),

@@ -7,8 +7,9 @@ from scipy.spatial.transform import Rotation
 
 from prnet.configure.config import OUTER_EYE_CORNERS
 from prnet.geometry.mesh import vertex_normals
+from prnet.geometry.transforms import FLIP_Y
 from prnet.geometry.uv_layout import sample_landmarks
-from prnet.reconstructing.face import FLIP_Y, Face
+from prnet.reconstructing.face import Face
 from prnet.reconstructing.gltf import Motion, Part, glb_bytes
 from prnet.reconstructing.mesh_files import METRES_BETWEEN, closed_triangles, file_notes, texture_uv
 from prnet.reconstructing.morphs import named_morphs, pixels_of_unit, shown_weights

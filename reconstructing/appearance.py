@@ -8,10 +8,9 @@ from prnet.common.errors import UserError
 from prnet.formats.encoding import encode_png
 from prnet.geometry.harmonics import COUNT, LINEAR, harmonics
 from prnet.geometry.rasterise import render
+from prnet.geometry.transforms import FLIP_Y
 from prnet.model.parameters import Appearance
 from prnet.reconstructing.face import Face
-
-FLIP_Y = np.array([1.0, -1.0, 1.0])
 
 SIDE_LIGHT = 0.35
 """What light from one side adds at most, and takes away on the other, where a face is relit."""

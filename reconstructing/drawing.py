@@ -8,8 +8,8 @@ import numpy as np
 from prnet.geometry.crop import Box, compose, crop_image, crop_transform, lift_transform
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.rasterise import interpolate, rasterise, render
-from prnet.geometry.transforms import apply_transform
-from prnet.reconstructing.face import FLIP_Y, Face
+from prnet.geometry.transforms import FLIP_Y, apply_transform
+from prnet.reconstructing.face import Face
 from prnet.reconstructing.texture import (
     complete_texture,
     sample_texture,

@@ -14,7 +14,7 @@ from prnet.geometry.contour import contour_mixture, hole_mixture
 from prnet.geometry.crop import Box, crop_image, crop_transform, invert_transform, landmark_box, lift_transform
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.pose import pixels_to_fit
-from prnet.geometry.transforms import apply_transform
+from prnet.geometry.transforms import FLIP_Y, apply_transform
 from prnet.geometry.uv_layout import (
     UVLayout,
     face_mask,
@@ -25,8 +25,6 @@ from prnet.geometry.uv_layout import (
 )
 from prnet.model.parameters import FaceParameters, FaceShapes
 from prnet.reconstructing.expressions import BOUNDED
-
-FLIP_Y = np.array([1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ class Face:
     """
 
     grid: FaceGrid
-    box: Box  # of the landmarks as they were expected; the crop is the square of side 1.5 x box.side about it
+    box: Box  # where the landmarks were expected; the crop is the square of side 1.5 x box.side about it
     to_crop: np.ndarray  # (2, 3) float64, pixels of the photo to pixels of the S x S crop
     position_map: np.ndarray  # (S, S, 3) float32, the network's map in pixels of the photo
     landmarks: np.ndarray  # (68, 3) float32, iBUG order

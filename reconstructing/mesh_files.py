@@ -17,8 +17,8 @@ from prnet.common.files import atomic_write, plain_name
 from prnet.configure.config import OUTER_EYE_CORNERS
 from prnet.formats.encoding import encode_png
 from prnet.geometry.mesh import vertex_normals
-from prnet.geometry.transforms import apply_transform
-from prnet.reconstructing.face import FLIP_Y, Face, FaceGrid
+from prnet.geometry.transforms import FLIP_Y, apply_transform
+from prnet.reconstructing.face import Face, FaceGrid
 from prnet.reconstructing.gltf import Part, glb_bytes
 from prnet.reconstructing.morphs import Morphs, face_morphs
 from prnet.reconstructing.texture import complete_texture, sample_texture, texture_side, vertex_colours

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from prnet.common.errors import UserError
+from prnet.geometry.transforms import FLIP_Y
 from prnet.reconstructing.expressions import ARKIT_NAMES, HALVED, arkit_expressions
-from prnet.reconstructing.face import FLIP_Y, Face, place_face
+from prnet.reconstructing.face import Face, place_face
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,10 +33,7 @@ from prnet.reconstructing.video_outputs import write_video
 
 logger = logging.getLogger(__name__)
 
-_PICTURE = re.compile(
-    r"(?P<face>(?P<stem>.+)_face[0-9]+)_"
-    r"(?:sheet|depth|texture|texture_visible|texture_masked|frontal_texture|albedo|lit|relit)\.png"
-)
+_PICTURE = re.compile(r"(?P<face>(?P<stem>.+)_face[0-9]+)_[a-z_]+\.png")
 _OVERLAY = re.compile(rf"(?P<stem>.+)_(?:{'|'.join(OVERLAYS)})\.png")
 _VIDEO = re.compile(rf"(?P<stem>.+)_(?:{'|'.join(OVERLAYS)})\.mp4")
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.geometry.rasterise import interpolate, rasterise
+from prnet.geometry.transforms import FLIP_Y
 from prnet.geometry.uv_layout import UVLayout, texel_coordinates
-from prnet.reconstructing.face import FLIP_Y, Face, FaceGrid, place_face
+from prnet.reconstructing.face import Face, FaceGrid, place_face
 from prnet.reconstructing.morphs import pixels_of_unit, with_expressions
 from prnet.reconstructing.texture import complete_texture, sample_texture, texture_side
 

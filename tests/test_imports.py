@@ -14,9 +14,9 @@ LAYERS = ("configure", "common", "geometry", "formats", "generating", "model")
 MAY_IMPORT = {layer: set(LAYERS[:number]) for number, layer in enumerate(LAYERS)}
 MAY_IMPORT["configure"] = MAY_IMPORT["common"] = set()
 MAY_IMPORT["evaluating"] = set(LAYERS) - {"model"}
-MAY_IMPORT["reconstructing"] = {*LAYERS, "evaluating"}
-MAY_IMPORT["exporting"] = MAY_IMPORT["fitting"] = {*LAYERS, "evaluating", "reconstructing"}
-MAY_IMPORT["serving"] = {*MAY_IMPORT["exporting"], "exporting"}
+MAY_IMPORT["reconstructing"] = set(LAYERS)
+MAY_IMPORT["exporting"] = MAY_IMPORT["fitting"] = {*LAYERS, "reconstructing"}
+MAY_IMPORT["serving"] = {*MAY_IMPORT["exporting"], "evaluating", "exporting"}
 MAY_IMPORT["prnet"] = {*MAY_IMPORT, "commands", "interface"}
 MODULES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
 EVERY_FILE = sorted(

@@ -13,11 +13,11 @@ from prnet.configure.config import TARGET_SCALE
 from prnet.generating.dataset import open_dataset
 from prnet.geometry.pose import rotation_from_angles
 from prnet.geometry.position_map import layout_of_model, map_basis, position_maps
+from prnet.geometry.transforms import FLIP_Y
 from prnet.geometry.uv_layout import face_mask, resample_map
 from prnet.model import morphnet
 from prnet.model.blocks import ENCODER_LAYERS
 from prnet.model.face_space import RAW_SIZE, face_space
-from prnet.model.morphnet import FLIP_Y
 from prnet.model.networks import build_network
 from prnet.model.saved_network import load_network, save_network
 from tests.helpers.tiny_data import write_tiny_data

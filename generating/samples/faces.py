@@ -33,7 +33,7 @@ from prnet.geometry.harmonics import harmonics
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.pose import fit_to_pixels, rotation_from_angles
 from prnet.geometry.rasterise import Raster, interpolate, rasterise
-from prnet.geometry.transforms import apply_transform
+from prnet.geometry.transforms import FLIP_Y, apply_transform
 
 SUPERSAMPLING = 2.0
 """Rendered pixels per pixel of the picture, along each side, at most."""
@@ -108,7 +108,7 @@ def render_with_truth(
     side = round(view.size * factor)
     enlarge = side / view.size * np.array([[1, 0, 0.5], [0, 1, 0.5]]) - (0, 0, 0.5)
     placed = transform_points(enlarge, vertices)
-    normals = vertex_normals(vertices * (1, -1, 1), triangles)
+    normals = vertex_normals(vertices * FLIP_Y, triangles)
 
     light = draw_light(generator)
     albedo = _albedo(head, person, view)

@@ -44,7 +44,11 @@ def make_parser() -> Parser:
     )
     place = parser.add_mutually_exclusive_group()
     place.add_argument(
-        "--bbox", nargs=4, type=float, metavar=("X", "Y", "W", "H"), help="the face's box, as detectors return it"
+        "--bbox",
+        nargs=4,
+        type=float,
+        metavar=("X", "Y", "W", "H"),
+        help="the face's box, from the middle of the forehead to the chin, as MTCNN draws it",
     )
     place.add_argument("--landmarks", metavar="FILE", help="68 landmarks, .txt or .npy: rows of x y, 0-based pixels")
     place.add_argument("--fit", metavar="FILE", help="a fit in 300W-LP's format, .mat")
@@ -54,13 +58,21 @@ def make_parser() -> Parser:
     parser.add_argument("--mat", action="store_true", help="also write the mesh for MATLAB")
     parser.add_argument("--frontal", action="store_true", help="also write the meshes in frontal pose")
     parser.add_argument(
-        "--texture", type=int, metavar="SIDE", help="of the UV texture, a power of two; else 1024, of large faces 2048"
+        "--texture",
+        type=int,
+        metavar="SIDE",
+        help="side of the UV texture in pixels, a power of two (default: 1024, for large faces 2048)",
     )
     parser.add_argument("--masked-texture", action="store_true", help="also write the texture cut to what was seen")
     parser.add_argument(
-        "--units", choices=UNITS, default="metres", help="of .glb: upright and centred, or as in the photo"
+        "--units",
+        choices=UNITS,
+        default="metres",
+        help="units of .glb files: metres (upright and centred) or pixels (as in the photo)",
     )
-    parser.add_argument("--together", action="store_true", help="also write all faces of a photo to one .glb and .ply")
+    parser.add_argument(
+        "--together", action="store_true", help="also write one .glb and one .ply with all faces of the photo"
+    )
     parser.add_argument("--csv", action="store_true", help="also write landmarks and vertices as tables")
     parser.add_argument(
         "--pictures",
@@ -74,8 +86,8 @@ def make_parser() -> Parser:
     smoothing = parser.add_mutually_exclusive_group()
     smoothing.add_argument("--smooth", action="store_true", help="filter a video's faces against jitter (one-euro)")
     smoothing.add_argument("--look-ahead", action="store_true", help="smooth them over the frames before and after")
-    parser.add_argument("--start", type=float, default=0.0, metavar="SECONDS", help="of a video to begin at")
-    parser.add_argument("--end", type=float, metavar="SECONDS", help="of a video to end before")
+    parser.add_argument("--start", type=float, default=0.0, metavar="SECONDS", help="where in a video to begin")
+    parser.add_argument("--end", type=float, metavar="SECONDS", help="where in a video to stop")
     return parser
 
 
