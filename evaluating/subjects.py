@@ -79,7 +79,8 @@ class DatasetSubjects(Subjects):
                 f"{dataset.path}: was built with another face model than {model.source}; give that one as `face_model`"
             )
         makes_maps = dataset.stores_fits
-        if layout is not None and (model is not None or not makes_maps) and layout.identity != dataset.layout_identity:
+        has_maps = model is not None or not makes_maps
+        if layout is not None and has_maps and not layout.has_identity(dataset.layout_identity):
             raise UserError(
                 f"{dataset.path}: was built for another UV layout than the network's, so their maps do not "
                 "correspond; build the data set with the face model that the network was trained with"

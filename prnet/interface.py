@@ -156,7 +156,7 @@ def evaluate(
         place = Path(folder or files.enter_context(tempfile.TemporaryDirectory()))
         if Path(data).suffix in (".hdf5", ".h5"):
             dataset = files.enter_context(open_dataset(data))
-            if layout is None and method.layout.identity == dataset.layout_identity:
+            if layout is None and method.layout.has_identity(dataset.layout_identity):
                 layout = method.layout
             subjects = DatasetSubjects(dataset, truth, layout, method.size)
         else:

@@ -17,7 +17,9 @@ from prnet.geometry.face_model import at_landmarks, face_landmarks, face_vertice
 from prnet.geometry.mesh import boundary_loops, vertex_normals
 from prnet.geometry.position_map import layout_of_model, map_basis, shape_maps
 from prnet.geometry.uv_layout import face_mask, grid_triangles, landmark_stencil, sample_landmarks
+from prnet.model.saved_network import load_network
 from prnet.reconstructing.expressions import arkit_expressions
+from prnet.reconstructing.settings import MODEL_PATH
 
 EXPRESSIONS = 53
 
@@ -100,6 +102,12 @@ def test_the_layout_is_unfolded_and_the_same_on_both_sides(model):
     np.testing.assert_allclose((model.uv[mirror] * (-1, 1) + (1, 0))[twins], model.uv[::10][twins], atol=1e-3)
     mask = face_mask(layout_of_model(model), 128)
     np.testing.assert_array_equal(mask, mask[:, ::-1])
+
+
+def test_the_shipped_network_can_be_trained_on_with_it(model):
+    """Its layout was computed from the same model, on another machine, whose last bits were others."""
+    _, layout = load_network(MODEL_PATH)
+    assert layout.identity == layout_of_model(model).identity
 
 
 @pytest.mark.parametrize("size", [128, 256])

@@ -1,5 +1,7 @@
 """The UV grid: where texels lie, how landmarks are read from maps, how texels join into a mesh."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -98,3 +100,19 @@ def test_the_identity_follows_the_meaning_of_the_texels(layout):
     posed = UVLayout(layout.landmark_uv, layout.region_weights, layout.canonical_map + 1)
     assert moved.identity != layout.identity
     assert posed.identity == layout.identity
+
+
+def test_the_identity_survives_the_rounding_of_another_processor(layout):
+    """The golden case is tests/test_ict.py: the shipped network's layout was computed on another machine."""
+    rounded = UVLayout(layout.landmark_uv + np.float32(2e-7), layout.region_weights, layout.canonical_map)
+    assert not np.array_equal(rounded.landmark_uv, layout.landmark_uv)
+    assert rounded.identity == layout.identity
+    assert rounded.has_identity(layout.identity)
+
+
+def test_a_layout_knows_its_hash_in_older_data_sets(layout):
+    parts = (layout.landmark_uv, layout.region_weights)
+    older = hashlib.sha256(b"".join(np.ascontiguousarray(part, dtype=np.float32) for part in parts)).hexdigest()[:16]
+    assert older != layout.identity
+    assert layout.has_identity(older)
+    assert not layout.has_identity("0" * 16)

@@ -160,7 +160,7 @@ def open_subjects(arguments: argparse.Namespace, files: ExitStack, method, netwo
         layout = layout_of_model(model)
     if arguments.hdf5:
         dataset = files.enter_context(open_dataset(arguments.hdf5))
-        if layout is None and network_layout is not None and network_layout.identity == dataset.layout_identity:
+        if layout is None and network_layout is not None and network_layout.has_identity(dataset.layout_identity):
             layout = network_layout
         subjects = DatasetSubjects(dataset, model, layout, method.size)
     elif arguments.data_dir:
