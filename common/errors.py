@@ -19,7 +19,7 @@ class LostProcess(UserError):
     """Another process of the same run does not answer; why is for that one to say."""
 
 
-def in_one_line(error: UserError | OSError) -> str:
+def in_one_line(error: Exception) -> str:
     """What is shown of an error, in one line."""
     if isinstance(error, OSError) and error.filename:
         return printable(f"{error.filename}: {error.strerror}")
