@@ -2,6 +2,7 @@
 `tf.distribute`, or `keras.distribution` on JAX."""
 
 import os
+import re
 from contextlib import contextmanager, nullcontext, suppress
 
 import keras
@@ -10,8 +11,8 @@ import numpy as np
 from prnet.common.errors import LostProcess, UserError
 from prnet.configure.config import Run
 
-BACKEND_FAILURES = ("JaxRuntimeError", "XlaRuntimeError")
-"""Names of the exceptions in which JAX says that a process does not answer any more, among other things."""
+LOST = re.compile("JaxRuntimeError|XlaRuntimeError|Gloo")
+"""In the type or text of exceptions of many kinds: JAX says that a process does not answer, among other things."""
 
 
 @contextmanager
@@ -61,7 +62,7 @@ def telling_of_lost_processes(run: Run):
     try:
         yield
     except Exception as error:
-        if run.processes == 1 or type(error).__name__ not in BACKEND_FAILURES:
+        if run.processes == 1 or not LOST.search(f"{type(error).__name__}: {error}"):
             raise
         reason = str(error).strip().partition("\n")[0]
         raise LostProcess(
