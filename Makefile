@@ -1,7 +1,7 @@
 # make demo        the whole road on sample faces, and a photo by the shipped network: tables and pictures in output/demo
 # make test        the quick tests;  make test-large  the slow ones
 # make bench-scans the sample people in millimetres: tables in output/scans
-# make test-scale  many photos on two workers of Ray, in an environment of its own
+# make test-scale  training in several processes on JAX, many photos on two workers of Ray, in an environment of its own
 # make bench       speed against its floors;  make lint  style, types and import rules
 # make docs        the documentation and API reference as one site in output/site; warnings are errors
 # make lock        requirements.txt to requirements.lock: all packages that it takes, the newest that fit, with hashes
@@ -42,12 +42,12 @@ test-large: $(VENV)/.installed
 	$(RUN) -m pytest -m large
 
 test-scale: $(VENV)-scale/.installed
-	$(VENV)-scale/bin/python -m pytest -m "large or not large" tests/test_many.py
+	$(VENV)-scale/bin/python -m pytest -m "large or not large" tests/test_machines.py tests/test_many.py tests/test_many_fits.py
 
 $(VENV)-scale/.installed: requirements.lock
 	$(PYTHON) -m venv $(VENV)-scale
 	$(VENV)-scale/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(VENV)-scale/bin/pip install --quiet --disable-pip-version-check "ray[data]==2.60.0"
+	$(VENV)-scale/bin/pip install --quiet --disable-pip-version-check "ray[data]==2.60.0" "jax==0.10.2"
 	touch $@
 
 bench: $(VENV)/.installed

@@ -15,7 +15,11 @@ class InputLost(UserError):
     """What a run reads was lost or cut short since it began: no single sample is to blame, so the run has to stop."""
 
 
-def in_one_line(error: UserError | OSError) -> str:
+class LostProcess(UserError):
+    """Another process of the same run does not answer; why is for that one to say."""
+
+
+def in_one_line(error: Exception) -> str:
     """What is shown of an error, in one line."""
     if isinstance(error, OSError) and error.filename:
         return printable(f"{error.filename}: {error.strerror}")

@@ -187,6 +187,9 @@ class Run:
     """How a training run is carried out: none of it is part of what the run means, so a run may resume with another."""
 
     workers: int = 2  # threads that prepare batches
-    devices: int = 1
+    devices: int = 1  # of each process
+    machines: str | None = None  # HOST:PORT of the first of several processes, which may be on several machines
+    processes: int = 1
+    process: int = 0  # which of them this is; the first alone writes
     jit: str = "auto"  # XLA: "on", "off", or "auto", which is on where there is a GPU
     server: str | None = None  # address that the log of each epoch is posted to

@@ -86,37 +86,6 @@ class FitSet:
         return [outcome for outcome in self.outcomes if outcome.reason is not None]
 
 
-class LandmarkSource:
-    """The landmarks of several files, each photo's put together. files : `landmark_files.LandmarkFile`s."""
-
-    needs_photo = False
-
-    def __init__(self, files: list):
-        self.files = files
-        self._used: list[set[int]] = [set() for _ in files]
-
-    def landmarks(self, stem: str) -> Landmarks | None:
-        ibug = mediapipe = None
-        found = False
-        for file, used in zip(self.files, self._used, strict=True):
-            row = file.row(stem)
-            if row is not None:
-                used.add(row)
-                found = True
-                one = file.landmarks(row)
-                ibug = one.ibug if ibug is None else ibug
-                mediapipe = one.mediapipe if mediapipe is None else mediapipe
-        return Landmarks(ibug, mediapipe) if found else None
-
-    def unused(self) -> list[str]:
-        return [
-            f"{file.path}: {name}"
-            for file, used in zip(self.files, self._used, strict=True)
-            for row, name in enumerate(file.names)
-            if row not in used
-        ]
-
-
 def make_fit_set(
     images: Path,
     landmarks,
@@ -162,19 +131,24 @@ def make_fit_set(
 def _jobs(source: PairSource, landmarks, outcomes: dict) -> Iterator[Job]:
     """The photos that have landmarks; of the others an outcome with the reason."""
     for photo in source.photos:
+        name = f"{source.path}/{photo}"
         try:
-            content = source.read(photo, MAX_IMAGE_BYTES)
-            height, width = check_image(content, f"{source.path}/{photo}")
-            if landmarks.needs_photo:
-                known = landmarks.of_photo(content, f"{source.path}/{photo}")
-            else:
-                known = landmarks.landmarks(os.path.splitext(photo)[0])
-                if known is None:
-                    raise UserError("no landmarks of this photo were given")
-            _require_inside(known, height, width)
-            yield Job(photo, known, height, width)
+            yield job_of_photo(photo, source.read(photo, MAX_IMAGE_BYTES), landmarks, name)
         except UserError as error:
-            outcomes[photo] = Outcome(photo, reason=str(error).removeprefix(f"{source.path}/{photo}: "))
+            outcomes[photo] = Outcome(photo, reason=str(error).removeprefix(f"{name}: "))
+
+
+def job_of_photo(photo: str, content: bytes, landmarks, name: str) -> Job:
+    """A photo with its landmarks, checked. name : what errors call it. Raises UserError where it has none."""
+    height, width = check_image(content, name)
+    if landmarks.needs_photo:
+        known = landmarks.of_photo(content, name)
+    else:
+        known = landmarks.landmarks(os.path.splitext(photo)[0])
+        if known is None:
+            raise UserError("no landmarks of this photo were given")
+    _require_inside(known, height, width)
+    return Job(photo, known, height, width)
 
 
 def _require_inside(landmarks: Landmarks, height: int, width: int) -> None:

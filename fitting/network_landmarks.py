@@ -24,10 +24,10 @@ class NetworkLandmarks:
 
     needs_photo = True
 
-    def __init__(self, model_path, detector: str):
+    def __init__(self, model_path, detector: str, threads: int = 0):
         from prnet.reconstructing.reconstructor import FaceReconstructor
 
-        self._reconstructor = FaceReconstructor(model_path, detector, mirrored=True)
+        self._reconstructor = FaceReconstructor(model_path, detector, mirrored=True, threads=threads)
 
     def of_photo(self, content: bytes, name: str) -> Landmarks:
         """Of an encoded photo. Raises UserError where no face is found."""

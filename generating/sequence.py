@@ -24,6 +24,9 @@ class FaceSequence(keras.utils.PyDataset):
     weights : with `shuffle`, how often each of the indices is drawn, beside the others; by default once an epoch.
     scores : names of scores of the data set that each target has beside its map, as a pair.
     workers : threads that prepare batches ahead of the network.
+    part : (k, n): emit the k-th of n equal parts of every batch; n processes emit the whole.
+    multiple : without `shuffle`, an incomplete batch is filled up to a multiple of this with its last sample, and every
+        target has a weight beside it, 0 for what was filled up.
 
     Emits images (B, S, S, 3) float32 in 0 to 1 and targets (B, S, S, 3) float32: position maps / (S x 1.1).
     `epoch` counts on by itself after each pass; set it to resume from a checkpoint.
@@ -51,6 +54,8 @@ class FaceSequence(keras.utils.PyDataset):
         weights: np.ndarray | None = None,
         scores: Sequence[str] = (),
         workers: int = 1,
+        part: tuple[int, int] = (0, 1),
+        multiple: int = 1,
     ):
         super().__init__(workers=workers, max_queue_size=max(4, 2 * workers))
         cv2.setNumThreads(1)
@@ -64,6 +69,7 @@ class FaceSequence(keras.utils.PyDataset):
         self.shuffle = shuffle
         self.weights = weights
         self.scores = tuple(scores)
+        self.part, self.multiple = part, multiple
         self.epoch = 0
         self.texture = noise_texture(seed)
 
@@ -71,10 +77,11 @@ class FaceSequence(keras.utils.PyDataset):
         whole, rest = divmod(len(self.indices), self.batch_size)
         return whole if self.shuffle and whole else whole + bool(rest)
 
-    def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray | tuple[np.ndarray, np.ndarray]]:
-        return make_batch(
+    def __getitem__(self, batch: int) -> tuple:
+        indices, weights = self._own(self.batch_indices(batch))
+        images_and_targets = make_batch(
             self.dataset,
-            self.batch_indices(batch),
+            indices,
             basis=self.basis,
             size=self.image_size,
             augmentation=self.augmentation,
@@ -83,6 +90,15 @@ class FaceSequence(keras.utils.PyDataset):
             epoch=self.epoch,
             scores=self.scores,
         )
+        return images_and_targets if self.shuffle or self.multiple == 1 else (*images_and_targets, weights)
+
+    def _own(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """This part of a batch's indices, and their weights, float32."""
+        lacking = -len(indices) % self.multiple
+        filled = np.concatenate([indices, np.repeat(indices[-1:], lacking)])
+        weights = np.concatenate([np.ones(len(indices), np.float32), np.zeros(lacking, np.float32)])
+        number, count = self.part
+        return np.split(filled, count)[number], np.split(weights, count)[number]
 
     def on_epoch_end(self) -> None:
         self.epoch += 1

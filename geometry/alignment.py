@@ -7,8 +7,6 @@ transform (3, 4) acts on columns and takes the source to the target.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation
 
 from prnet.geometry.crop import compose
 from prnet.geometry.transforms import apply_transform
@@ -74,6 +72,8 @@ def iterative_closest_point(source: np.ndarray, target: np.ndarray, *, scale: bo
     `STEP_TOLERANCE` x the target's size, its root mean squared distance from its centroid. Raises ValueError for points
     that are not finite, or that all coincide.
     """
+    from scipy.spatial import cKDTree
+
     source, target = np.asarray(source, dtype=np.float64), np.asarray(target, dtype=np.float64)
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     source_size, target_size = (
@@ -117,6 +117,8 @@ def _largest_move(transform: np.ndarray, points: np.ndarray) -> float:
 
 def _step_to_planes(points: np.ndarray, neighbours: np.ndarray, scale: bool) -> np.ndarray:
     """The small motion (3, 4) that brings points (N, 3) nearest to the planes through their neighbours (N, K, 3)."""
+    from scipy.spatial.transform import Rotation
+
     around = neighbours - neighbours.mean(axis=1, keepdims=True)
     normals = np.linalg.eigh(np.einsum("nki,nkj->nij", around, around))[1][:, :, 0]
     gap = np.einsum("ni,ni->n", neighbours[:, 0] - points, normals)

@@ -1,10 +1,8 @@
 """The rim of a mesh of texels, which is a staircase, as a smooth contour."""
 
+import cv2
 import numpy as np
 from scipy import sparse
-from scipy.ndimage import binary_fill_holes
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
 
 from prnet.geometry.mesh import boundary_edges
 from prnet.geometry.uv_layout import grid_triangles
@@ -32,12 +30,16 @@ def contour_mixture(mask: np.ndarray) -> sparse.csr_array:
     rim, ends = np.unique(edges, return_inverse=True)
     following = sparse.csr_array((np.ones(len(edges)), ends.reshape(-1, 2).T), (len(rim), len(rim)))
     smooth = _smoothed(following + following.T, place[rim], len(mask) / 128)
-    distance, nearest = KDTree(place[rim]).query(place, k=NEIGHBOURS)
+    depth = DEPTH * len(mask) / 128
+    at_rim = np.ones_like(mask, np.uint8)
+    at_rim[tuple(place[rim].T)] = 0
+    near = np.flatnonzero(cv2.distanceTransform(at_rim, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[mask] < depth)
+    distance, nearest = _nearest(place[near], place[rim])
     weights = 1 / np.maximum(distance, 1e-6) ** 2
-    reach = np.maximum(1 - distance[:, 0] / (DEPTH * len(mask) / 128), 0) ** 2
+    reach = np.maximum(1 - distance[:, 0] / depth, 0) ** 2
     weights *= (reach / weights.sum(axis=1))[:, None]
     follow = sparse.csr_array(
-        (weights.ravel(), (np.repeat(np.arange(len(place)), NEIGHBOURS), nearest.ravel())), (len(place), len(rim))
+        (weights.ravel(), (np.repeat(near, NEIGHBOURS), nearest.ravel())), (len(place), len(rim))
     )
     of_rim = sparse.csr_array((np.ones(len(rim)), (np.arange(len(rim)), rim)), (len(rim), len(place)))
     mixture = sparse.eye_array(len(place), format="csr") + follow @ (sparse.csr_array(smooth) - _identity(rim)) @ of_rim
@@ -51,34 +53,66 @@ def hole_mixture(mask: np.ndarray) -> sparse.csr_array:
 
     A texel within a hole has the mean of its neighbours: a membrane over the rim. The others are themselves.
     """
-    filled = binary_fill_holes(mask)
+    filled = without_holes(mask)
     row, column = np.nonzero(filled)
     index = np.full(mask.shape, -1)
     index[filled] = np.arange(len(row))
     hole, face = np.flatnonzero(~mask[filled]), np.flatnonzero(mask[filled])
+    mixture = sparse.eye_array(len(face), format="csr")
+    if len(hole) == 0:
+        return mixture
     beside = np.stack([index[row[hole] + y, column[hole] + x] for y, x in NEIGHBOURS_OF_TEXEL], axis=1)
-    solved = np.zeros((len(hole), len(row)))
-    if len(hole):
-        equations = np.zeros((len(hole), len(row)))
-        np.add.at(equations, (np.repeat(np.arange(len(hole)), 4), beside.ravel()), -0.25)
-        equations[np.arange(len(hole)), hole] += 1
-        rim = face[equations[:, face].any(axis=0)]
-        solved[:, rim] = np.linalg.solve(equations[:, hole], -equations[:, rim])
-    mixture = sparse.vstack([sparse.eye_array(len(face)), sparse.csr_array(solved[:, face])], format="csr")
-    return mixture[np.argsort(np.concatenate([face, hole]))]
+    at = np.broadcast_to(np.arange(len(hole))[:, None], beside.shape)
+    within = np.isin(beside, hole)
+    rim = np.unique(beside[~within])
+    equations, known = np.eye(len(hole)), np.zeros((len(hole), len(rim)))
+    np.add.at(equations, (at[within], np.searchsorted(hole, beside[within])), -0.25)
+    np.add.at(known, (at[~within], np.searchsorted(rim, beside[~within])), 0.25)
+    solved = np.linalg.solve(equations, known)
+    places = np.nonzero(solved)
+    columns = np.searchsorted(face, rim)[places[1]]
+    of_hole = sparse.csr_array((solved[places], (places[0], columns)), (len(hole), len(face)))
+    return sparse.vstack([mixture, of_hole], format="csr")[np.argsort(np.concatenate([face, hole]))]
+
+
+def without_holes(mask: np.ndarray) -> np.ndarray:
+    """A mask (S, S) with what it encloses."""
+    outside = np.pad(mask.astype(np.uint8), 1)
+    cv2.floodFill(outside, None, (0, 0), 2)
+    return outside[1:-1, 1:-1] != 2
+
+
+def _nearest(places: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances (P, `NEIGHBOURS`), the least first, from places (P, 2) to the nearest of others (R, 2), and which."""
+    places, others = places.astype(np.float32), others.astype(np.float32)  # whole numbers: exact
+    squared = np.sum(places**2, axis=1)[:, None] + np.sum(others**2, axis=1) - 2 * places @ others.T
+    found = np.argpartition(squared, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
+    squared = np.take_along_axis(squared, found, axis=1)
+    order = np.argsort(squared, axis=1)
+    return np.sqrt(np.take_along_axis(squared, order, axis=1)), np.take_along_axis(found, order, axis=1)
 
 
 def _smoothed(joined: sparse.csr_array, place: np.ndarray, unit: float) -> np.ndarray:
     """A Gaussian along the rims (R, R): steps of a random walk, whose variance grows by half a texel each."""
-    step = (_identity(place) + joined / joined.sum(axis=1)[:, None]).toarray() / 2
-    count, rim = connected_components(joined, directed=False)
-    outer = max(range(count), key=lambda number: np.ptp(place[rim == number], axis=0).sum())
-    result = np.eye(len(place))
-    for number in range(count):
+    step = (_identity(place) + joined / joined.sum(axis=1)[:, None]).toarray().astype(np.float32) / 2
+    rim = _components(*joined.nonzero(), len(place))
+    outer = max(np.unique(rim), key=lambda number: np.ptp(place[rim == number], axis=0).sum())
+    result = np.eye(len(place), dtype=np.float32)
+    for number in np.unique(rim):
         width = (OUTER_WIDTH if number == outer else HOLE_WIDTH) * unit
         at = np.ix_(rim == number, rim == number)
         result[at] = np.linalg.matrix_power(step[at], max(round(2 * width**2), 1))
     return result
+
+
+def _components(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
+    """For each of `count` vertices the least that edges (E,), (E,) both ways join it with."""
+    least, before = np.arange(count), np.full(count, -1)
+    while (least != before).any():
+        before = least.copy()
+        np.minimum.at(least, first, before[second])
+        least = least[least]
+    return least
 
 
 def _identity(rows: np.ndarray) -> sparse.csr_array:

@@ -78,6 +78,18 @@ class Keeper(keras.callbacks.Callback):
         return picture
 
 
+class Companion(keras.callbacks.Callback):
+    """Beside the first process's `Keeper`: takes part in what it measures, and writes nothing."""
+
+    def __init__(self, test):
+        super().__init__()
+        self.test = test
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.test is not None:
+            self.model.evaluate(self.test, verbose=0)
+
+
 def _summary(row: dict, epochs: int, improved: bool, left: timedelta) -> str:
     test = f", test NME {row['test_nme']:.2f} %" if "test_nme" in row else ""
     return (

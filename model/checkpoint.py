@@ -1,7 +1,7 @@
 """All that a training run needs to resume: weights, optimizer state and log in one file, written atomically."""
 
+import io
 import json
-from pathlib import Path
 from typing import TypedDict
 
 import keras
@@ -27,11 +27,13 @@ def save_checkpoint(path, network: keras.Model, state: State) -> None:
         np.savez(temporary, state=json.dumps(state), **arrays)
 
 
-def restore_checkpoint(path, network: keras.Model) -> State:
-    """Set the weights of a compiled network and its optimizer from a file; returns the state saved with them."""
-    path = Path(path)
+def restore_checkpoint(path, network: keras.Model, content: bytes | None = None) -> State:
+    """Set the weights of a compiled network and its optimizer from a file; returns the state saved with them.
+
+    content : of the file, where it is another process that can read it.
+    """
     try:
-        with open(path, "rb") as file, np.load(file) as arrays:
+        with open(path, "rb") if content is None else io.BytesIO(content) as file, np.load(file) as arrays:
             for key, variable in _variables(network).items():
                 variable.assign(arrays[key])
             return json.loads(str(arrays["state"]))

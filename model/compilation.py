@@ -104,19 +104,24 @@ def compiled_network(
     try:
         with scope():
             network = build_network(
-                training.network, size, training.head, space=space, synchronised=scope is not nullcontext
+                training.network, size, training.head, space=space, synchronised=_needs_synchronising(scope)
             )
             model = MapTraining(network, training.terms, *_raw_part(training, layout, space))
             model.compile(
                 optimizer=optimizer(training, steps_per_epoch),
                 loss=FaceLoss(loss, training.terms, layout, size),
-                metrics=[keras.metrics.MeanMetricWrapper(loss.call, name=loss.name), LandmarkNME(layout, size)],
+                weighted_metrics=[keras.metrics.MeanMetricWrapper(loss.call, name=loss.name), LandmarkNME(layout, size)],
                 jit_compile=uses_xla(run.jit),
             )
             model.optimizer.build(model.trainable_variables)
     finally:
         keras.config.set_dtype_policy(policy)
     return model
+
+
+def _needs_synchronising(scope) -> bool:
+    """Whether batch statistics have to be put together across devices; JAX's are of the whole batch anyhow."""
+    return scope is not nullcontext and keras.backend.backend() == "tensorflow"
 
 
 def _raw_part(training: Training, layout: UVLayout, space: FaceSpace | None) -> tuple:

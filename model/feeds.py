@@ -10,6 +10,7 @@ from prnet.generating.dataset import Dataset
 from prnet.generating.sampling import sampling_weights
 from prnet.geometry.face_model import FaceModel
 from prnet.geometry.position_map import MapBasis
+from prnet.model.devices import equal_shares
 from prnet.model.monitoring import WatchedSequence
 
 logger = logging.getLogger(__name__)
@@ -46,11 +47,12 @@ def open_feeds(
     weights = sampling_weights(dataset, face_model, training.balance)
     learned, chosen = chosen_samples(dataset)
 
-    def plain(data: Dataset, indices: np.ndarray, batch_size: int = training.batch_size, scores=()) -> WatchedSequence:
+    def plain(data: Dataset, indices: np.ndarray, batch_size: int = training.batch_size, **options) -> WatchedSequence:
         size = training.image_size
-        return WatchedSequence(data, indices, basis=basis, image_size=size, batch_size=batch_size, scores=scores)
+        return WatchedSequence(data, indices, basis=basis, image_size=size, batch_size=batch_size, **options)
 
     scores = learned_scores(training, dataset)
+    shared = {"part": (run.process, run.processes), "multiple": equal_shares(run)}
 
     sequence = WatchedSequence(
         dataset,
@@ -64,11 +66,12 @@ def open_feeds(
         weights=weights[learned] if training.balance else None,
         scores=scores,
         workers=run.workers,
+        **shared,
     )
     return Feeds(
         training=sequence,
-        validation=plain(dataset, chosen, scores=scores),
-        test=None if test_set is None else plain(test_set, np.arange(len(test_set))),
+        validation=plain(dataset, chosen, scores=scores, **shared),
+        test=None if test_set is None else plain(test_set, np.arange(len(test_set)), **shared),
         shown=plain(dataset, shown_samples(chosen), SHOWN)[0],
     )
 

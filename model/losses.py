@@ -146,7 +146,7 @@ class FaceLoss(keras.losses.Loss):
     """A map loss and the terms that are added to it, each times its weight in `terms`."""
 
     def __init__(self, map_loss: MapLoss, terms: LossTerms, layout: UVLayout, size: int):
-        super().__init__(name=map_loss.name)
+        super().__init__(name=map_loss.name, reduction="mean_with_sample_weight")
         self.map_loss, self.terms = map_loss, terms
         self.stencil = landmark_stencil(layout, size)
         self.mask = face_mask(layout, size).astype(np.float32)

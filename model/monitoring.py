@@ -42,9 +42,9 @@ class StepMonitor(keras.callbacks.Callback):
 
     async_safe = True
 
-    def __init__(self, sequence: WatchedSequence, epochs: int):
+    def __init__(self, sequence: WatchedSequence, epochs: int, shown: bool = True):
         super().__init__()
-        self.sequence, self.epochs = sequence, epochs
+        self.sequence, self.epochs, self.shown = sequence, epochs, shown
         self.lock = threading.Lock()
         self.figures: dict[str, float] = {}
         self.bar = tqdm(disable=True)
@@ -55,7 +55,12 @@ class StepMonitor(keras.callbacks.Callback):
         self.begun, self.done = np.zeros(steps), np.zeros(steps)
         label = f"epoch {epoch + 1}/{self.epochs}"
         self.bar = tqdm(
-            total=steps * self.sequence.batch_size, desc=label, unit=" images", leave=False, mininterval=0.5
+            total=steps * self.sequence.batch_size,
+            desc=label,
+            unit=" images",
+            leave=False,
+            mininterval=0.5,
+            disable=not self.shown,
         )
 
     def on_train_batch_begin(self, batch, logs=None):

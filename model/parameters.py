@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from prnet.common.sides import other_side
 from prnet.configure.config import TARGET_SCALE
@@ -167,6 +166,8 @@ def read_appearance(
     parameters: FaceParameters, coefficients: np.ndarray, pose: np.ndarray, albedo_coefficients, albedo, light
 ) -> Appearance:
     """What a photo network's layers of these names return, with codes in Deep3DFaceReconstruction's conventions."""
+    from scipy.spatial.transform import Rotation
+
     identity, expression = np.split(coefficients, [parameters.identity.shape[1]], axis=1)
     even = np.zeros((COUNT, 1), dtype=np.float32)
     even[0] = AMBIENT

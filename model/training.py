@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import keras
@@ -17,10 +18,10 @@ from prnet.geometry.face_model import FaceModel
 from prnet.geometry.position_map import MapBasis, layout_of_model, map_basis
 from prnet.geometry.uv_layout import UVLayout
 from prnet.model.appearance import albedo_space, prior_face_space
-from prnet.model.callbacks import Keeper
+from prnet.model.callbacks import Companion, Keeper
 from prnet.model.checkpoint import State, restore_checkpoint
 from prnet.model.compilation import MapTraining, compiled_network, epochs_of
-from prnet.model.devices import data_parallel
+from prnet.model.devices import data_parallel, from_first, telling_of_lost_processes
 from prnet.model.face_space import FaceSpace, face_space
 from prnet.model.feeds import Feeds, learned_scores, open_feeds
 from prnet.model.monitoring import StepMonitor
@@ -55,7 +56,8 @@ def train(
     The folder gets best.keras (least NME on the validation samples) and last.keras, checkpoint.npz to resume from,
     config.json, training.csv, training.png, samples.png and TensorBoard's event files. test_set : reported each epoch,
     selects nothing. start_from : a `.keras` file whose weights to begin with, counted as `start_epoch` finished
-    epochs. overwrite : begin again in a folder that holds another run.
+    epochs. overwrite : begin again in a folder that holds another run. Of several processes (`Run.processes`) only the
+    first needs the folder, and only its log has the epochs that follow.
     """
     folder = Path(folder)
     _check(training, run, dataset, face_model, test_set)
@@ -64,25 +66,32 @@ def train(
     feeds, layout = task.feeds, task.layout
     training = dataclasses.replace(training, augmentation=feeds.training.augmentation)
     record = run_record(training, run, dataset, face_model, start_from, start_epoch)
+    first = run.process == 0
 
-    with data_parallel(run.devices) as scope:
+    with data_parallel(run) as scope, telling_of_lost_processes(run):
         saved = task.build()
         if start_from is not None:
             begin_with(saved, start_from, layout)
-        with claimed_folder(folder, record, overwrite) as resuming:
+        with claimed_folder(folder, record, overwrite) if first else nullcontext(False) as resuming:
             network = task.compiled(scope)
-            if resuming:
-                state = _resume(folder, network, saved)
+            path = folder / CHECKPOINT
+            checkpoint = from_first(path.read_bytes() if resuming else b"", run)
+            if checkpoint:
+                state = restore_checkpoint(path, network, checkpoint)
+                logger.info(f"resuming after epoch {state['epoch']}")
             else:
                 given = None if start_from is None else saved
                 state = _begin(network, given, start_epoch, len(feeds.training))
-            monitor = StepMonitor(feeds.training, epochs_of(training, len(feeds.training)))
-            poster = Poster(run.server)
-            parts = (folder, saved, layout, state, monitor, task.loss, feeds.shown, feeds.test, poster)
-            keeper = task.keeper(network, *parts)
-            if resuming:
-                keeper.draw()  # a run may have been killed between its checkpoint and these
-            _fit(network, feeds, training, monitor, keeper)
+            monitor = StepMonitor(feeds.training, epochs_of(training, len(feeds.training)), shown=first)
+            keeper: keras.callbacks.Callback = Companion(feeds.test)
+            if first:
+                saved.set_weights(network.network.get_weights())
+                poster = Poster(run.server)
+                parts = (folder, saved, layout, state, monitor, task.loss, feeds.shown, feeds.test, poster)
+                keeper = task.keeper(network, *parts)
+                if resuming:
+                    keeper.draw()  # a run may have been killed between its checkpoint and these
+            _fit(network, feeds, training, monitor, keeper, folder, state)
     return state["rows"]
 
 
@@ -165,8 +174,11 @@ def _check(training: Training, run: Run, dataset: Dataset, face_model: FaceModel
         _check_photo_terms(training, run)
     if run.workers < 1 or run.devices < 1:
         raise UserError(f"workers {run.workers}, devices {run.devices}: must be at least 1")
-    if training.batch_size % run.devices:
-        raise UserError(f"batch size {training.batch_size} does not divide among {run.devices} devices")
+    if not 0 <= run.process < run.processes:
+        raise UserError(f"`process` {run.process}: must be from 0 to {run.processes - 1}, one less than `processes`")
+    if training.batch_size % (run.processes * run.devices):
+        processes = f"{run.processes} processes of " if run.processes > 1 else ""
+        raise UserError(f"batch size {training.batch_size} does not divide among {processes}{run.devices} devices")
     count = int(np.count_nonzero(~dataset.validation))
     if training.batch_size > count:
         raise UserError(
@@ -181,6 +193,7 @@ def _check_photo_terms(training: Training, run: Run) -> None:
         ("camera", training.photo.camera, CAMERAS),
         ("precision", training.precision, ("float32",)),
         ("devices", run.devices, (1,)),
+        ("processes", run.processes, (1,)),
     ):
         if value not in known:
             choices = ", ".join(map(str, known))
@@ -202,14 +215,6 @@ def _face_space(
     return dataclasses.replace(space, scores=learned_scores(training, dataset))
 
 
-def _resume(folder: Path, network: MapTraining, saved: keras.Model) -> State:
-    """Give both networks the checkpoint's weights; where the run had come."""
-    state = restore_checkpoint(folder / CHECKPOINT, network)
-    saved.set_weights(network.network.get_weights())
-    logger.info(f"resuming after epoch {state['epoch']}")
-    return state
-
-
 def _begin(network: MapTraining, given: keras.Model | None, start_epoch: int, steps_per_epoch: int) -> State:
     """Give the network the weights of another, counted as so many epochs; None leaves it as it was made."""
     if given is not None:
@@ -218,9 +223,16 @@ def _begin(network: MapTraining, given: keras.Model | None, start_epoch: int, st
     return {"epoch": start_epoch, "best": None, "rows": []}
 
 
-def _fit(network: MapTraining, feeds: Feeds, training: Training, monitor: StepMonitor, keeper: Keeper) -> None:
+def _fit(
+    network: MapTraining,
+    feeds: Feeds,
+    training: Training,
+    monitor: StepMonitor,
+    keeper: keras.callbacks.Callback,
+    folder: Path,
+    state: State,
+) -> None:
     """Run the epochs that are left; of a sample that cannot be read, raise its own error."""
-    folder, state = keeper.folder, keeper.state
     if state["epoch"] >= monitor.epochs:
         logger.info(f"{folder}: already trained for {state['epoch']} epochs; ask for more with `epochs`")
         return

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from prnet.configure.config import OUTER_EYE_CORNERS
 from prnet.geometry.mesh import vertex_normals
@@ -86,6 +85,8 @@ def _part(track: TrackRecord, name: str, origin: np.ndarray) -> Part:
 
 
 def _motion(track: TrackRecord, origin: np.ndarray, metre: float, weights: np.ndarray) -> Motion:
+    from scipy.spatial.transform import Rotation
+
     metres = (np.array(track.centres) - origin) * FLIP_Y * (metre / np.mean(track.sizes))
     metres[:, 2] = 0
     return Motion(

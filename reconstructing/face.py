@@ -6,11 +6,10 @@ from functools import cached_property
 import cv2
 import numpy as np
 from scipy import sparse
-from scipy.ndimage import binary_fill_holes
 
 from prnet.configure.config import MAP_SIZE
 from prnet.geometry.alignment import align_directions
-from prnet.geometry.contour import contour_mixture, hole_mixture
+from prnet.geometry.contour import contour_mixture, hole_mixture, without_holes
 from prnet.geometry.crop import Box, crop_image, crop_transform, invert_transform, landmark_box, lift_transform
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.pose import pixels_to_fit
@@ -54,7 +53,7 @@ class FaceGrid:
     @cached_property
     def closed(self) -> "ClosedGrid":
         """The same grid with its holes, eyes and mouth, closed."""
-        filled = binary_fill_holes(self.mask)
+        filled = without_holes(self.mask)
         smooth = contour_mixture(filled)
         mixture = hole_mixture(self.mask)
         return ClosedGrid(

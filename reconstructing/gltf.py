@@ -1,9 +1,10 @@
 """glTF binary files (Khronos glTF 2.0): textured meshes in metres with morph targets, and their animation.
 
-trimesh writes the meshes; textures as they are encoded here, morph targets
-and animations are added in its hooks.
+Written here and not by a library, whose import costs more than a photo's reconstruction.
 """
 
+import json
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,8 @@ LEAST_CHANGE = 2e-5
 
 FLOAT, UNSIGNED_SHORT, UNSIGNED_INT = 5126, 5123, 5125
 VERTICES, INDICES = 34962, 34963
-"""glTF's codes for kinds of numbers, and for what a view of the buffer holds."""
+TRIANGLES = 4
+"""glTF's codes for kinds of numbers, for what a view of the buffer holds, and for a primitive of triangles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,87 +50,105 @@ class Part:
     motion: Motion | None = None
 
 
+class _Contents:
+    """A file that is being put together: its tree, and the pieces of its buffer."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.tree: dict = {name: [] for name in ("nodes", "meshes", "materials", "textures", "images")}
+        self.tree |= {"accessors": [], "bufferViews": []}
+
+    def add(self, kind: str, entry: dict) -> int:
+        """The place of a new entry."""
+        self.tree[kind].append(entry)
+        return len(self.tree[kind]) - 1
+
+    def add_bytes(self, content: bytes, target: int | None = None) -> int:
+        start = sum(map(len, self.pieces))
+        self.pieces.append(content + bytes(-len(content) % 4))
+        view = {"buffer": 0, "byteOffset": start, "byteLength": len(content)}
+        return self.add("bufferViews", view if target is None else {**view, "target": target})
+
+    def add_array(self, values: np.ndarray, kind: str, target: int | None = None) -> int:
+        values = np.ascontiguousarray(values, dtype=np.float32)
+        return self.add(
+            "accessors", {**_accessor_of(values, kind), "bufferView": self.add_bytes(values.tobytes(), target)}
+        )
+
+    def to_bytes(self) -> bytes:
+        """The file: a header, and two chunks in multiples of four bytes."""
+        buffer = b"".join(self.pieces)
+        tree = {**{name: value for name, value in self.tree.items() if value}, "buffers": [{"byteLength": len(buffer)}]}
+        text = json.dumps(tree, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 4)
+        chunks = [struct.pack("<I4s", len(part), kind) + part for part, kind in ((text, b"JSON"), (buffer, b"BIN\0"))]
+        return struct.pack("<4sII", b"glTF", 2, 12 + sum(map(len, chunks))) + b"".join(chunks)
+
+
 def glb_bytes(parts: Sequence[Part], notes: dict | None = None) -> bytes:
     """A glTF binary file of meshes, each with its material and texture. notes : for the file's `asset.extras`."""
-    import trimesh
-
-    scene = trimesh.Scene()
+    file = _Contents()
     for part in parts:
-        scene.add_geometry(_trimesh(part), node_name=part.name, geom_name=part.name)
-    return trimesh.exchange.gltf.export_glb(
-        scene,
-        include_normals=True,
-        buffer_postprocessor=lambda buffers, tree: _complete(parts, buffers, tree),
-        tree_postprocessor=lambda tree: _describe(tree, notes),
-    )
+        file.add("nodes", {"name": part.name, "mesh": _add_mesh(part, file)})
+    moving = [(part, node) for node, part in enumerate(parts) if part.motion is not None]
+    file.tree |= {
+        "asset": {"version": "2.0", "generator": f"prnet {__version__}", **({"extras": notes} if notes else {})},
+        "extensionsUsed": [UNLIT],
+        "scene": 0,
+        "scenes": [{"nodes": list(range(len(parts)))}],
+        "animations": [_animation(moving, file)] if moving else [],
+    }
+    return file.to_bytes()
 
 
-def _trimesh(part: Part):
-    import trimesh
-
-    return trimesh.Trimesh(
-        part.vertices if part.morphs is None else part.morphs.rest(part.vertices),
-        part.triangles,
-        vertex_normals=np.where(part.normals.any(axis=1, keepdims=True), part.normals, (0, 0, 1)),  # none: loose
-        visual=trimesh.visual.TextureVisuals(uv=part.uv, material=trimesh.visual.material.PBRMaterial()),
-        process=False,
-    )
-
-
-def _describe(tree: dict, notes: dict | None) -> None:
-    tree["asset"] = {"version": "2.0", "generator": f"prnet {__version__}", **({"extras": notes} if notes else {})}
-    tree["extensionsUsed"] = [UNLIT]
-    for mesh in tree["meshes"]:
-        for primitive in mesh["primitives"]:
-            for accessor in primitive["attributes"].values():
-                _view_of(accessor, tree)["target"] = VERTICES
-            _view_of(primitive["indices"], tree)["target"] = INDICES
-
-
-def _view_of(accessor: int, tree: dict) -> dict:
-    return tree["bufferViews"][tree["accessors"][accessor]["bufferView"]]
-
-
-def _complete(parts: Sequence[Part], buffers, tree: dict) -> None:
-    """Add textures, morph targets and animations to what trimesh is about to write."""
-    meshes = {mesh["name"]: mesh for mesh in tree["meshes"]}
-    for kind in ("materials", "textures", "images"):
-        tree[kind] = []
-    for part in parts:
-        _add_material(meshes[part.name], part, buffers, tree)
-        if part.morphs is not None:
-            _add_targets(meshes[part.name], part, buffers, tree)
-    channels = [(part, node) for part in parts for node in _nodes(tree, part.name) if part.motion is not None]
-    if channels:
-        tree["animations"] = [_animation(channels, buffers, tree)]
+def _add_mesh(part: Part, file: _Contents) -> int:
+    rest = part.vertices if part.morphs is None else part.morphs.rest(part.vertices)
+    normals = np.where(part.normals.any(axis=1, keepdims=True), part.normals, (0, 0, 1))  # none: loose
+    corners = part.triangles.astype("<u4").ravel()
+    primitive = {
+        "attributes": {
+            "POSITION": file.add_array(rest, "VEC3", VERTICES),
+            "NORMAL": file.add_array(normals, "VEC3", VERTICES),
+            "TEXCOORD_0": file.add_array(part.uv * (1, -1) + (0, 1), "VEC2", VERTICES),  # v down
+        },
+        "indices": file.add(
+            "accessors",
+            {
+                "bufferView": file.add_bytes(corners.tobytes(), INDICES),
+                "componentType": UNSIGNED_INT,
+                "type": "SCALAR",
+                "count": len(corners),
+            },
+        ),
+        "material": _add_material(part, file),
+        "mode": TRIANGLES,
+    }
+    mesh: dict = {"name": part.name, "primitives": [primitive]}
+    if part.morphs is not None:
+        _add_targets(mesh, part, file)
+    return file.add("meshes", mesh)
 
 
-def _add_material(mesh: dict, part: Part, buffers, tree: dict) -> None:
+def _add_material(part: Part, file: _Contents) -> int:
     """An unlit material with the part's texture, and for viewers that know none, a matt one."""
-    number = len(tree["materials"])
-    view = _append_bytes(encode_png(part.texture), buffers)
-    tree["images"].append({"name": part.name, "mimeType": "image/png", "bufferView": view})
-    tree["textures"].append({"source": number})
-    matt = {"baseColorTexture": {"index": number}, "metallicFactor": 0.0, "roughnessFactor": 1.0}
-    tree["materials"].append({"name": part.name, "pbrMetallicRoughness": matt, "extensions": {UNLIT: {}}})
-    mesh["primitives"][0]["material"] = number
+    view = file.add_bytes(encode_png(part.texture))
+    image = file.add("images", {"name": part.name, "mimeType": "image/png", "bufferView": view})
+    texture = file.add("textures", {"source": image})
+    matt = {"baseColorTexture": {"index": texture}, "metallicFactor": 0.0, "roughnessFactor": 1.0}
+    return file.add("materials", {"name": part.name, "pbrMetallicRoughness": matt, "extensions": {UNLIT: {}}})
 
 
-def _nodes(tree: dict, name: str) -> list[int]:
-    return [number for number, node in enumerate(tree["nodes"]) if node.get("name") == name]
-
-
-def _add_targets(mesh: dict, part: Part, buffers, tree: dict) -> None:
+def _add_targets(mesh: dict, part: Part, file: _Contents) -> None:
     morphs = part.morphs
     assert morphs is not None
     least = LEAST_CHANGE * np.ptp(part.vertices, axis=0).max()
-    targets = [{"POSITION": _append_changes(changes, least, buffers, tree)} for changes in morphs.changes]
+    targets = [{"POSITION": _append_changes(changes, least, file)} for changes in morphs.changes]
     mesh["primitives"][0]["targets"] = targets
     mesh["weights"] = [float(weight) for weight in morphs.weights]
     mesh["extras"] = {**mesh.get("extras", {}), "targetNames": list(morphs.names)}
 
 
-def _append_changes(changes: np.ndarray, least: float, buffers, tree: dict) -> int:
+def _append_changes(changes: np.ndarray, least: float, file: _Contents) -> int:
     """A sparse accessor: only the vertices that move are stored."""
     moved = np.flatnonzero(np.linalg.norm(changes, axis=1) > least)
     kept = np.zeros_like(changes, dtype=np.float32)
@@ -140,37 +160,30 @@ def _append_changes(changes: np.ndarray, least: float, buffers, tree: dict) -> i
         accessor["sparse"] = {
             "count": len(moved),
             "indices": {
-                "bufferView": _append_bytes(index.tobytes(), buffers),
+                "bufferView": file.add_bytes(index.tobytes()),
                 "componentType": UNSIGNED_SHORT if narrow else UNSIGNED_INT,
             },
-            "values": {"bufferView": _append_bytes(kept[moved].tobytes(), buffers)},
+            "values": {"bufferView": file.add_bytes(kept[moved].tobytes())},
         }
-    return _append_accessor(accessor, tree)
+    return file.add("accessors", accessor)
 
 
-def _animation(moving: Sequence[tuple[Part, int]], buffers, tree: dict) -> dict:
+def _animation(moving: Sequence[tuple[Part, int]], file: _Contents) -> dict:
     animation: dict = {"name": "video", "channels": [], "samplers": []}
     for part, node in moving:
         motion = part.motion
         assert motion is not None
-        seconds = _append_array(motion.seconds[:, None], "SCALAR", buffers, tree)
+        seconds = file.add_array(motion.seconds[:, None], "SCALAR")
         paths = {"rotation": (motion.rotations, "VEC4"), "translation": (motion.translations, "VEC3")}
         if motion.weights is not None:
             paths["weights"] = (motion.weights.reshape(-1, 1), "SCALAR")
         for path, (values, kind) in paths.items():
-            output = _append_array(values, kind, buffers, tree)
+            output = file.add_array(values, kind)
             animation["channels"].append(
                 {"sampler": len(animation["samplers"]), "target": {"node": node, "path": path}}
             )
             animation["samplers"].append({"input": seconds, "interpolation": "LINEAR", "output": output})
     return animation
-
-
-def _append_array(values: np.ndarray, kind: str, buffers, tree: dict) -> int:
-    values = np.ascontiguousarray(values, dtype=np.float32)
-    return _append_accessor(
-        {**_accessor_of(values, kind), "bufferView": _append_bytes(values.tobytes(), buffers)}, tree
-    )
 
 
 def _accessor_of(values: np.ndarray, kind: str) -> dict:
@@ -183,13 +196,3 @@ def _accessor_of(values: np.ndarray, kind: str) -> dict:
         "min": [float(value) for value in low],
         "max": [float(value) for value in high],
     }
-
-
-def _append_accessor(accessor: dict, tree: dict) -> int:
-    tree["accessors"][("prnet", len(tree["accessors"]))] = accessor
-    return len(tree["accessors"]) - 1
-
-
-def _append_bytes(content: bytes, buffers) -> int:
-    buffers[("prnet", len(buffers))] = content + bytes(-len(content) % 4)
-    return len(buffers) - 1

@@ -9,7 +9,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -149,10 +148,19 @@ def _write_ply(mesh: Mesh, path: Path) -> list[Path]:
 
 
 def _ply_bytes(vertices: np.ndarray, triangles: np.ndarray, colours: np.ndarray) -> bytes:
-    import trimesh
-
-    coloured = trimesh.Trimesh(vertices, triangles, vertex_colors=colours, process=False)
-    return cast(bytes, coloured.export(file_type="ply"))
+    """A binary PLY file (Turk, 1994)."""
+    corner = np.dtype([("place", "<f4", 3), ("colour", "u1", 3)])
+    corners = np.empty(len(vertices), corner)
+    corners["place"], corners["colour"] = vertices, colours
+    faces = np.empty(len(triangles), np.dtype([("count", "u1"), ("corners", "<i4", 3)]))
+    faces["count"], faces["corners"] = 3, triangles
+    properties = [*(f"float {axis}" for axis in "xyz"), *(f"uchar {colour}" for colour in ("red", "green", "blue"))]
+    header = [
+        *("ply", "format binary_little_endian 1.0", f"element vertex {len(corners)}"),
+        *(f"property {each}" for each in properties),
+        *(f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header", ""),
+    ]
+    return "\n".join(header).encode() + corners.tobytes() + faces.tobytes()
 
 
 def _write_glb(mesh: Mesh, path: Path, units: str) -> list[Path]:

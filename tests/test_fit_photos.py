@@ -14,8 +14,9 @@ import pytest
 
 from prnet.commands import build_dataset, fit_photos, make_profile_views
 from prnet.common.errors import UserError
-from prnet.fitting.fit_set import LandmarkSource, make_fit_set
+from prnet.fitting.fit_set import make_fit_set
 from prnet.fitting.landmark_files import read_landmark_file
+from prnet.fitting.landmark_sources import LandmarkSource
 from prnet.fitting.output import stem_in_set
 from prnet.formats.face_model_file import save_face_model
 from prnet.formats.fit_files import read_fit

@@ -11,8 +11,9 @@ from prnet.commands.reconstruct_many import main
 from prnet.common.errors import UserError
 from prnet.geometry.position_map import layout_of_model
 from prnet.model.saved_network import save_network
-from prnet.reconstructing.many import list_photos, reconstruct_many
+from prnet.reconstructing.many import reconstruct_many
 from prnet.reconstructing.reconstructor import FaceReconstructor
+from prnet.reconstructing.shards import list_photos
 from tests.helpers.serving_stand_in import SIZE, build_mean_face_network, image_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,7 +61,7 @@ def test_folders_archives_and_lists_name_the_same_photos(photos, tmp_path):
 
 
 def test_what_is_not_installed_is_named(photos, tmp_path, model, monkeypatch):
-    monkeypatch.setattr("prnet.reconstructing.many.find_spec", lambda module: None)
+    monkeypatch.setattr("prnet.reconstructing.shards.find_spec", lambda module: None)
     with pytest.raises(UserError, match=r"needs pyarrow; install it by pip install 'prnet\[scale\]'"):
         reconstruct_many(photos, tmp_path / "faces", model=model)
 

@@ -15,7 +15,7 @@ import prnet
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-NOT_PINNED = {"huggingface-hub", "ray"}
+NOT_PINNED = {"huggingface-hub", "jax", "ray"}
 """Optional parts that `requirements.txt` leaves out."""
 
 

@@ -31,7 +31,7 @@ SHOWN = 10
 def make_parser() -> Parser:
     parser = Parser(__doc__, EPILOG)
     parser.add_argument(
-        "--images", type=Path, required=True, metavar="DIR|ZIP", help="folder or zip of photos (.jpg, .png)"
+        "--images", type=Path, required=True, metavar="DIR|ZIP", help="folder or zip of photos (.jpg, .png); for shards a list too"
     )
     parser.add_argument(
         "--landmarks", nargs="+", required=True, metavar="FILE", help="landmark files, or `network`: those of --model"
@@ -60,22 +60,30 @@ def make_parser() -> Parser:
     parser.add_argument("--model", default=MODEL_PATH, help="network for --landmarks network and --check")
     parser.add_argument("--detector", choices=DETECTORS, default=DETECTORS[0], help="how the network finds faces")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
+    many = parser.add_argument_group("very many photos (docs/scale.md)")
+    many.add_argument("--shard-size", type=int, metavar="N", help="write only Parquet shards of N photos each")
+    many.add_argument("--cluster", metavar="ADDRESS", help="of a running Ray cluster; auto: this machine's")
     return parser
 
 
 def main(argv=None) -> int:
     flags = make_parser().parse_args(argv)
-    for name, most in (("workers", 1024), ("check", 1_000_000)):
+    for name, most in (("workers", 1024), ("check", 1_000_000), ("shard_size", 1_000_000)):
         value = getattr(flags, name)
         if value is not None and not 1 <= value <= most:
-            raise UserError(f"--{name} {value}: out of range; give a value from 1 to {most}")
+            raise UserError(f"--{name.replace('_', '-')} {value}: out of range; give a value from 1 to {most}")
+    if flags.shard_size:
+        return _into_shards(flags)
+    if flags.cluster:
+        raise UserError("--cluster: belongs to Parquet shards; give --shard-size too")
 
     from prnet.fitting.fit_set import TABLE, make_fit_set
+    from prnet.fitting.landmark_sources import landmark_source
     from prnet.fitting.pictures import HISTOGRAMS, SHEET, draw_sheet, draw_statistics
     from prnet.formats.face_model_file import load_face_model
 
     face_model = load_face_model(flags.face_model)
-    landmarks = _landmarks(flags, face_model)
+    landmarks = landmark_source(flags.landmarks, face_model, flags.face_model, flags.model, flags.detector)
     made = make_fit_set(
         flags.images,
         landmarks,
@@ -94,23 +102,25 @@ def main(argv=None) -> int:
     return int(bool(made.left_out or made.without_photo))
 
 
-def _landmarks(flags, face_model):
-    if flags.landmarks == ["network"]:
-        from prnet.fitting.network_landmarks import NetworkLandmarks
+def _into_shards(flags) -> int:
+    from prnet.fitting.many import fit_many
 
-        return NetworkLandmarks(flags.model, flags.detector)
-    from prnet.fitting.fit_set import LandmarkSource
-    from prnet.fitting.landmark_files import read_landmark_file
-
-    if "network" in flags.landmarks:
-        raise UserError("--landmarks network: stands alone; leave the files out")
-    files = [read_landmark_file(path) for path in flags.landmarks]
-    if face_model.mediapipe is None and not any(file.has_ibug for file in files):
-        raise UserError(
-            f"{flags.face_model}: does not know where MediaPipe's points lie on it, and {flags.landmarks[0]} has no"
-            " others; give 68 landmarks, or the face model of build_face_model.py --ict"
-        )
-    return LandmarkSource(files)
+    for name in ("group", "zip", "check"):
+        if getattr(flags, name):
+            raise UserError(f"--{name}: not with --shard-size; leave one of them out")
+    problems = fit_many(
+        flags.images,
+        flags.output_dir,
+        face_model=flags.face_model,
+        landmarks=flags.landmarks,
+        model=flags.model,
+        detector=flags.detector,
+        shard_size=flags.shard_size,
+        workers=flags.workers or 1,
+        cluster=flags.cluster,
+    )
+    say_what_to_open(flags.output_dir)
+    return int(problems > 0)
 
 
 def _report(made, table: Path) -> None:

@@ -34,6 +34,7 @@ FLAGS = {
     "morph": "--morph",
     "learn_texture": "--learn-texture",
     "learning_rate": "--learning-rate",
+    "machines": "--machines",
     "model": "--model",
     "network": "--network",
     "output": "--output",
@@ -41,6 +42,8 @@ FLAGS = {
     "overwrite": "--overwrite",
     "port": "--port",
     "precision": "--precision",
+    "process": "--process",
+    "processes": "--processes",
     "protocol": "--protocol",
     "quantize": "--quantize",
     "runtime": "--runtime",
@@ -98,12 +101,12 @@ def in_flags(message: str) -> str:
 
 
 @contextmanager
-def log_on_terminal() -> Iterator[None]:
+def log_on_terminal(least: int = logging.INFO) -> Iterator[None]:
     """Show what the library logs: information on standard output, and after its level what is worse on the error."""
     logger, handler = logging.getLogger("prnet"), _TerminalHandler()
     level = logger.level
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(least)
     try:
         yield
     finally:

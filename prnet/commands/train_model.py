@@ -3,10 +3,12 @@
 import argparse
 import dataclasses
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from prnet.commands.flags import Parser, say_what_to_open
+from prnet.commands.processes import loopback_address, run_processes
 from prnet.common.errors import UserError
 from prnet.common.progress import server_address
 from prnet.common.quiet import start_keras
@@ -31,7 +33,8 @@ EXAMPLE = """example:
   {train} --epochs 100 --batch-size 16 --learning-rate 1e-4 --loss wtmse --hdf5-dir data
   {train} --recipe lprnet --hdf5-dir data
 
-A flag that is not given takes its value from the recipe. KERAS_BACKEND=jax trains with JAX."""
+A flag that is not given takes its value from the recipe. KERAS_BACKEND=jax trains with JAX, which can be done by
+several processes and machines (docs/training.md)."""
 
 
 RECIPE_FLAGS: dict[str, tuple[dict, str]] = {
@@ -87,6 +90,14 @@ OLDER_SPELLINGS = {"loss": "--lossfunct"}
 """Where the first spelling is not the older one with hyphens put in."""
 
 
+LAUNCHERS = {
+    "machines": ("JAX_COORDINATOR_ADDRESS", "KERAS_DISTRIBUTION_JOB_ADDRESSES"),
+    "processes": ("KERAS_DISTRIBUTION_NUM_PROCESSES", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"),
+    "process": ("KERAS_DISTRIBUTION_PROCESS_ID", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"),
+}
+"""Variables that stand in for flags of the same name; the last two only where there is an address."""
+
+
 def make_parser() -> Parser:
     parser = Parser(__doc__, EXAMPLE + recipe_table())
     what = parser.add_argument_group("what is trained")
@@ -135,6 +146,9 @@ def make_parser() -> Parser:
     how = parser.add_argument_group("how it runs")
     how.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="threads that prepare batches")
     how.add_argument("--devices", type=int, default=1, metavar="N", help="devices that every batch is split among")
+    how.add_argument("--processes", type=int, metavar="N", help="that train together; without --machines all on this")
+    how.add_argument("--machines", metavar="HOST:PORT", help="of several: where process 0 is to listen")
+    how.add_argument("--process", type=int, metavar="K", help="with --machines: which of the processes this is, from 0")
     how.add_argument("--jit", choices=("auto", "on", "off"), default="auto", help="XLA; auto: where there is a GPU")
     how.add_argument(
         "--server-log",
@@ -190,20 +204,58 @@ def output_folder(training: Training) -> Path:
     return Path(f"output_{training.learning_rate}_{training.loss}")
 
 
+def run_settings(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Run:
+    """How the run is carried out: which process of which machines by flags, or by the variables of a launcher."""
+    given = {name: getattr(arguments, name) for name in LAUNCHERS}
+    for name, variables in LAUNCHERS.items():
+        found = [environment[variable] for variable in variables if variable in environment]
+        if given[name] is None and found and (name == "machines" or given["machines"]):
+            given[name] = found[0].partition(",")[0] if name == "machines" else int(found[0])
+    if given["machines"] and None in given.values():
+        raise UserError(f"--machines {given['machines']}: give --processes and --process too")
+    if given["process"] is not None and not given["machines"]:
+        raise UserError(f"--process {given['process']}: give --machines too, the address of process 0")
+    if given["processes"] is not None and given["processes"] < 1:
+        raise UserError(f"--processes {given['processes']}: must be at least 1")
+    return Run(
+        workers=arguments.workers,
+        devices=arguments.devices,
+        machines=given["machines"],
+        processes=given["processes"] or 1,
+        process=given["process"] or 0,
+        jit=arguments.jit,
+        server=server_address(arguments.server_log, f"http://{SERVER_HOST}:{SERVER_PORT}"),
+    )
+
+
 def main(argv=None) -> None:
     arguments = make_parser().parse_args(argv)
-    training = training_settings(arguments)
-    server = server_address(arguments.server_log, f"http://{SERVER_HOST}:{SERVER_PORT}")
+    training, run = training_settings(arguments), run_settings(arguments, os.environ)
     if arguments.start_epoch < 0:
         raise UserError(f"--start-epoch {arguments.start_epoch}: must be 0 or more")
     if arguments.start_epoch and not arguments.model:
         raise UserError("--start-epoch counts the epochs of --model; give that too (a stopped run resumes by itself)")
 
+    if run.processes == 1:
+        train_in_process(arguments, training, run, 0)
+    else:
+        numbers = [run.process] if run.machines else range(run.processes)
+        if not run.machines:
+            run = dataclasses.replace(run, machines=loopback_address())
+        run_processes(train_in_process, (arguments, training, run), numbers, run.processes)
+    say_what_to_open(_folder(arguments, training) / "training.png")
+
+
+def _folder(arguments: argparse.Namespace, training: Training) -> Path:
+    return Path(arguments.output_dir or output_folder(training))
+
+
+def train_in_process(arguments: argparse.Namespace, training: Training, run: Run, process: int) -> None:
+    """Train in this process, the only one or one of several."""
     from prnet.formats.face_model_file import load_face_model
     from prnet.generating.dataset import open_dataset
 
     data = Path(arguments.hdf5_dir)
-    folder = Path(arguments.output_dir or output_folder(training))
     face_model = load_face_model(arguments.face_model)
     with ExitStack() as files:
         dataset = files.enter_context(open_dataset(data / "train.hdf5"))
@@ -215,13 +267,12 @@ def main(argv=None) -> None:
 
         train(
             training,
-            Run(workers=arguments.workers, devices=arguments.devices, jit=arguments.jit, server=server),
+            dataclasses.replace(run, process=process),
             dataset,
             face_model,
-            folder,
+            _folder(arguments, training),
             test_set=test_set,
             start_from=arguments.model,
             start_epoch=arguments.start_epoch,
             overwrite=arguments.overwrite,
         )
-    say_what_to_open(folder / "training.png")

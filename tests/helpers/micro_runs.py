@@ -1,9 +1,13 @@
 """Training runs that take a second: a network of one convolution in the light network's place, and what a run left."""
 
 import csv
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
+
+from prnet.commands.train_model import train_in_process
 
 MICRO = """
 from tests.helpers.micro_runs import use_micro_network
@@ -41,3 +45,24 @@ def weights_of(output: Path) -> list[np.ndarray]:
     from prnet.model.saved_network import load_network
 
     return load_network(output / "last.keras")[0].get_weights()
+
+
+def train_micro(arguments, training, run, process: int) -> None:
+    """What a process of `prnet.commands.train_model` does, with the micro network."""
+    use_micro_network()
+    train_in_process(arguments, training, run, process)
+
+
+def train_micro_until_killed(arguments, training, run, process: int) -> None:
+    """The same, and process 1 is killed in the second epoch."""
+    from prnet.generating.sequence import FaceSequence
+
+    emit = FaceSequence.__getitem__
+
+    def kill_in_the_second_epoch(sequence, batch):
+        if (process, sequence.shuffle, sequence.epoch, batch) == (1, True, 1, 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return emit(sequence, batch)
+
+    FaceSequence.__getitem__ = kill_in_the_second_epoch
+    train_micro(arguments, training, run, process)

@@ -1,0 +1,59 @@
+"""Where photos' landmarks come from: files, several of which may know the same photo, or a network."""
+
+from collections.abc import Sequence
+
+from prnet.common.errors import UserError
+from prnet.fitting.evidence import Landmarks
+from prnet.fitting.landmark_files import read_landmark_file
+from prnet.geometry.face_model import FaceModel
+
+
+class LandmarkSource:
+    """The landmarks of several files, each photo's put together. files : `landmark_files.LandmarkFile`s."""
+
+    needs_photo = False
+
+    def __init__(self, files: list):
+        self.files = files
+        self._used: list[set[int]] = [set() for _ in files]
+
+    def landmarks(self, stem: str) -> Landmarks | None:
+        ibug = mediapipe = None
+        found = False
+        for file, used in zip(self.files, self._used, strict=True):
+            row = file.row(stem)
+            if row is not None:
+                used.add(row)
+                found = True
+                one = file.landmarks(row)
+                ibug = one.ibug if ibug is None else ibug
+                mediapipe = one.mediapipe if mediapipe is None else mediapipe
+        return Landmarks(ibug, mediapipe) if found else None
+
+    def unused(self) -> list[str]:
+        return [
+            f"{file.path}: {name}"
+            for file, used in zip(self.files, self._used, strict=True)
+            for row, name in enumerate(file.names)
+            if row not in used
+        ]
+
+
+def landmark_source(given: Sequence[str], face_model: FaceModel, path, model, detector: str, threads: int = 0):
+    """Of the named files, or of `network`, which is a `NetworkLandmarks` of a model, a detector and threads.
+
+    Raises UserError where the files hold MediaPipe's points alone and the face model, of `path`, does not know them.
+    """
+    if list(given) == ["network"]:
+        from prnet.fitting.network_landmarks import NetworkLandmarks
+
+        return NetworkLandmarks(model, detector, threads)
+    if "network" in given:
+        raise UserError("landmarks `network`: stands alone; leave the files out")
+    files = [read_landmark_file(path) for path in given]
+    if face_model.mediapipe is None and not any(file.has_ibug for file in files):
+        raise UserError(
+            f"{path}: does not know where MediaPipe's points lie on it, and {given[0]} has no"
+            " others; give 68 landmarks, or the face model of build_face_model.py --ict"
+        )
+    return LandmarkSource(files)
