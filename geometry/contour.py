@@ -38,9 +38,7 @@ def contour_mixture(mask: np.ndarray) -> sparse.csr_array:
     weights = 1 / np.maximum(distance, 1e-6) ** 2
     reach = np.maximum(1 - distance[:, 0] / depth, 0) ** 2
     weights *= (reach / weights.sum(axis=1))[:, None]
-    follow = sparse.csr_array(
-        (weights.ravel(), (np.repeat(near, NEIGHBOURS), nearest.ravel())), (len(place), len(rim))
-    )
+    follow = sparse.csr_array((weights.ravel(), (np.repeat(near, NEIGHBOURS), nearest.ravel())), (len(place), len(rim)))
     of_rim = sparse.csr_array((np.ones(len(rim)), (np.arange(len(rim)), rim)), (len(rim), len(place)))
     mixture = sparse.eye_array(len(place), format="csr") + follow @ (sparse.csr_array(smooth) - _identity(rim)) @ of_rim
     mixture.data[np.abs(mixture.data) < 1e-6] = 0

@@ -71,9 +71,7 @@ def face_space(
     among which the least z of a turned map is found.
     """
     size, count = basis.size, model.shape_basis.shape[2]
-    mask = face_mask(layout, size)
-    kept = binary_dilation(mask, iterations=1)
-    kept.ravel()[landmark_stencil(layout, size)[0].ravel()] = True
+    mask, kept = face_mask(layout, size), kept_texels(layout, size)
     coefficients = np.asarray(coefficients, dtype=np.float64)
     mean_coefficients = coefficients.mean(axis=0)
     rows = basis.rows.reshape(len(basis.rows), size * size, 3)
@@ -93,11 +91,8 @@ def face_space(
         [np.tensordot(mixing, shapes[:count], axes=1), deviation[:, None, None] * shapes[count:]]
     )
 
-    at = np.rint(np.linspace(0, size - 1, RAW_SIZE)).astype(int)
-    raw_texels = (at[:, None] * size + at).ravel()
-    nearest = distance_transform_edt(~kept, return_distances=False, return_indices=True)
-    index = np.cumsum(kept.ravel()) - 1
     full_mean = full_mean.reshape(size, size, 3)
+    raw_texels = raw_map_texels(size)
     landmarks = sample_landmarks(full_mean, layout)
     start = frontal_map(full_mean, landmarks) / (size * TARGET_SCALE)
     expressions = coefficients[:, count:]
@@ -105,8 +100,8 @@ def face_space(
         mean=mean.astype(np.float32),
         basis=components.astype(np.float32),
         texels=texels.astype(np.int32),
-        nearest=index.reshape(size, size)[tuple(nearest)].ravel().astype(np.int32),
-        raw_texels=raw_texels.astype(np.int32),
+        nearest=nearest_kept(kept),
+        raw_texels=raw_texels,
         raw_face=mask.ravel()[raw_texels],
         raw_start=start.reshape(-1, 3)[raw_texels].astype(np.float32),
         canonical_map=frontal_map(resample_map(full_mean, MAP_SIZE), landmarks),
@@ -115,6 +110,26 @@ def face_space(
         expression_mean=expressions.mean(axis=0).astype(np.float32),
         expression_deviation=deviation.astype(np.float32),
     )
+
+
+def kept_texels(layout: UVLayout, size: int) -> np.ndarray:
+    """The texels (size, size) bool that a face space knows: those of the face, and what is read beside them."""
+    kept = binary_dilation(face_mask(layout, size), iterations=1)
+    kept.ravel()[landmark_stencil(layout, size)[0].ravel()] = True
+    return kept
+
+
+def nearest_kept(kept: np.ndarray) -> np.ndarray:
+    """Which of the n kept texels (S, S) bool lies nearest to each texel of the map: (S * S,) int32 in 0 to n - 1."""
+    nearest = distance_transform_edt(~kept, return_distances=False, return_indices=True)
+    index = np.cumsum(kept.ravel()) - 1
+    return index.reshape(kept.shape)[tuple(nearest)].ravel().astype(np.int32)
+
+
+def raw_map_texels(size: int) -> np.ndarray:
+    """The flat texels (RAW_SIZE ** 2,) int32 of a map of side `size` at which the raw map lies."""
+    at = np.rint(np.linspace(0, size - 1, RAW_SIZE)).astype(np.int32)
+    return (at[:, None] * size + at).ravel()
 
 
 def _principal_components(coefficients: np.ndarray, shapes: np.ndarray) -> np.ndarray:

@@ -24,10 +24,10 @@ IDENTITY_PRIOR, EXPRESSION_PRIOR = 0.004, 0.001
 """Weights of the mean squared coefficient in the loss."""
 
 
-RAW_MAP, COEFFICIENTS, POSE = "raw_map", "coefficients", "pose"
+RAW_MAP, COEFFICIENTS, POSE, SHAPE = "raw_map", "coefficients", "pose", "shape"
 """Layers whose outputs are the raw map (B, 32 * 32, 3), the coefficients (B, K) in standard deviations, behind them the
 scores if there are any, and the pose (B, 4, 3): three rows of a scaled rotation R and a translation t,
-target = x R + t with y up."""
+target = x R + t with y up. The one whose constants are the face space: mean and components."""
 
 SCORE_LAYERS = "scores"
 """How the names of the layers begin that read scores off the features."""
@@ -96,7 +96,7 @@ def _decode(pose, coefficients, space: FaceSpace, image_size: int):
     """The position map of a posed face, every texel of it."""
     count = len(space.mean)
     shape = _fixed_dense(
-        coefficients[:, : len(space.basis)], space.basis.reshape(len(space.basis), -1), space.mean.ravel(), "shape"
+        coefficients[:, : len(space.basis)], space.basis.reshape(len(space.basis), -1), space.mean.ravel(), SHAPE
     )
     pose = ops.multiply(pose, FLIP_Y)
     placed = ops.add(ops.matmul(ops.reshape(shape, (-1, count, 3)), pose[:, :3]), pose[:, 3:])

@@ -19,7 +19,7 @@ from prnet.model.appearance import AlbedoSpace
 from prnet.model.blocks import light_encoder
 from prnet.model.face_space import FaceSpace
 from prnet.model.light import light_of_coefficients
-from prnet.model.morphnet import COEFFICIENTS, POSE
+from prnet.model.morphnet import COEFFICIENTS, POSE, SHAPE
 
 ALBEDO_COEFFICIENTS, ALBEDO, LIGHT = "albedo_coefficients", "albedo", "light"
 """Layers beside `COEFFICIENTS` and `POSE` whose outputs are the albedo's coefficients (B, A), its map (B, S, S, 3),
@@ -102,7 +102,7 @@ def _rotation(angles):
 def _decode(coefficients, pose, space: FaceSpace, camera: str):
     """The position map, its least z 0, of a posed face."""
     count, size = len(space.mean), space.size
-    flat = _constant_dense(coefficients, space.basis.reshape(len(space.basis), -1), space.mean.ravel(), "shape")
+    flat = _constant_dense(coefficients, space.basis.reshape(len(space.basis), -1), space.mean.ravel(), SHAPE)
     turned = ops.matmul(ops.reshape(flat, (-1, count, 3)), pose[:, :3])
     placed = ops.multiply(ops.add(turned, pose[:, 3:]), FLIP_Y)
     if camera == "perspective":

@@ -30,7 +30,7 @@ from prnet.model.photo_feeds import open_photo_feeds
 from prnet.model.photo_keeper import PhotoKeeper
 from prnet.model.photo_training import compiled_photo_network, load_recognition
 from prnet.model.run_folder import CHECKPOINT, claimed_folder, run_record
-from prnet.model.transfer import begin_with
+from prnet.model.transfer import begin_with, face_space_of
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ def train(
     """
     folder = Path(folder)
     _check(training, run, dataset, face_model, test_set)
-    prepare = _photo_task if training.network in PHOTO_NETWORKS else _map_task
-    task = prepare(training, run, dataset, face_model, test_set)
+    data = (training, run, dataset, face_model, test_set)
+    task = _photo_task(*data) if training.network in PHOTO_NETWORKS else _map_task(*data, start_from)
     feeds, layout = task.feeds, task.layout
     training = dataclasses.replace(training, augmentation=feeds.training.augmentation)
     record = run_record(training, run, dataset, face_model, start_from, start_epoch)
@@ -107,12 +107,14 @@ class Task:
     keeper: Callable[..., Keeper]  # from the one that trains, and what a `Keeper` takes
 
 
-def _map_task(training: Training, run: Run, dataset: Dataset, face_model: FaceModel, test_set: Dataset | None) -> Task:
+def _map_task(
+    training: Training, run: Run, dataset: Dataset, face_model: FaceModel, test_set: Dataset | None, start_from
+) -> Task:
     """Of networks that learn from position maps."""
     layout = layout_of_model(face_model)
     basis = map_basis(face_model, training.image_size) if dataset.stores_fits else None
     feeds = open_feeds(training, run, dataset, face_model, basis, test_set)
-    space = _face_space(training, dataset, face_model, basis, layout)
+    space = _face_space(training, dataset, face_model, basis, layout, start_from)
     if space is not None:  # what is saved of faces are statistics of the training set, not the face model's mean
         layout = dataclasses.replace(layout, canonical_map=space.canonical_map)
     return Task(
@@ -201,9 +203,9 @@ def _check_photo_terms(training: Training, run: Run) -> None:
 
 
 def _face_space(
-    training: Training, dataset: Dataset, face_model: FaceModel, basis: MapBasis | None, layout: UVLayout
+    training: Training, dataset: Dataset, face_model: FaceModel, basis: MapBasis | None, layout: UVLayout, start_from
 ) -> FaceSpace | None:
-    """Statistics of the training samples' fits for a morphable network."""
+    """Statistics of the training samples' fits for a morphable network, or those of the one that it starts from."""
     if training.network != "morphnet":
         return None
     if basis is None:
@@ -211,7 +213,8 @@ def _face_space(
             f"{dataset.path}: holds maps (data mode {dataset.data_mode}); morphnet learns from fits, data mode 5"
         )
     fits = np.asarray(dataset.coefficients)[~dataset.validation]
-    space = face_space(face_model, basis, layout, fits, training.identities)
+    given = None if start_from is None else face_space_of(start_from, layout, training.identities)
+    space = given or face_space(face_model, basis, layout, fits, training.identities)
     return dataclasses.replace(space, scores=learned_scores(training, dataset))
 
 

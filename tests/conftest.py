@@ -44,6 +44,38 @@ def fits(sample_model):
 
 
 @pytest.fixture(scope="session")
+def layout(sample_model):
+    """The UV layout of the sample model."""
+    from prnet.geometry.position_map import layout_of_model
+
+    return layout_of_model(sample_model)
+
+
+@pytest.fixture(scope="session")
+def basis(sample_model):
+    """The sample model on the texels of maps of 128 x 128."""
+    from prnet.geometry.position_map import map_basis
+
+    return map_basis(sample_model, 128)
+
+
+@pytest.fixture(scope="session")
+def grid(layout):
+    """The faces of networks of 128 x 128 that the sample model taught."""
+    from prnet.reconstructing.face import face_grid
+
+    return face_grid(layout, 128)
+
+
+@pytest.fixture(scope="session")
+def mean_reconstructor(sample_model, tmp_path_factory):
+    """A reconstructor whose network sees the sample model's mean face in the middle of every photo."""
+    from tests.helpers import serving_stand_in
+
+    return serving_stand_in.mean_face_reconstructor(sample_model, tmp_path_factory.mktemp("network"))
+
+
+@pytest.fixture(scope="session")
 def shipped():
     """The reconstructor with the shipped network."""
     from prnet.reconstructing.reconstructor import FaceReconstructor

@@ -49,13 +49,8 @@ def folder(portrait, sample_model, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def reconstructor():
-    return prnet.FaceReconstructor()
-
-
-@pytest.fixture(scope="module")
-def face(portrait, reconstructor):
-    return reconstructor.reconstruct(portrait)[0]
+def face(portrait, shipped):
+    return shipped.reconstruct(portrait)[0]
 
 
 class Checker(doctest.OutputChecker):
@@ -151,19 +146,19 @@ def test_what_is_no_photo_is_refused_in_a_sentence(photo, message):
         as_photo(photo)
 
 
-def test_floats_find_the_same_face_as_bytes(portrait, reconstructor, face):
-    (found,) = reconstructor.reconstruct(portrait / 255)
+def test_floats_find_the_same_face_as_bytes(portrait, shipped, face):
+    (found,) = shipped.reconstruct(portrait / 255)
     np.testing.assert_array_equal(found.landmarks, face.landmarks)
     with pytest.raises(UserError, match="divide it by 255"):
-        reconstructor.reconstruct(portrait.astype(np.float32))
+        shipped.reconstruct(portrait.astype(np.float32))
     with pytest.raises(UserError, match="divide it by 255"):
-        reconstructor.detect(portrait.astype(np.float32))
+        shipped.detect(portrait.astype(np.float32))
 
 
-def test_a_box_may_be_a_rectangle(portrait, reconstructor):
+def test_a_box_may_be_a_rectangle(portrait, shipped):
     rectangle = (180, 70, 90, 110)
     (face,), (same,), (again,) = (
-        reconstructor.reconstruct(portrait, boxes)
+        shipped.reconstruct(portrait, boxes)
         for boxes in ([rectangle], [box_of_rectangle(*rectangle)], np.float32([rectangle]))
     )
     np.testing.assert_array_equal(face.landmarks, same.landmarks)
@@ -172,7 +167,7 @@ def test_a_box_may_be_a_rectangle(portrait, reconstructor):
     assert as_box(box) is box
     for wrong in ((1, 2, 3), (0, 0, 0, 5), (0, 0, np.nan, 5), 7):
         with pytest.raises(UserError, match=r"a box is \(x, y, width, height\) in pixels"):
-            reconstructor.reconstruct(portrait, [wrong])
+            shipped.reconstruct(portrait, [wrong])
 
 
 def test_a_face_is_one_line_a_dictionary_and_a_picture(face, portrait, tmp_path):

@@ -12,7 +12,7 @@ from prnet.common.errors import UserError
 from prnet.configure.config import TARGET_SCALE
 from prnet.generating.dataset import open_dataset
 from prnet.geometry.pose import rotation_from_angles
-from prnet.geometry.position_map import layout_of_model, map_basis, position_maps
+from prnet.geometry.position_map import map_basis, position_maps
 from prnet.geometry.transforms import FLIP_Y
 from prnet.geometry.uv_layout import face_mask, resample_map
 from prnet.model import morphnet
@@ -23,16 +23,6 @@ from prnet.model.saved_network import load_network, save_network
 from tests.helpers.tiny_data import write_tiny_data
 
 SIZE = 128
-
-
-@pytest.fixture(scope="module")
-def layout(sample_model):
-    return layout_of_model(sample_model)
-
-
-@pytest.fixture(scope="module")
-def basis(sample_model):
-    return map_basis(sample_model, SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +125,7 @@ def test_its_canonical_map_is_the_mean_face_of_the_training_set(sample_model, ba
 
 
 def test_it_learns_from_the_command_line_beginning_with_a_light_encoder(sample_model, layout, tmp_path, terminal):
-    """Names are saved with it; a further run keeps what was trained and takes the face space of its own fits."""
+    """Names are saved with it; a further run on other fits keeps what was trained, and its face space."""
     write_tiny_data(tmp_path, sample_model)
     light = build_network("lprnet", SIZE)
     light.get_layer("stem_conv").set_weights([np.full(light.get_layer("stem_conv").weights[0].shape, 0.25)])
@@ -148,14 +138,20 @@ def test_it_learns_from_the_command_line_beginning_with_a_light_encoder(sample_m
         )
         printed = terminal.readouterr().out
         assert ("begins with the encoder of a lprnet" in printed) == (output == "first")
+        if output == "first":
+            with open_dataset(tmp_path / "train.hdf5") as dataset:
+                training_fits = np.asarray(dataset.coefficients)[~dataset.validation]
+            write_tiny_data(tmp_path, sample_model, count=20)
         network, saved_layout = load_network(tmp_path / output / "last.keras")
         assert network.parameter_names.identity_count == 3
         assert len(network.parameter_names.names) == sample_model.expression_basis.shape[2]
         np.testing.assert_allclose(network.get_layer("stem_conv").get_weights()[0], 0.25, atol=1e-6)
-    with open_dataset(tmp_path / "train.hdf5") as dataset:
-        training_fits = np.asarray(dataset.coefficients)[~dataset.validation]
-    mean = face_space(sample_model, map_basis(sample_model, SIZE), layout, training_fits).canonical_map
-    np.testing.assert_allclose(saved_layout.canonical_map, mean, atol=1e-3)
+    space = face_space(sample_model, map_basis(sample_model, SIZE), layout, training_fits, 3)
+    np.testing.assert_allclose(saved_layout.canonical_map, space.canonical_map, atol=1e-3)
+    constants = network.get_layer("shape").get_weights()
+    np.testing.assert_allclose(constants[0].reshape(space.basis.shape), space.basis, atol=1e-4)
+    np.testing.assert_allclose(constants[1].reshape(space.mean.shape), space.mean, atol=1e-4)
+    np.testing.assert_allclose(network.parameter_names.deviation, space.expression_deviation, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

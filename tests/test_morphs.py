@@ -33,11 +33,6 @@ const validator = require(process.argv[1]), fs = require("fs");
 
 
 @pytest.fixture(scope="module")
-def reconstructor(shipped):
-    return shipped
-
-
-@pytest.fixture(scope="module")
 def face(astronaut_face):
     return astronaut_face
 
@@ -53,8 +48,8 @@ def tree_of(content: bytes) -> dict:
     return json.loads(content[20 : 20 + size])
 
 
-def test_the_shapes_read_off_a_network_are_those_it_decodes(face, reconstructor):
-    shapes, parameters = reconstructor.grid.shapes, face.parameters
+def test_the_shapes_read_off_a_network_are_those_it_decodes(face, shipped):
+    shapes, parameters = shipped.grid.shapes, face.parameters
     shape = shapes.face(parameters.identity, parameters.expressions)[face.grid.mask]
     turned = (shape @ parameters.rotation.T) * (1, -1, 1)
     turned -= turned.mean(axis=0)
@@ -162,7 +157,7 @@ def moving(mesh):
     return type(part)(**{**vars(part), "motion": Motion(seconds, turn, np.zeros((3, 3), np.float32), weights)})
 
 
-def test_an_animation_is_the_faces_of_the_frames(face, reconstructor):
+def test_an_animation_is_the_faces_of_the_frames(face, shipped):
     """Node and morph targets put the vertices where they are in each frame, but for the distance."""
     spoken = with_expressions(face, {"jawOpen": 0.8, "eyeBlinkLeft": 1.0})
     moved = restored(spoken, np.column_stack([1.2 * np.eye(2), (30, -12)]))

@@ -9,7 +9,7 @@ import trimesh
 
 from prnet.serving.application import build_application
 from tests.helpers.browser import TIMEOUT, Browser, find_chromium
-from tests.helpers.serving_stand_in import image_file, listening, mean_face_reconstructor
+from tests.helpers.serving_stand_in import image_file, listening
 
 pytestmark = pytest.mark.skipif(
     find_chromium() is None, reason="Chromium is not installed (Debian: apt-get install chromium)"
@@ -17,13 +17,8 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def reconstructor(sample_model, tmp_path_factory):
-    return mean_face_reconstructor(sample_model, tmp_path_factory.mktemp("network"))
-
-
-@pytest.fixture(scope="module")
-def address(reconstructor):
-    with listening(build_application(reconstructor)) as address:
+def address(mean_reconstructor):
+    with listening(build_application(mean_reconstructor)) as address:
         yield address
 
 
@@ -170,8 +165,8 @@ def test_what_is_no_image_is_refused_in_the_servers_words_and_the_choices_stay(b
 
 
 @pytest.mark.parametrize("by", ["mouse", "keys"])
-def test_a_face_that_is_not_found_is_marked_by_hand(browser, address, reconstructor, monkeypatch, photo, by):
-    monkeypatch.setattr(reconstructor, "detect", lambda image: [])
+def test_a_face_that_is_not_found_is_marked_by_hand(browser, address, mean_reconstructor, monkeypatch, photo, by):
+    monkeypatch.setattr(mean_reconstructor, "detect", lambda image: [])
     open_page(browser, address)
     browser.choose_file("#file", photo)
     assert said(browser).startswith("No face")
@@ -198,8 +193,8 @@ def test_marking_can_be_given_up(browser, address, photo):
     assert browser.run("document.getElementById('message').hidden")
 
 
-def test_a_server_that_is_gone_is_said_and_asked_again(browser, reconstructor, photo):
-    with listening(build_application(reconstructor)) as address:
+def test_a_server_that_is_gone_is_said_and_asked_again(browser, mean_reconstructor, photo):
+    with listening(build_application(mean_reconstructor)) as address:
         open_page(browser, address)
     browser.choose_file("#file", photo)
     assert "does not answer" in said(browser)

@@ -15,7 +15,6 @@ from prnet.common.errors import UserError
 from prnet.exporting.export import export_network
 from prnet.geometry.crop import Box, crop_transform
 from prnet.geometry.pose import angles_from_rotation, rotation_from_angles
-from prnet.geometry.position_map import layout_of_model, map_basis
 from prnet.model.face_space import face_space
 from prnet.model.networks import build_network, network_parameters, predict_faces, predict_maps
 from prnet.model.parameters import FaceParameters, ParameterNames
@@ -42,16 +41,6 @@ NAMES = (
 """Of the sample model's 16 expressions; the last ones are nobody's."""
 
 ANGLES = [(0, 0, 0), (12, -35, 20), (-20, 60, -5), (5, -85, 40), (30, 10, 170)]
-
-
-@pytest.fixture(scope="module")
-def layout(sample_model):
-    return layout_of_model(sample_model)
-
-
-@pytest.fixture(scope="module")
-def basis(sample_model):
-    return map_basis(sample_model, SIZE)
 
 
 @pytest.fixture(scope="module")

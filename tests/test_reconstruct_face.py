@@ -11,11 +11,11 @@ from prnet.common.errors import UserError
 from prnet.configure.config import CROP_MARGIN
 from prnet.geometry.crop import Box, compose, crop_transform, landmark_box, lift_transform, transform_points
 from prnet.geometry.pose import fit_to_pixels
-from prnet.geometry.position_map import layout_of_model, map_basis, position_maps
+from prnet.geometry.position_map import position_maps
 from prnet.geometry.uv_layout import sample_landmarks
 from prnet.reconstructing.detection import RULES, box_of_image, box_of_rectangle
 from prnet.reconstructing.drawing import depth_map, draw_landmarks, draw_mesh, draw_sheet
-from prnet.reconstructing.face import face_grid, prepare_crop, restore_face
+from prnet.reconstructing.face import prepare_crop, restore_face
 from prnet.reconstructing.outputs import save_face
 from prnet.reconstructing.places import read_landmarks
 from prnet.reconstructing.reconstructor import FaceReconstructor
@@ -24,21 +24,6 @@ from tests.helpers.damaged_files import damage, examine
 from tests.helpers.perfect_network import constant_network, mean_face_map, save_mean_face_network
 
 SIZE = 128
-
-
-@pytest.fixture(scope="module")
-def layout(sample_model):
-    return layout_of_model(sample_model)
-
-
-@pytest.fixture(scope="module")
-def grid(layout):
-    return face_grid(layout, SIZE)
-
-
-@pytest.fixture(scope="module")
-def basis(sample_model):
-    return map_basis(sample_model, SIZE)
 
 
 @pytest.fixture(scope="module")

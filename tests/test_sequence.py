@@ -26,11 +26,6 @@ EVERYTHING = Augmentation(
 
 
 @pytest.fixture(scope="module")
-def basis(sample_model):
-    return map_basis(sample_model, SIZE)
-
-
-@pytest.fixture(scope="module")
 def dataset(sample_model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sequence")
     write_tiny_data(folder, sample_model)

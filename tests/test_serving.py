@@ -21,7 +21,7 @@ from prnet.geometry.uv_layout import resample_map, sample_landmarks
 from prnet.reconstructing.detection import box_of_rectangle
 from prnet.serving.application import build_application
 from prnet.serving.limits import Limits
-from tests.helpers.serving_stand_in import SIZE, image_file, listening, mean_face_reconstructor
+from tests.helpers.serving_stand_in import SIZE, image_file, listening
 
 HEIGHT, WIDTH = 240, 320
 RECTANGLE = (90.0, 50.0, 100.0, 110.0)
@@ -29,13 +29,10 @@ BOX = ",".join(map(str, RECTANGLE))
 
 
 @pytest.fixture(scope="module")
-def reconstructor(sample_model, tmp_path_factory):
-    return mean_face_reconstructor(sample_model, tmp_path_factory.mktemp("network"))
-
-
-@pytest.fixture(scope="module")
-def client(reconstructor, sample_model):
-    app = build_application(reconstructor, face_model=sample_model, limits=Limits(kept_results=3, body_bytes=4 << 20))
+def client(mean_reconstructor, sample_model):
+    app = build_application(
+        mean_reconstructor, face_model=sample_model, limits=Limits(kept_results=3, body_bytes=4 << 20)
+    )
     with listening(app) as address, httpx.Client(base_url=address, timeout=30) as client:
         yield client
 
@@ -77,13 +74,13 @@ def read_mesh(text: str) -> dict:
 # The modern API
 
 
-def test_landmarks_are_the_networks_in_pixels_of_the_photo(client, photo, reconstructor):
+def test_landmarks_are_the_networks_in_pixels_of_the_photo(client, photo, mean_reconstructor):
     answer = post_photo(client, photo, data={"box": BOX})
     assert answer.status_code == 200, answer.text
     body = answer.json()
     assert body["image"] == {"width": WIDTH, "height": HEIGHT}
     to_crop = crop_transform(box_of_rectangle(*RECTANGLE), SIZE)
-    layout = reconstructor.layout
+    layout = mean_reconstructor.layout
     in_crop = sample_landmarks(resample_map(layout.canonical_map, SIZE), layout) * (SIZE - 1) / (MAP_SIZE - 1)
     expected = transform_points(invert_transform(to_crop), in_crop.astype(np.float64))
     face = body["faces"][0]
@@ -93,8 +90,8 @@ def test_landmarks_are_the_networks_in_pixels_of_the_photo(client, photo, recons
     assert face["crop"]["side"] == pytest.approx(1.5 * box_of_rectangle(*RECTANGLE).side, abs=0.01)
 
 
-def test_every_format_by_query_by_accept_and_by_link(client, photo, reconstructor):
-    vertices = np.count_nonzero(reconstructor.grid.mask)
+def test_every_format_by_query_by_accept_and_by_link(client, photo, mean_reconstructor):
+    vertices = np.count_nonzero(mean_reconstructor.grid.mask)
     links = post_photo(client, photo, data={"box": BOX}).json()["faces"][0]["links"]
     for media_type, form in [
         ("model/gltf-binary", "glb"),
@@ -188,12 +185,12 @@ def test_a_sharp_face_is_trusted_more_than_a_blurred_one_and_one_at_the_edge(cli
     assert "outside" in " ".join(cut["doubts"])
 
 
-def test_runs_outlive_a_restart(reconstructor, tmp_path):
+def test_runs_outlive_a_restart(mean_reconstructor, tmp_path):
     path = tmp_path / "state" / "runs.json"
     event = {"run": "mine", "stage": "training", "done": 1, "total": 4, "loss": 0.5, "bad": float("nan")}
     answers = []
     for number in (1, 2):
-        with listening(build_application(reconstructor, runs=str(path))) as address:
+        with listening(build_application(mean_reconstructor, runs=str(path))) as address:
             httpx.post(
                 f"{address}/publish/epoch/end/",
                 content=json.dumps({**event, "done": number}),
@@ -203,7 +200,7 @@ def test_runs_outlive_a_restart(reconstructor, tmp_path):
     assert [len(runs[0]["points"]) for runs in answers] == [1, 2]
     assert answers[1][0]["points"][0] == answers[0][0]["points"][0]
     path.write_text("{damaged")
-    with listening(build_application(reconstructor, runs=str(path))) as address:
+    with listening(build_application(mean_reconstructor, runs=str(path))) as address:
         assert httpx.get(f"{address}/v1/runs").json() == {"runs": []}
     assert path.read_text() == "{damaged", "what could not be read is lost"
 
@@ -230,8 +227,8 @@ def test_a_photo_is_turned_upright_and_grey_becomes_colour(client):
     assert post_photo(client, upright).json()["image"] == {"width": 60, "height": 90}
 
 
-def test_no_face_is_an_empty_list_and_no_mesh(client, photo, reconstructor, monkeypatch):
-    monkeypatch.setattr(reconstructor, "detect", lambda image: [])
+def test_no_face_is_an_empty_list_and_no_mesh(client, photo, mean_reconstructor, monkeypatch):
+    monkeypatch.setattr(mean_reconstructor, "detect", lambda image: [])
     assert post_photo(client, photo).json()["faces"] == []
     answer = post_photo(client, photo, params={"format": "glb"})
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
@@ -257,7 +254,7 @@ def test_the_root_greets_programs_and_shows_people_the_page(client):
     assert "script-src 'self' 'wasm-unsafe-eval' 'sha256-" in page.headers["content-security-policy"]
 
 
-def test_predict_answers_prnet_keras_client(client, photo, reconstructor):
+def test_predict_answers_prnet_keras_client(client, photo, mean_reconstructor):
     body = {"matType": "normal", "imageMatList": [{"rawImage": base64_text(photo), "rawMats": [""]}] * 2}
     answer = client.post("/predict", json=body)
     assert answer.status_code == 200, answer.text
@@ -267,12 +264,12 @@ def test_predict_answers_prnet_keras_client(client, photo, reconstructor):
     assert sorted(face) == ["faceBB", "rawMesh"]
     assert face["faceBB"] == [int((WIDTH - 1) / 2), int((HEIGHT - 1) / 2), WIDTH - 1]
     mesh = read_mesh(face["rawMesh"])
-    count = np.count_nonzero(reconstructor.grid.mask)
+    count = np.count_nonzero(mean_reconstructor.grid.mask)
     for field, dtype, shape in [
         ("vertices", np.float32, (count, 3)),
         ("colors", np.float32, (count, 3)),
         ("vertex_normals", np.float32, (count, 3)),
-        ("full_triangles", np.int32, (len(reconstructor.grid.triangles), 3)),
+        ("full_triangles", np.int32, (len(mean_reconstructor.grid.triangles), 3)),
         ("kptIdxs", np.int32, (1, 68)),
         ("bounding_box", np.float32, (1, 6)),
     ]:
@@ -330,9 +327,9 @@ def test_a_fit_places_the_face_and_extract_predict_and_evaluate_agree(client, ph
     assert max(answer["evaluationDataList"][0]["imageEvalValues"][0]["evalValues"]) < 0.002
 
 
-def test_found_faces_of_all_images_together_are_limited(reconstructor, photo):
+def test_found_faces_of_all_images_together_are_limited(mean_reconstructor, photo):
     image = {"rawImage": base64_text(photo), "rawMats": []}
-    app = build_application(reconstructor, limits=Limits(faces=2))
+    app = build_application(mean_reconstructor, limits=Limits(faces=2))
     with listening(app) as address, httpx.Client(base_url=address) as client:
         statuses = [client.post("/predict", json={"imageMatList": [image] * n}).status_code for n in (2, 3)]
     assert statuses == [200, 413]
@@ -366,9 +363,9 @@ def test_evaluate_divides_by_the_diagonal_of_the_true_mesh(client, photo):
     assert answer["evaluationDataList"][1] == {"imageEvalValues": []}
 
 
-def test_without_a_face_model_fits_are_refused_with_501(reconstructor, photo, fit):
+def test_without_a_face_model_fits_are_refused_with_501(mean_reconstructor, photo, fit):
     request = {"imageMatList": [{"rawImage": base64_text(photo), "rawMats": [base64_text(fit)]}]}
-    with listening(build_application(reconstructor)) as address, httpx.Client(base_url=address) as client:
+    with listening(build_application(mean_reconstructor)) as address, httpx.Client(base_url=address) as client:
         assert client.get("/health").json()["face_model"] is False
         for path in ("/extract", "/predict"):
             answer = client.post(path, json=request)

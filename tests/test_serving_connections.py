@@ -15,7 +15,7 @@ import pytest
 from prnet.serving.application import build_application
 from prnet.serving.connections import network_of
 from prnet.serving.limits import Limits
-from tests.helpers.serving_stand_in import image_file, listening, mean_face_reconstructor
+from tests.helpers.serving_stand_in import image_file, listening
 
 MANY = 600
 PHOTO = image_file(np.full((64, 64, 3), 90, dtype=np.uint8))
@@ -30,11 +30,6 @@ def _enough_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4 * MANY), hard), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@pytest.fixture(scope="module")
-def reconstructor(sample_model, tmp_path_factory):
-    return mean_face_reconstructor(sample_model, tmp_path_factory.mktemp("network"))
 
 
 def connect(address: str, source: str = "127.0.0.1") -> socket.socket:
@@ -77,8 +72,8 @@ def received(connection: socket.socket) -> bytes:
         pytest.param(PROMISED, "127.0.0.2", id="half a body, from another address"),
     ],
 )
-def test_600_connections_do_not_keep_others_out(reconstructor, said, source):
-    app = build_application(reconstructor)
+def test_600_connections_do_not_keep_others_out(mean_reconstructor, said, source):
+    app = build_application(mean_reconstructor)
     with listening(app) as address:
         transport = httpx.HTTPTransport(local_address=source)
         with crowd(address, said) as connections, httpx.Client(transport=transport, timeout=10) as client:
@@ -92,7 +87,7 @@ def test_600_connections_do_not_keep_others_out(reconstructor, said, source):
             assert time.monotonic() - start < 20
 
 
-def test_a_crowd_that_comes_again_and_again_keeps_nobody_out(reconstructor):
+def test_a_crowd_that_comes_again_and_again_keeps_nobody_out(mean_reconstructor):
     over = threading.Event()
 
     def attack(address):
@@ -105,7 +100,7 @@ def test_a_crowd_that_comes_again_and_again_keeps_nobody_out(reconstructor):
         for connection in connections:
             connection.close()
 
-    with listening(build_application(reconstructor)) as address:
+    with listening(build_application(mean_reconstructor)) as address:
         attackers = [threading.Thread(target=attack, args=(address,)) for _ in range(2)]
         for attacker in attackers:
             attacker.start()
@@ -121,10 +116,10 @@ def test_a_crowd_that_comes_again_and_again_keeps_nobody_out(reconstructor):
 
 
 @pytest.fixture(scope="module")
-def hasty(reconstructor):
+def hasty(mean_reconstructor):
     """The address of a server that waits for half a second."""
     limits = Limits(head_seconds=0.5)
-    with listening(build_application(reconstructor, limits=limits), limits) as address:
+    with listening(build_application(mean_reconstructor, limits=limits), limits) as address:
         yield address
 
 
@@ -160,18 +155,18 @@ def test_a_head_that_comes_byte_by_byte_has_a_deadline(hasty):
     assert b"too slowly" in answer
 
 
-def test_an_address_with_all_its_connections_in_use_is_told_so(reconstructor, monkeypatch):
+def test_an_address_with_all_its_connections_in_use_is_told_so(mean_reconstructor, monkeypatch):
     began, go = threading.Event(), threading.Event()
-    predict = reconstructor.predict_faces
+    predict = mean_reconstructor.predict_faces
 
     def held(crops):
         began.set()
         assert go.wait(60)
         return predict(crops)
 
-    monkeypatch.setattr(reconstructor, "predict_faces", held)
+    monkeypatch.setattr(mean_reconstructor, "predict_faces", held)
     limits = Limits(connections_per_client=3)
-    with listening(build_application(reconstructor, limits=limits), limits) as address:
+    with listening(build_application(mean_reconstructor, limits=limits), limits) as address:
         answers = []
         post = lambda: answers.append(httpx.post(f"{address}/v1/reconstructions", files={"photo": PHOTO}, timeout=60))  # noqa: E731
         threads = [threading.Thread(target=post) for _ in range(3)]
@@ -276,10 +271,10 @@ def test_clients_that_vanish_leave_no_complaint(hasty, caplog, said):
     assert [record.message for record in caplog.records if record.name in ("asyncio", "uvicorn.error")] == []
 
 
-def test_refused_requests_take_no_place_of_others(reconstructor):
+def test_refused_requests_take_no_place_of_others(mean_reconstructor):
     """They did while their bodies were drained: 64 of one address kept everybody out."""
     limits = Limits(requests=4, requests_per_client=2)
-    with listening(build_application(reconstructor, limits=limits)) as address:
+    with listening(build_application(mean_reconstructor, limits=limits)) as address:
         too_large = HEAD + b"Content-Length: 99999999999\r\n\r\n"
         with crowd(address, too_large, count=20):
             answer = httpx.post(f"{address}/v1/reconstructions", files={"photo": PHOTO}, timeout=10)

@@ -22,7 +22,7 @@ from scipy.io import savemat
 from prnet.common.errors import UserError
 from prnet.serving.application import build_application
 from prnet.serving.server import Serving, own_names, serve
-from tests.helpers.serving_stand_in import image_file, listening, mean_face_reconstructor
+from tests.helpers.serving_stand_in import image_file, listening
 
 SECONDS, LATEST = 2.0, 10.0
 """Until a refusal: of this process's own time, in which client and server run; and by the clock, which says little on a
@@ -68,9 +68,8 @@ def memory(kind: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def address(sample_model, tmp_path_factory, folder, idle_memory):
-    reconstructor = mean_face_reconstructor(sample_model, tmp_path_factory.mktemp("network"))
-    with listening(build_application(reconstructor, face_model=sample_model)) as address:
+def address(sample_model, mean_reconstructor, folder, idle_memory):
+    with listening(build_application(mean_reconstructor, face_model=sample_model)) as address:
         yield address
 
 
@@ -524,8 +523,8 @@ def test_the_servers_own_pages_post(address):
     assert answer.status_code == 200
 
 
-def test_names_that_were_allowed_lead_here_and_post(sample_model, tmp_path):
-    app = build_application(mean_face_reconstructor(sample_model, tmp_path), hosts=["faces.example"])
+def test_names_that_were_allowed_lead_here_and_post(mean_reconstructor):
+    app = build_application(mean_reconstructor, hosts=["faces.example"])
     proxied = {"Host": "faces.example", "Origin": "https://faces.example"}
     behind = {"Origin": "https://faces.example:8443"}  # a proxy that does not pass the name on
     with listening(app) as address:
@@ -535,8 +534,8 @@ def test_names_that_were_allowed_lead_here_and_post(sample_model, tmp_path):
         assert httpx.get(address, headers={"Host": "other.example"}).status_code == 421
 
 
-def test_pages_of_allowed_origins_use_the_server_and_no_others(sample_model, tmp_path):
-    app = build_application(mean_face_reconstructor(sample_model, tmp_path), pages=["https://site.example"])
+def test_pages_of_allowed_origins_use_the_server_and_no_others(mean_reconstructor):
+    app = build_application(mean_reconstructor, pages=["https://site.example"])
     path, options = posting_photo(PHOTO)
     with listening(app) as address:
         for origin in ("https://site.example", "https://SITE.example"):

@@ -14,7 +14,7 @@ from prnet.serving.application import build_application
 from prnet.serving.batching import Batcher
 from prnet.serving.limits import Limits
 from prnet.serving.problems import Problem
-from tests.helpers.serving_stand_in import image_file, listening, mean_face_reconstructor
+from tests.helpers.serving_stand_in import image_file, listening
 
 CROP = np.zeros((2, 2, 3), dtype=np.float32)
 
@@ -121,11 +121,6 @@ def test_under_load_half_is_prepared_while_the_other_half_runs(clients, half):
 # Over a socket
 
 
-@pytest.fixture(scope="module")
-def reconstructor(sample_model, tmp_path_factory):
-    return mean_face_reconstructor(sample_model, tmp_path_factory.mktemp("network"))
-
-
 PHOTO = image_file(np.full((100, 100, 3), 128, dtype=np.uint8))
 
 
@@ -134,16 +129,16 @@ def post(address, timeout=20.0):
 
 
 @pytest.fixture
-def held_network(reconstructor, monkeypatch):
+def held_network(mean_reconstructor, monkeypatch):
     """The network waits until it is let go."""
     network = SlowNetwork()
-    predict = reconstructor.predict_faces
+    predict = mean_reconstructor.predict_faces
 
     def held(crops):
         network(crops)
         return predict(crops)
 
-    monkeypatch.setattr(reconstructor, "predict_faces", held)
+    monkeypatch.setattr(mean_reconstructor, "predict_faces", held)
     yield network
     network.go.set()
 
@@ -167,8 +162,10 @@ def post_in_threads(address, count):
     ("limits", "status"),
     [(Limits(requests=3), 503), (Limits(requests_per_client=3), 429), (Limits(waiting_crops=2), 503)],
 )
-def test_a_full_server_says_when_to_come_back_and_answers_those_it_took(reconstructor, held_network, limits, status):
-    with listening(build_application(reconstructor, batch_size=1, limits=limits)) as address:
+def test_a_full_server_says_when_to_come_back_and_answers_those_it_took(
+    mean_reconstructor, held_network, limits, status
+):
+    with listening(build_application(mean_reconstructor, batch_size=1, limits=limits)) as address:
         threads, answers = post_in_threads(address, 1)
         assert held_network.began.wait(20)  # else three crops might wait for a moment, which is too many
         more, later = post_in_threads(address, 2)
@@ -198,8 +195,8 @@ def sent_by_hand(address, requests) -> list[socket.socket]:
     return connections
 
 
-def test_a_client_that_goes_away_leaves_no_work_behind(reconstructor, held_network):
-    app = build_application(reconstructor, batch_size=1)
+def test_a_client_that_goes_away_leaves_no_work_behind(mean_reconstructor, held_network):
+    app = build_application(mean_reconstructor, batch_size=1)
     with listening(app) as address:
         threads, _ = post_in_threads(address, 1)
         assert held_network.began.wait(20)
@@ -214,8 +211,8 @@ def test_a_client_that_goes_away_leaves_no_work_behind(reconstructor, held_netwo
         assert len(held_network.batches) == 2
 
 
-def test_a_stop_finishes_what_was_taken(reconstructor, held_network):
-    with listening(build_application(reconstructor)) as address:
+def test_a_stop_finishes_what_was_taken(mean_reconstructor, held_network):
+    with listening(build_application(mean_reconstructor)) as address:
         threads, answers = post_in_threads(address, 4)
         wait_for_crops(address, waiting=3)
         threading.Timer(0.5, held_network.go.set).start()
@@ -230,7 +227,7 @@ def most_memory() -> int:
 
 
 @pytest.mark.parametrize(("clients", "seconds"), [(4, 2), pytest.param(8, 30, marks=pytest.mark.large)])
-def test_clients_at_once_get_answers_in_bounded_memory(reconstructor, clients, seconds):
+def test_clients_at_once_get_answers_in_bounded_memory(mean_reconstructor, clients, seconds):
     statuses, lock = [], threading.Lock()
 
     def client(address):
@@ -240,7 +237,7 @@ def test_clients_at_once_get_answers_in_bounded_memory(reconstructor, clients, s
                 with lock:
                     statuses.append(status)
 
-    with listening(build_application(reconstructor)) as address:
+    with listening(build_application(mean_reconstructor)) as address:
         for _ in range(70):  # more than the results that are kept
             post(address)
         before = most_memory()

@@ -24,11 +24,6 @@ from prnet.reconstructing.video_files import VideoFile, open_video
 
 
 @pytest.fixture(scope="module")
-def reconstructor(shipped):
-    return shipped
-
-
-@pytest.fixture(scope="module")
 def face(astronaut_face):
     return astronaut_face
 
@@ -151,13 +146,13 @@ def test_the_program_writes_the_result_and_a_sheet(face, tmp_path, terminal):
         assert image.width > 2 * image.height
 
 
-def test_a_video_is_changed_in_every_frame_and_marked(face, reconstructor, tmp_path):
+def test_a_video_is_changed_in_every_frame_and_marked(face, shipped, tmp_path):
     clip = tmp_path / "clip.mp4"
     with VideoFile(clip, 25.0) as video:
         for shift in range(3):
             video.write(np.ascontiguousarray(np.roll(face.photo[:300, 60:360], 2 * shift, axis=1)))
     paint = Swap(lambda face, image: np.full_like(image, 200), face.photo, "paint")
-    written = swap_input(reconstructor, paint, clip, tmp_path / "out")
+    written = swap_input(shipped, paint, clip, tmp_path / "out")
     with open_video(written) as video:
         frames = list(video.frames)
     assert len(frames) == 3
@@ -183,9 +178,9 @@ def test_a_layer_is_read_as_it_was_drawn(tmp_path):
     np.testing.assert_array_equal(read_layer(tmp_path / "layer.png"), layer)
 
 
-def test_what_cannot_be_done_is_one_line(face, reconstructor, tmp_path):
+def test_what_cannot_be_done_is_one_line(face, shipped, tmp_path):
     (tmp_path / "empty.png").write_bytes(encode_png(np.full((80, 80, 3), 90, np.uint8)))
     with pytest.raises(UserError, match="empty.png: no face found"):
-        swap_input(reconstructor, texture_swap(face, "a.png", "face"), tmp_path / "empty.png", tmp_path)
+        swap_input(shipped, texture_swap(face, "a.png", "face"), tmp_path / "empty.png", tmp_path)
     with pytest.raises(UserError, match="unknown part 'nose'"):
         texture_swap(face, "a.png", "nose")

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from prnet.geometry.crop import compose, crop_transform, landmark_box, lift_transform
 from prnet.geometry.pose import fit_to_pixels
-from prnet.geometry.position_map import layout_of_model, map_basis, position_maps
+from prnet.geometry.position_map import layout_of_model, position_maps
 from prnet.geometry.rasterise import render
 from prnet.geometry.spreading import spread
 from prnet.reconstructing.face import face_grid, restore_face
@@ -28,11 +28,6 @@ HEIGHT, WIDTH = 420, 460
 @pytest.fixture(scope="module")
 def grid(sample_model):
     return face_grid(layout_of_model(sample_model), SIZE)
-
-
-@pytest.fixture(scope="module")
-def basis(sample_model):
-    return map_basis(sample_model, SIZE)
 
 
 def turned_face(sample_model, basis, grid, yaw):

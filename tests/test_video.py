@@ -10,8 +10,7 @@ import pytest
 from prnet.commands.reconstruct_face import main
 from prnet.common.errors import UserError
 from prnet.geometry.crop import Box, crop_transform, transform_points
-from prnet.geometry.position_map import layout_of_model
-from prnet.reconstructing.face import face_grid, restore_face
+from prnet.reconstructing.face import restore_face
 from prnet.reconstructing.look_ahead import line_weights, smoothed_ahead
 from prnet.reconstructing.smoothing import OneEuroFilter, Smoothing
 from prnet.reconstructing.video import CHECK_EVERY, FaceTracker, is_lost, jitter
@@ -19,16 +18,6 @@ from prnet.reconstructing.video_files import VideoFile, open_video
 from tests.helpers.perfect_network import mean_face_map, save_mean_face_network
 
 SIZE = 128
-
-
-@pytest.fixture(scope="module")
-def layout(sample_model):
-    return layout_of_model(sample_model)
-
-
-@pytest.fixture(scope="module")
-def grid(layout):
-    return face_grid(layout, SIZE)
 
 
 class Spots:

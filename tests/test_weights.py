@@ -29,24 +29,19 @@ FIVE_POINTS = {
 smiles are the network's weak side (docs/model_card.md)."""
 
 
-@pytest.fixture(scope="module")
-def reconstructor():
-    return FaceReconstructor(ROOT / MODEL_PATH)
-
-
-def test_the_file_is_small_and_for_light_hardware(reconstructor):
+def test_the_file_is_small_and_for_light_hardware(shipped):
     assert (ROOT / MODEL_PATH).stat().st_size <= 10e6
-    assert reconstructor.network.name == "morphnet"
-    assert reconstructor.image_size == 128
+    assert shipped.network.name == "morphnet"
+    assert shipped.image_size == 128
 
 
-def test_the_astronaut_has_her_landmarks_where_another_program_sees_them(reconstructor):
+def test_the_astronaut_has_her_landmarks_where_another_program_sees_them(shipped):
     """The five points are MTCNN's own (the package `mtcnn`), which knows nothing of our network."""
     from mtcnn import MTCNN
     from skimage.data import astronaut
 
     photo = astronaut()
-    (face,) = reconstructor.reconstruct(photo)
+    (face,) = shipped.reconstruct(photo)
     (seen,) = MTCNN().detect_faces(photo)
     for name, (members, most) in FIVE_POINTS.items():
         apart = np.linalg.norm(face.landmarks[list(members), :2].mean(axis=0) - seen["keypoints"][name])
@@ -58,7 +53,7 @@ def test_the_astronaut_has_her_landmarks_where_another_program_sees_them(reconst
     assert (nose > ears).all()
 
 
-def test_with_mirroring_a_mirrored_photo_gives_the_mirrored_map(reconstructor):
+def test_with_mirroring_a_mirrored_photo_gives_the_mirrored_map(shipped):
     from skimage.data import astronaut
 
     photo, both = astronaut(), FaceReconstructor(ROOT / MODEL_PATH, "none", mirrored=True)
@@ -66,13 +61,13 @@ def test_with_mirroring_a_mirrored_photo_gives_the_mirrored_map(reconstructor):
     crops = np.stack([crop, crop[:, ::-1]])
     one, other = both.predict(crops)
     np.testing.assert_allclose(other, mirror_maps(one, 128), atol=1e-3)
-    alone, mirrored = reconstructor.predict(crops)
+    alone, mirrored = shipped.predict(crops)
     np.testing.assert_allclose(one, (alone + mirror_maps(mirrored, 128)) / 2, atol=1e-3)
-    assert 0.1 < np.abs(one - alone)[reconstructor.grid.mask].mean() < 3
+    assert 0.1 < np.abs(one - alone)[shipped.grid.mask].mean() < 3
 
 
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"the photos of AFLW2000-3D are not in {PHOTOS}")
-def test_six_photos_of_the_test_set(reconstructor):
+def test_six_photos_of_the_test_set(shipped):
     """The bar set before training: cropped by the true landmarks, at most 5.0 % in the mean and none above 8 %; cropped
     by the detector, at most 0.5 worse."""
     scores, detected = [], []
@@ -80,9 +75,9 @@ def test_six_photos_of_the_test_set(reconstructor):
         for pair in pairs:
             truth = read_fit(pair.fit_bytes(), pair.fit_file).landmarks
             image = decode_image(pair.image_bytes(), pair.image_file)
-            (face,) = reconstructor.reconstruct(image, [landmark_box(truth)])
+            (face,) = shipped.reconstruct(image, [landmark_box(truth)])
             scores.append(sparse_nme(face.landmarks, truth))
-            detected.append(min(sparse_nme(found.landmarks, truth) for found in reconstructor.reconstruct(image)))
+            detected.append(min(sparse_nme(found.landmarks, truth) for found in shipped.reconstruct(image)))
     assert len(scores) == 6
     assert np.mean(scores) <= 5.0
     assert max(scores) <= 8.0
