@@ -26,6 +26,9 @@ from tests.helpers.serving_stand_in import SIZE, image_file, listening
 HEIGHT, WIDTH = 240, 320
 RECTANGLE = (90.0, 50.0, 100.0, 110.0)
 BOX = ",".join(map(str, RECTANGLE))
+ANOTHER_BATCH = 0.01
+"""How far two answers for one photo may differ, in pixels or as a share of white: a busy server puts their faces into
+other batches, which changes the last bits, and so now and then a colour by a step."""
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +151,11 @@ def test_a_face_is_chosen_by_its_number_and_the_header_counts_them(client, photo
     for number, face in enumerate(faces):
         answer = post_photo(client, photo, data=boxes, params={"format": "ply", "face": number})
         assert answer.headers["x-face-count"] == "2"
-        assert answer.content == client.get(face["links"]["ply"]).content
+        chosen, linked = (
+            trimesh.load(io.BytesIO(content), file_type="ply", process=False).vertices
+            for content in (answer.content, client.get(face["links"]["ply"]).content)
+        )
+        np.testing.assert_allclose(chosen, linked, atol=ANOTHER_BATCH)
     for number in (2, -1):
         answer = post_photo(client, photo, data=boxes, params={"format": "ply", "face": number})
         assert answer.status_code == 422
@@ -297,9 +304,10 @@ def test_dotnet_meshes_come_columns_first(client, photo):
         for kind in ("normal", "dotnet")
     )
     for field in ("vertices", "colors", "full_triangles", "vertex_normals"):
-        np.testing.assert_array_equal(dotnet[field], normal[field].T)
+        np.testing.assert_allclose(dotnet[field], normal[field].T, atol=ANOTHER_BATCH)
         as_stored = dotnet[field].tobytes(order="F")  # a .mat file holds columns one after the other
-        np.testing.assert_array_equal(np.frombuffer(as_stored, normal[field].dtype), normal[field].ravel())
+        stored = np.frombuffer(as_stored, normal[field].dtype)
+        np.testing.assert_allclose(stored, normal[field].ravel(), atol=ANOTHER_BATCH)
     np.testing.assert_array_equal(dotnet["kptIdxs"], normal["kptIdxs"])
 
 
