@@ -182,16 +182,23 @@ def test_the_perceptual_loss_asks_a_recognition_network(network, layout, data, t
         load_recognition(tmp_path / "other.keras")
 
 
-def test_it_trains_and_resumes(data, textured_model, tmp_path):
+def test_it_trains(data, textured_model, tmp_path):
+    training = replace(weak(), epochs=1, batch_size=4, warmup=0.0)
+    (row,) = train(training, Run(workers=1), data, textured_model, tmp_path / "run")
+    assert np.isfinite(row["loss"])
+    network, _ = load_network(tmp_path / "run" / "best.keras")
+    assert network.name == "photonet"
+    assert (tmp_path / "run" / "samples.png").exists()
+
+
+@pytest.mark.large
+def test_it_resumes(data, textured_model, tmp_path):
     training = replace(weak(), epochs=1, batch_size=4, warmup=0.0)
     first = train(training, Run(workers=1), data, textured_model, tmp_path / "run")
     second = train(replace(training, epochs=2), Run(workers=1), data, textured_model, tmp_path / "run")
     assert [row["epoch"] for row in second] == [1, 2]
     assert second[0] == first[0]
     assert second[1]["loss"] < first[0]["loss"]
-    network, _ = load_network(tmp_path / "run" / "best.keras")
-    assert network.name == "photonet"
-    assert (tmp_path / "run" / "samples.png").exists()
 
 
 def test_settings_that_cannot_be(data, textured_model, tmp_path):

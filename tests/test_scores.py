@@ -10,17 +10,20 @@ import pytest
 from prnet.commands import train_model
 from prnet.common.errors import UserError
 from prnet.common.sides import other_side
-from prnet.configure.config import NO_AUGMENTATION, SCORE_NAMES
+from prnet.configure.config import NO_AUGMENTATION, SCORE_NAMES, LossTerms
+from prnet.configure.recipes import morphnet
 from prnet.formats.face_model_file import save_face_model
 from prnet.formats.score_files import read_scores
 from prnet.generating.builder import build_dataset
 from prnet.generating.dataset import open_dataset
 from prnet.generating.sequence import FaceSequence
 from prnet.geometry.position_map import map_basis
+from prnet.model.face_space import face_space
+from prnet.model.feeds import learned_scores
 from prnet.model.losses import score_error
-from prnet.model.networks import predict_faces
+from prnet.model.networks import build_network, predict_faces
 from prnet.model.parameters import ParameterNames
-from prnet.model.saved_network import load_network
+from prnet.model.saved_network import load_network, save_network
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from tests.helpers.tiny_data import write_tiny_pairs
 
@@ -132,17 +135,24 @@ def test_names_of_older_files_have_no_scores():
     assert (older.scores, older.count) == ((), 3)
 
 
-def test_scores_are_learned_saved_and_told_and_leave_the_surface_alone(sample_model, built, tmp_path):
-    """From the command line, begun with a network that has none; without scores in the loss they are not built."""
+def test_scores_are_learned_only_where_the_loss_has_them(built):
+    with open_dataset(built[0] / "train.hdf5") as dataset:
+        assert learned_scores(morphnet(), dataset) == SCORE_NAMES
+        assert learned_scores(replace(morphnet(), terms=LossTerms(scores=0.0)), dataset) == ()
+
+
+def test_scores_are_learned_saved_and_told_and_leave_the_surface_alone(
+    sample_model, layout, basis, fits, built, tmp_path
+):
+    """From the command line, begun with a network that has none."""
     folder, _ = built
     save_face_model(sample_model, folder / "face_model.hdf5")
-    places = ["--hdf5-dir", folder, "--face-model", folder / "face_model.hdf5", "--batch-size", 4, "--epochs", 1]
-    base = [str(flag) for flag in ("--recipe", "morphnet", "--identities", 3, "--balance", 0, *places)]
-    train_model.main([*base, "--scores-loss", "0", "--output-dir", str(tmp_path / "without")])
-    without, layout = load_network(tmp_path / "without" / "last.keras")
-    assert without.parameter_names.scores == ()
-    start = ["--model", str(tmp_path / "without" / "last.keras")]
-    train_model.main([*base, *start, "--learning-rate", "1e-9", "--output-dir", str(tmp_path / "with")])
+    without = build_network("morphnet", SIZE, space=face_space(sample_model, basis, layout, fits, 3))
+    save_network(without, layout, tmp_path / "without.keras")
+    flags = ("--recipe", "morphnet", "--identities", 3, "--balance", 0, "--batch-size", 4, "--epochs", 1)
+    places = ("--hdf5-dir", folder, "--face-model", folder / "face_model.hdf5", "--output-dir", tmp_path / "with")
+    start = ("--model", tmp_path / "without.keras", "--learning-rate", 1e-9)
+    train_model.main([str(flag) for flag in (*flags, *places, *start)])
     network, _ = load_network(tmp_path / "with" / "last.keras")
     assert network.parameter_names.scores == SCORE_NAMES
     crops = np.random.default_rng(0).random((2, SIZE, SIZE, 3), dtype=np.float32)
@@ -154,5 +164,5 @@ def test_scores_are_learned_saved_and_told_and_leave_the_surface_alone(sample_mo
     face = FaceReconstructor(tmp_path / "with" / "last.keras", "none").reconstruct(np.uint8(crops[0] * 255))[0]
     assert face.scores.keys() == set(SCORE_NAMES)
     assert face.to_dict()["scores"] == {name: round(value, 3) for name, value in face.scores.items()}
-    silent = FaceReconstructor(tmp_path / "without" / "last.keras", "none").reconstruct(np.uint8(crops[0] * 255))[0]
+    silent = FaceReconstructor(tmp_path / "without.keras", "none").reconstruct(np.uint8(crops[0] * 255))[0]
     assert silent.to_dict()["scores"] is None
