@@ -1,4 +1,4 @@
-"""What views with the expressions of other photos are worth: two short trainings of equal processor time, with, without.
+"""What views with the expressions of other photos are worth: trainings of equal processor time with and without.
 
 Both begin with the shipped weights and draw rare expressions more often, as their recipe does.
 

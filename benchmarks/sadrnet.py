@@ -19,7 +19,7 @@ from keras import layers, ops
 
 from benchmarks import equal_time
 from prnet.commands.terminal import run_script
-from prnet.configure.config import TARGET_SCALE, LossTerms, Run, Training
+from prnet.configure.config import TARGET_SCALE, Run, Training
 from prnet.configure.recipes import morphnet
 from prnet.geometry.uv_layout import UVLayout, face_mask, landmark_stencil, landmark_texels, resample_map
 from prnet.model.blocks import ENCODER, STEM_CHANNELS, normalise, separable_block

@@ -278,12 +278,12 @@ def test_a_surface_takes_its_colours_with_it(model, grid):
     assert np.hypot(*(project(model, shut, new_pose, len(weight))[mark[0], :2] - chin)) > 3
 
 
-
-
 def test_what_lies_before_an_opened_mouth_hides_it(sample_model, sample_grid):
     coefficients, pose = some_fit(sample_model)
     shut, opened = with_open_mouth(sample_model, coefficients)
-    relief = with_expression(make_relief(np.full((SIDE, SIDE, 3), 200, np.uint8), shut, pose, sample_grid), opened, sample_grid)
+    relief = with_expression(
+        make_relief(np.full((SIDE, SIDE, 3), 200, np.uint8), shut, pose, sample_grid), opened, sample_grid
+    )
     front, profile = (render_view(relief, view_transform(relief, 0.05, np.radians(yaw))) for yaw in (5, 100))
     assert (profile[..., 0] < 130).sum() < 0.1 * (front[..., 0] < 130).sum()
 

@@ -57,10 +57,10 @@ def make_view_set(
     """Write the views of every photo with a fit below `source` (folder or zip) to a new folder `output`.
 
     Folders, below `subfolder`, and names are kept: `<photo>-v00.jpg` is the photo itself in the views' frame, `-v01`
-    and on are its views, rotated ones before those with other expressions, each with its `.mat`. A photo that cannot be used is left out. fit_shift : moves every fit
-    first, in sides of its landmark box, x right and y down. The result does not depend on `workers`, by default one
-    process for each core. The folder appears when it is complete. Raises UserError where it is there already or no
-    photo can be used.
+    and on are its views, rotated ones before those with other expressions, each with its `.mat`. A photo that cannot be
+    used is left out. fit_shift : moves every fit first, in sides of its landmark box, x right and y down. The result
+    does not depend on `workers`, by default one process for each core. The folder appears when it is complete. Raises
+    UserError where it is there already or no photo can be used.
     """
     from tqdm import tqdm
 

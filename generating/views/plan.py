@@ -23,7 +23,7 @@ MAX_PITCH_CHANGE = 45.0
 
 SHUT_MOUTH, OPEN_EYES, NEAR_FRONT = 0.06, 0.075, 40.0
 """Greatest gap of the lips and least aperture of the eyes, over the distance of the outer eye corners, and greatest
-turn in degrees of a photo that takes on other expressions: teeth and eyeballs that it does not show cannot be made up."""
+turn in degrees of a photo that takes on other expressions: teeth and eyeballs that it hides cannot be made up."""
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ def make_parser() -> Parser:
         type=int,
         default=0,
         metavar="N",
-        help="views more of each photo with shut mouth and open eyes, in its own pose, with expressions of other photos "
-        "(default: 0)",
+        help="views more, in its own pose, of each photo with shut mouth and open eyes, with expressions of other "
+        "photos (default: 0)",
     )
     parser.add_argument(
         "--fit-shift",
