@@ -25,15 +25,16 @@ def sampling_weights(dataset: Dataset, model: FaceModel, balance: float) -> np.n
         return np.ones(len(dataset))
     if dataset.coefficients is None:
         raise UserError(f"{dataset.path}: holds no fits to balance expressions by; build it in data mode 5")
-    landmarks = _landmarks(model, np.asarray(dataset.coefficients))
-    eyes = _distance(landmarks, (OUTER_EYE_CORNERS,))
-    measures = (
-        _distance(landmarks, INNER_LIP_PAIRS) / eyes,
-        _distance(landmarks, EYELID_PAIRS) / eyes,
-        np.abs(dataset.yaw),
-    )
-    rarest = np.max([_rarity(measure) for measure in measures], axis=0)
+    coefficients = np.asarray(dataset.coefficients)
+    opened = (openness(model, coefficients, pairs) for pairs in (INNER_LIP_PAIRS, EYELID_PAIRS))
+    rarest = np.max([rarity(measure) for measure in (*opened, np.abs(dataset.yaw))], axis=0)
     return (1 - balance) + balance * rarest
+
+
+def openness(model: FaceModel, coefficients: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Mean 3D distance of pairs of landmarks over that of the outer eye corners, (N,). coefficients : (N, K)."""
+    landmarks = _landmarks(model, coefficients)
+    return _distance(landmarks, pairs) / _distance(landmarks, (OUTER_EYE_CORNERS,))
 
 
 def _landmarks(model: FaceModel, coefficients: np.ndarray) -> np.ndarray:
@@ -49,7 +50,8 @@ def _distance(landmarks: np.ndarray, pairs: Sequence[tuple[int, int]]) -> np.nda
     return np.linalg.norm(landmarks[:, first] - landmarks[:, second], axis=-1).mean(axis=1)
 
 
-def _rarity(measure: np.ndarray) -> np.ndarray:
+def rarity(measure: np.ndarray) -> np.ndarray:
+    """Even share of a bin over the share of each value's own, (N,), at most `MAX_WEIGHT`."""
     low, high = np.percentile(measure, (0.5, 99.5))
     place = np.clip((measure - low) / max(high - low, 1e-12) * BINS, 0, BINS - 1).astype(int)
     share = np.bincount(place, minlength=BINS) / len(measure)

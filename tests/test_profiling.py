@@ -12,11 +12,19 @@ from prnet.common.errors import UserError
 from prnet.formats.face_model_file import save_face_model
 from prnet.generating.builder import build_dataset
 from prnet.generating.dataset import open_dataset
-from prnet.generating.views.plan import MAX_PITCH_CHANGE, MAX_TURN_BACK, MAX_VIEWS, ViewSettings, plan_views
+from prnet.generating.views.plan import (
+    MAX_PITCH_CHANGE,
+    MAX_TURN_BACK,
+    MAX_VIEWS,
+    NEAR_FRONT,
+    ViewSettings,
+    plan_expressions,
+    plan_views,
+)
 from prnet.generating.views.profiling import render_view, view_pose, view_transform
-from prnet.generating.views.relief import FRAME_MARGIN, make_face_grid, make_relief
+from prnet.generating.views.relief import FRAME_MARGIN, make_face_grid, make_relief, with_expression
 from prnet.geometry.crop import landmark_box
-from prnet.geometry.face_model import face_vertices
+from prnet.geometry.face_model import face_vertices, landmark_model
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.pose import fit_to_pixels, rotation_from_angles
 from prnet.geometry.rasterise import rasterise, render
@@ -221,6 +229,79 @@ def test_views_turn_away_from_the_front_and_keep_to_the_limits():
     )
 
 
+def with_open_mouth(model, coefficients):
+    """The expression of most gap between the lips, three deviations strong, and its gap in model units."""
+    lips = model.landmark_vertices[[62, 66], 0]
+    at = int(np.argmax(np.abs(np.diff(model.expression_basis[lips, 1], axis=0)[0] * model.expression_deviation)))
+    opened = coefficients.copy()
+    opened[model.shape_basis.shape[2] :] = 0
+    shut = opened.copy()
+    opened[model.shape_basis.shape[2] + at] = 3 * model.expression_deviation[at]
+    if -np.diff(face_vertices(model, opened)[lips, 1]) < -np.diff(face_vertices(model, shut)[lips, 1]):
+        opened[model.shape_basis.shape[2] + at] *= -1
+    return shut, opened
+
+
+def test_an_opened_mouth_is_dark_between_the_lips_and_nowhere_else(sample_model, sample_grid):
+    coefficients, pose = some_fit(sample_model)
+    shut, opened = with_open_mouth(sample_model, coefficients)
+    relief = make_relief(np.full((SIDE, SIDE, 3), 200, np.uint8), shut, pose, sample_grid)
+    moved = with_expression(relief, opened, sample_grid)
+    for yaw in (6, 30):
+        transform, new_pose = pose_of_view(moved, 3, yaw)
+        dark = render_view(moved, transform)[..., 0] < 130
+        points = project(sample_model, opened, new_pose, len(dark))
+        x, y = points[sample_model.landmark_vertices[60:68, 0], :2].T
+        row, column = np.nonzero(dark)
+        gap, seen = y[6] - y[2], row[column == round((x[2] + x[6]) / 2)]
+        assert gap > 8
+        np.testing.assert_allclose(len(seen), gap, atol=1.5)
+        np.testing.assert_allclose(seen.mean(), (y[6] + y[2]) / 2, atol=1)
+        np.testing.assert_allclose([column.min(), column.max()], [x.min(), x.max()], atol=4)
+    same = with_expression(relief, shut, sample_grid)
+    np.testing.assert_allclose(same.points, relief.points, atol=1e-3)
+    assert (render_view(same, transform)[..., 0] < 130).sum() < 0.1 * dark.sum()
+
+
+def test_a_surface_takes_its_colours_with_it(model, grid):
+    """Marks on the chin of a photo lie on the chin of its view with another expression."""
+    coefficients, pose = some_fit(model)
+    shut, opened = with_open_mouth(model, coefficients)
+    mark = model.landmark_vertices[8:9, 0]
+    ((photo, _),) = marked_photos(project(model, shut, pose, SIDE), mark, SIDE)
+    moved = with_expression(make_relief(photo, shut, pose, grid), opened, grid)
+    transform, new_pose = pose_of_view(moved, 3, 6)
+    weight = render_view(moved, transform)[..., 0] * 1.0
+    found = [(weight * axis).sum() / weight.sum() for axis in np.mgrid[: len(weight), : len(weight)][::-1]]
+    chin = project(model, opened, new_pose, len(weight))[mark[0], :2]
+    assert np.hypot(*(found - chin)) < 1
+    assert np.hypot(*(project(model, shut, new_pose, len(weight))[mark[0], :2] - chin)) > 3
+
+
+def test_what_lies_before_an_opened_mouth_hides_it(sample_model, sample_grid):
+    coefficients, pose = some_fit(sample_model)
+    shut, opened = with_open_mouth(sample_model, coefficients)
+    relief = with_expression(
+        make_relief(np.full((SIDE, SIDE, 3), 200, np.uint8), shut, pose, sample_grid), opened, sample_grid
+    )
+    front, profile = (render_view(relief, view_transform(relief, 0.05, np.radians(yaw))) for yaw in (5, 100))
+    assert (profile[..., 0] < 130).sum() < 0.1 * (front[..., 0] < 130).sum()
+
+
+def test_rare_expressions_go_to_shut_mouths_and_open_eyes(sample_model):
+    """Of 600 photos every tenth has an open mouth: more than a third of what is drawn, and only for others to take."""
+    random = np.random.default_rng(0)
+    coefficients, _ = some_fit(sample_model)
+    shut, opened = with_open_mouth(sample_model, 0 * coefficients)
+    is_open = np.arange(600) % 10 == 0
+    fits = np.where(is_open[:, None], opened, shut)
+    turned = random.uniform(-90, 90, 600)
+    plan = plan_expressions(landmark_model(sample_model), fits, np.zeros(600), turned, ViewSettings(expressions=2))
+    takes = ~is_open & (np.abs(turned) < NEAR_FRONT)
+    assert [len(drawn) for drawn in plan] == list(2 * takes)
+    assert 0.35 < is_open[np.concatenate(plan)].mean() < 0.65
+
+
 def write_photos(folder, model):
     """300W_LP/TEST with three photos and fits, one more with a NaN, one cut short."""
     folder.mkdir(parents=True)
@@ -286,6 +367,30 @@ def test_the_tool_makes_a_set_that_the_builder_reads(tmp_path, sample_model, cap
         assert len(dataset) == 9
         assert [len(set(dataset.groups[start : start + 3])) for start in (0, 3, 6)] == [1, 1, 1]
         assert len(set(dataset.groups)) == 3
+
+
+def test_views_with_the_expressions_of_other_photos(tmp_path, sample_model, monkeypatch):
+    write_photos(tmp_path / "photos" / "TEST", sample_model)
+    save_face_model(sample_model, tmp_path / "model.hdf5")
+    monkeypatch.setattr("prnet.generating.views.plan.SHUT_MOUTH", 9.0)
+    monkeypatch.setattr("prnet.generating.views.plan.OPEN_EYES", 0.0)
+    common = ["--extractdir", str(tmp_path / "photos"), "--facemodel", str(tmp_path / "model.hdf5"), "--views", "2"]
+    main([*common, "--expressions", "2", "--outputdir", str(tmp_path / "views"), "--workers", "1"])
+    views = {path.stem: loadmat(path) for path in (tmp_path / "views" / "TEST").glob("*.mat")}
+    assert len(views) == 12
+    photos = {path.stem: loadmat(path) for path in (tmp_path / "photos" / "TEST").glob("*.mat")}
+    given = [fit["Exp_Para"].astype(np.float32) for fit in photos.values()]
+    for name, fit in views.items():
+        photo, view = name[:6], int(name[-2:])
+        if view < 2:
+            np.testing.assert_allclose(fit["Exp_Para"], photos[f"{photo}_0"]["Exp_Para"])
+        else:
+            assert any(np.array_equal(fit["Exp_Para"], expression) for expression in given)
+            np.testing.assert_allclose(fit["Pose_Para"][0, :3], views[f"{photo}_0-v00"]["Pose_Para"][0, :3])
+        coefficients = np.concatenate([fit["Shape_Para"], fit["Exp_Para"]]).ravel()
+        height = cv2.imread(str(tmp_path / "views" / "TEST" / f"{name}.jpg")).shape[0]
+        points = project(sample_model, coefficients, fit["Pose_Para"][0], height)[sample_model.landmark_vertices[:, 0]]
+        np.testing.assert_allclose(fit["pt2d"] - 1, points[:, :2].T, atol=1e-2)
 
 
 def test_fits_move_first(tmp_path, sample_model):

@@ -10,7 +10,7 @@ from prnet.configure.config import NO_AUGMENTATION, TARGET_SCALE, Augmentation
 from prnet.generating.batches import make_batch
 from prnet.generating.builder import build_dataset
 from prnet.generating.dataset import open_dataset
-from prnet.generating.sampling import BINS, MAX_WEIGHT, _rarity, sampling_weights
+from prnet.generating.sampling import BINS, MAX_WEIGHT, rarity, sampling_weights
 from prnet.generating.sequence import FaceSequence
 from prnet.geometry.crop import Box, crop_transform, transform_points
 from prnet.geometry.face_model import face_vertices
@@ -174,7 +174,7 @@ def test_rare_faces_are_drawn_more_often(sample_model, dataset):
 
 def test_the_rarest_of_a_measure_weighs_as_much_as_all_of_its_bin():
     measure = np.concatenate([np.linspace(0, 0.04, 990), [1.0] * 10])
-    weights = _rarity(measure)
+    weights = rarity(measure)
     assert weights[-1] == pytest.approx(1000 / (BINS * 10))
     assert weights[0] == pytest.approx(1000 / (BINS * 990))
 

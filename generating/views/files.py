@@ -19,9 +19,9 @@ from prnet.formats.fit_files import Fit, read_fit, require_model
 from prnet.formats.image_files import check_image, decode_image
 from prnet.formats.mat_files import mat_file_bytes, read_mat_arrays
 from prnet.formats.pairs import find_pairs
-from prnet.generating.views.plan import ViewSettings, plan_views
+from prnet.generating.views.plan import ViewSettings, plan_expressions, plan_views
 from prnet.generating.views.profiling import render_view, view_pose, view_transform
-from prnet.generating.views.relief import FaceGrid, Relief, make_relief, move
+from prnet.generating.views.relief import FaceGrid, Relief, make_relief, move, with_expression
 from prnet.geometry.crop import landmark_box
 from prnet.geometry.face_model import FaceModel, face_vertices
 from prnet.geometry.pose import fit_to_pixels
@@ -57,13 +57,15 @@ def make_view_set(
     """Write the views of every photo with a fit below `source` (folder or zip) to a new folder `output`.
 
     Folders, below `subfolder`, and names are kept: `<photo>-v00.jpg` is the photo itself in the views' frame, `-v01`
-    and on are its views, each with its `.mat`. A photo that cannot be used is left out. fit_shift : moves every fit
-    first, in sides of its landmark box, x right and y down. The result does not depend on `workers`, by default one
-    process for each core. The folder appears when it is complete. Raises UserError where it is there already or no
-    photo can be used.
+    and on are its views, rotated ones before those with other expressions, each with its `.mat`. A photo that cannot be
+    used is left out. fit_shift : moves every fit first, in sides of its landmark box, x right and y down. The result
+    does not depend on `workers`, by default one process for each core. The folder appears when it is complete. Raises
+    UserError where it is there already or no photo can be used.
     """
     from tqdm import tqdm
 
+    if settings.expressions and grid.lips is None:
+        raise UserError("the face model has no hole between its lips, so no mouth can open; leave `expressions` out")
     with find_pairs(source) as photos, _atomic_folder(Path(output)) as folder:
         pairs, fits, left_out = [], [], list(photos.left_out)
         for pair in photos:
@@ -80,17 +82,22 @@ def make_view_set(
             raise UserError(f"{source}: no .jpg with a usable .mat of the same name beside it{reason}")
         pitch, yaw = np.degrees([fit.pose[:2] for fit in fits]).T
         plan = plan_views(pitch, yaw, settings)
+        expressions: list[list[np.ndarray]] = [[] for _ in fits]
+        if settings.expressions:
+            coefficients = np.array([fit.coefficients for fit in fits])
+            donors = plan_expressions(grid.landmarks, coefficients, pitch, yaw, settings)
+            expressions = [[fits[donor].expression for donor in drawn] for drawn in donors]
 
         def jobs():
-            for pair, fit, poses in zip(pairs, fits, plan, strict=True):
+            for pair, fit, poses, taken in zip(pairs, fits, plan, expressions, strict=True):
                 path = folder / subfolder / pair.stem
                 try:
-                    yield pair.image_file, pair.image_bytes(), fit, pair.fit_bytes(), path, np.radians(poses)
+                    yield pair.image_file, pair.image_bytes(), fit, pair.fit_bytes(), path, np.radians(poses), taken
                 except UserError as error:
                     left_out.append(str(error))
 
         made = []
-        with tqdm(total=len(plan) + sum(map(len, plan)), unit="view", disable=None) as bar:
+        with tqdm(total=len(plan) + sum(map(len, plan)) + sum(map(len, expressions)), unit="view", disable=None) as bar:
             for views, complaint in _written(jobs(), grid, workers):
                 if complaint:
                     left_out.append(complaint)
@@ -147,15 +154,16 @@ def _start_worker(grid: FaceGrid) -> None:
 
 def _write_views(job) -> tuple[int, str | None]:
     """Write all views of one photo. Returns how many views the job had, and a complaint if there are none of them."""
-    image_file, image_bytes, fit, fit_bytes, path, poses = job
+    image_file, image_bytes, fit, fit_bytes, path, poses, expressions = job
+    count = 1 + len(poses) + len(expressions)
     try:
         check_image(image_bytes, image_file)
         photo = decode_image(image_bytes, image_file)
         relief = make_relief(photo, fit.coefficients, fit.pose, _grid)
     except UserError as error:
-        return 1 + len(poses), str(error)
+        return count, str(error)
     except ValueError as error:
-        return 1 + len(poses), f"{image_file}: {error}"
+        return count, f"{image_file}: {error}"
     fields = {name: array for name, array in read_mat_arrays(fit_bytes).items() if name in _KEPT_FIELDS}
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_view(path, 0, relief.picture, fields, relief, relief.transform, relief.angles)
@@ -163,7 +171,12 @@ def _write_views(job) -> tuple[int, str | None]:
         transform = view_transform(relief, pitch, yaw)
         view = render_view(relief, transform)
         _write_view(path, number, view, fields, relief, transform, (pitch, yaw, relief.angles[2]))
-    return 1 + len(poses), None
+    for number, expression in enumerate(expressions, start=1 + len(poses)):
+        moved = with_expression(relief, np.concatenate([fit.shape, expression]), _grid)
+        transform = view_transform(moved, *relief.angles[:2])
+        shown = fields | {"Exp_Para": expression.reshape(fields["Exp_Para"].shape)}
+        _write_view(path, number, render_view(moved, transform), shown, moved, transform, relief.angles)
+    return count, None
 
 
 def _write_view(path: Path, number: int, picture: np.ndarray, fields: dict, relief: Relief, transform, angles) -> None:

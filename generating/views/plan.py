@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prnet.configure.config import EYELID_PAIRS, INNER_LIP_PAIRS
+from prnet.generating.sampling import openness, rarity
+from prnet.geometry.face_model import FaceModel
+
 MAX_VIEWS = 12
 """Views of one photo, with the unrotated one, that the default plan does not exceed."""
 
@@ -17,6 +21,10 @@ yaw turns to both sides."""
 MAX_PITCH_CHANGE = 45.0
 """Likewise in pitch, both ways."""
 
+SHUT_MOUTH, OPEN_EYES, NEAR_FRONT = 0.06, 0.075, 40.0
+"""Greatest gap of the lips and least aperture of the eyes, over the distance of the outer eye corners, and greatest
+turn in degrees of a photo that takes on other expressions: teeth and eyeballs that it hides cannot be made up."""
+
 
 @dataclass(frozen=True)
 class ViewSettings:
@@ -26,6 +34,7 @@ class ViewSettings:
     yaw_step: float = 10.0  # width of a bin of the yaw histogram
     max_pitch: float = 40.0
     views: int | None = None  # of each photo, with the unrotated one; None: as many as an even histogram needs
+    expressions: int = 0  # views with another photo's expression
     seed: int = 0
 
 
@@ -73,3 +82,20 @@ def plan_views(pitch: np.ndarray, yaw: np.ndarray, settings: ViewSettings) -> li
             view_yaw = random.uniform(lows[photo, chosen], highs[photo, chosen])
             plan[photo].append((np.clip(view_pitch, -settings.max_pitch, settings.max_pitch), view_yaw))
     return [np.array(views).reshape(-1, 2) for views in plan]
+
+
+def plan_expressions(
+    model: FaceModel, coefficients: np.ndarray, pitch: np.ndarray, yaw: np.ndarray, settings: ViewSettings
+) -> list[np.ndarray]:
+    """The photos whose expressions each photo takes on: N arrays of indices.
+
+    model : with the 68 landmarks. coefficients : (N, K) of the photos. pitch, yaw : (N,). Photos with shut mouth
+    and open eyes, near the front, get `settings.expressions`, others none. Open mouths and closed eyes are drawn as
+    often as common ones, as far as `sampling.rarity` allows.
+    """
+    gap, aperture = (openness(model, coefficients, pairs) for pairs in (INNER_LIP_PAIRS, EYELID_PAIRS))
+    weights = np.maximum(rarity(gap), rarity(aperture))
+    random = np.random.default_rng([settings.seed, len(gap), 1])
+    donors = random.choice(len(gap), (len(gap), settings.expressions), p=weights / weights.sum())
+    takes = (gap < SHUT_MOUTH) & (aperture > OPEN_EYES) & (np.hypot(pitch, yaw) < NEAR_FRONT)
+    return [drawn if able else drawn[:0] for drawn, able in zip(donors, takes, strict=True)]

@@ -23,6 +23,12 @@ CHEST_START = 1.1
 """Where the rings fill the frame below the face, its rays start nearer, so that nothing is stretched, but outside this
 many radii of the face."""
 
+FINER = 4
+"""The mouth is drawn this much larger first: OpenCV's polygons are half a pixel wider than they are."""
+
+LIP_DEPTH = 0.1
+"""How far before the plane of the lips' rim, over its width, a surface may lie and not hide the mouth."""
+
 SEAM_JUMP = 5.0
 """Distance in pixels between the sources of neighbouring pixels above which they are blended."""
 
@@ -66,7 +72,22 @@ def render_view(relief: Relief, transform: np.ndarray) -> np.ndarray:
     lookups[~shown] = _background_lookups(shown, on_rings, lookups, relief)
     photo, border = relief.picture, cv2.BORDER_REPLICATE
     view = cv2.remap(photo, lookups, None, cv2.INTER_LINEAR, borderMode=border)  # type: ignore[call-overload]
-    return _soften_seams(view, lookups)
+    view = _soften_seams(view, lookups)
+    return view if relief.mouth is None else _with_mouth(view, move(turn, relief.mouth), raster.depth, relief)
+
+
+def _with_mouth(view: np.ndarray, rim: np.ndarray, depth: np.ndarray, relief: Relief) -> np.ndarray:
+    """The inside of the mouth where the rim (R, 3) of the lips encloses it and nothing lies before its plane."""
+    side = view.shape[0]
+    finer = np.zeros((FINER * side, FINER * side), dtype=np.uint8)
+    cv2.fillPoly(finer, [np.rint(FINER * (rim[:, :2] + 0.5) - 0.5).astype(np.int32)], 255)
+    inside = cv2.resize(finer, (side, side), interpolation=cv2.INTER_AREA)
+    row, column = np.nonzero(inside)
+    plane = np.linalg.lstsq(np.column_stack([rim[:, :2], np.ones(len(rim))]), rim[:, 2])[0]
+    behind = plane[0] * column + plane[1] * row + plane[2] > depth[row, column] - LIP_DEPTH * np.ptp(rim[:, :2])
+    share = np.zeros((side, side, 1))
+    share[row, column, 0] = behind * inside[row, column] / 255
+    return np.rint(view * (1 - share) + relief.mouth_colour * share).astype(np.uint8)
 
 
 def _behind_the_head(points, transform, relief):

@@ -9,15 +9,15 @@ down, z in pixels and larger to the camera. A bearing is an angle about the face
 counted in anchors (96 to the turn): rounded, it is an index into a ring.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter1d, minimum_filter1d
 
 from prnet.geometry.crop import Box, compose, crop_image, crop_transform, landmark_box, lift_transform
-from prnet.geometry.face_model import FaceModel, face_vertices, landmark_model
-from prnet.geometry.mesh import vertex_normals
+from prnet.geometry.face_model import FaceModel, at_landmarks, face_vertices, landmark_model
+from prnet.geometry.mesh import boundary_loops, vertex_normals
 from prnet.geometry.pose import fit_to_pixels
 from prnet.geometry.position_map import MapBasis, map_basis, shape_maps
 from prnet.geometry.rasterise import rasterise
@@ -48,6 +48,12 @@ back, and neck and chest do not recede."""
 MIN_FACING = 0.3
 """Cosine between normal and line of sight below which the photo's colours are not trusted."""
 
+OUTER_LIPS, INNER_LIPS = slice(48, 60), slice(60, 68)
+"""Landmarks."""
+
+MOUTH_SHADE = 0.3
+"""What a mouth shows inside that the photo shows shut: the colour of its lips, this much as bright."""
+
 
 @dataclass(frozen=True)
 class FaceGrid:
@@ -56,6 +62,7 @@ class FaceGrid:
     basis: MapBasis
     triangles: np.ndarray  # (T, 3) int32
     landmarks: FaceModel  # the model's 68 landmark vertices
+    lips: np.ndarray | None  # (1 + K, R, 3) model units: mean and components of the rim of the hole between the lips
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,8 @@ class Relief:
     ring_triangle_count: int
     centre: np.ndarray  # (2,) middle of the face in the picture
     outline: np.ndarray  # (ANCHOR_ANGLES,) radius of the outermost ring about the centre
+    mouth: np.ndarray | None = None  # (R, 3) frame pixels, the rim of a mouth opened by `with_expression`
+    mouth_colour: np.ndarray | None = None  # (3,) RGB in 0 to 255 of its inside
 
 
 def make_face_grid(model: FaceModel, side: int = GRID_SIDE) -> FaceGrid:
@@ -82,7 +91,23 @@ def make_face_grid(model: FaceModel, side: int = GRID_SIDE) -> FaceGrid:
     triangles = grid_triangles(np.ones((side, side), dtype=bool))
     corners = basis.rows[0].reshape(-1, 3)[triangles]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
-    return FaceGrid(basis=basis, triangles=triangles[area > 1e-3 * np.median(area)], landmarks=landmark_model(model))
+    return FaceGrid(
+        basis=basis,
+        triangles=triangles[area > 1e-3 * np.median(area)],
+        landmarks=landmark_model(model),
+        lips=_lips(model),
+    )
+
+
+def _lips(model: FaceModel) -> np.ndarray | None:
+    """Mean and components of the hole of the mesh that lies at the inner lips, if there is one."""
+    middle = at_landmarks(model, model.mean)[INNER_LIPS].mean(axis=0)
+    for rim in boundary_loops(model.triangles, model.mean)[1:]:
+        points = model.mean[rim]
+        if (np.abs(points.mean(axis=0) - middle)[:2] < np.ptp(points[:, 0]) / 4).all():
+            bases = (model.shape_basis[rim], model.expression_basis[rim])
+            return np.concatenate([points[None], *(np.moveaxis(basis, 2, 0) for basis in bases)])
+    return None
 
 
 def make_relief(photo: np.ndarray, coefficients: np.ndarray, pose: np.ndarray, grid: FaceGrid) -> Relief:
@@ -126,6 +151,24 @@ def make_relief(photo: np.ndarray, coefficients: np.ndarray, pose: np.ndarray, g
         ring_triangle_count=len(ring_triangles),
         centre=centre,
         outline=outline,
+    )
+
+
+def with_expression(relief: Relief, coefficients: np.ndarray, grid: FaceGrid) -> Relief:
+    """The same photo with another expression: its surface moves and takes its colours with it.
+
+    coefficients : (K,) with the photo's identity. grid : of a face model with a hole between its lips.
+    """
+    assert grid.lips is not None
+    face = move(relief.transform, shape_maps(grid.basis, coefficients[None]).reshape(-1, 3)).astype(np.float32)
+    rim = np.tensordot(np.append(1.0, coefficients), grid.lips, axes=1)
+    column, row = np.rint(move(relief.transform, relief.landmarks[OUTER_LIPS])[:, :2]).astype(int).T
+    return replace(
+        relief,
+        landmarks=face_vertices(grid.landmarks, coefficients),
+        points=np.concatenate([face, relief.points[len(face) :]]),
+        mouth=move(relief.transform, rim),
+        mouth_colour=MOUTH_SHADE * relief.picture[row, column].mean(axis=0),
     )
 
 

@@ -1,4 +1,4 @@
-"""Rotate photos with fits in depth, to views in 300W-LP's format."""
+"""Rotate photos with fits in depth, or give them other expressions: views in 300W-LP's format."""
 
 import sys
 from pathlib import Path
@@ -47,6 +47,14 @@ def make_parser() -> Parser:
         "--views", type=int, metavar="N", help="views of each photo, itself included (default: for an even histogram)"
     )
     parser.add_argument(
+        "--expressions",
+        type=int,
+        default=0,
+        metavar="N",
+        help="views more, in its own pose, of each photo with shut mouth and open eyes, with expressions of other "
+        "photos (default: 0)",
+    )
+    parser.add_argument(
         "--fit-shift",
         "--fitshift",
         type=float,
@@ -83,6 +91,7 @@ def main(argv=None) -> int:
         yaw_step=flags.yaw_step,
         max_pitch=flags.max_pitch,
         views=flags.views,
+        expressions=flags.expressions,
         seed=flags.seed,
     )
     given = flags.extract_dir or flags.zip_dir
@@ -107,6 +116,7 @@ def _check(flags) -> None:
         ("yawstep", flags.yaw_step, 1.0, 180.0),
         ("maxpitch", flags.max_pitch, 0.0, 90.0),
         ("views", flags.views, 1, 99),
+        ("expressions", flags.expressions, 0, 99),
         ("workers", flags.processes, 1, 1024),
         ("seed", flags.seed, 0, 2**32),
         ("fitshift", flags.fit_shift[0], -50.0, 50.0),
