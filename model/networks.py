@@ -114,6 +114,12 @@ def read_shapes(network: keras.Model) -> FaceShapes | None:
     return face_shapes(names, mean, np.array(changes) - mean)
 
 
+def has_free_surface(network: keras.Model) -> bool:
+    """Whether a network's map is free at every texel, as those of `prnet` and `lprnet` are, so that its surface is as
+    rough as its errors; not that of a network whose map is decoded from `COEFFICIENTS`."""
+    return all(layer.name != COEFFICIENTS for layer in network.layers)
+
+
 def _to_pixels(network: keras.Model, targets: np.ndarray) -> np.ndarray:
     return targets * np.float32(network_image_size(network) * TARGET_SCALE)
 

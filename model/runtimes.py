@@ -52,6 +52,7 @@ class Runtime:
     call: Callable[[np.ndarray], tuple[np.ndarray, FaceParameters | None]]
     shapes: Callable[[], FaceShapes | None]  # the network's face model, where it names its parameters
     decoder: Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None  # its constants, where it is one
+    free_surface: bool = False  # whether each texel of its map is free, so that its surface is rough
 
     def __call__(self, crops: np.ndarray) -> tuple[np.ndarray, FaceParameters | None]:
         return self.call(crops)
@@ -95,7 +96,7 @@ def open_runtime(path: str | Path, runtime: str = "auto", threads: int = 0) -> R
 
 def open_keras(path: str | Path) -> Runtime:
     start_keras()
-    from prnet.model.networks import network_image_size, predict_faces, read_shapes
+    from prnet.model.networks import has_free_surface, network_image_size, predict_faces, read_shapes
     from prnet.model.saved_network import load_network
 
     network, layout = load_network(path)
@@ -103,7 +104,15 @@ def open_keras(path: str | Path) -> Runtime:
     def call(crops: np.ndarray) -> tuple[np.ndarray, FaceParameters | None]:
         return predict_faces(network, crops)
 
-    return Runtime("keras", network, layout, network_image_size(network), call, lambda: read_shapes(network))
+    return Runtime(
+        "keras",
+        network,
+        layout,
+        network_image_size(network),
+        call,
+        lambda: read_shapes(network),
+        free_surface=has_free_surface(network),
+    )
 
 
 def open_onnx(path: str | Path, source: str | Path | None = None, threads: int = 0) -> Runtime:
@@ -150,7 +159,7 @@ def open_onnx(path: str | Path, source: str | Path | None = None, threads: int =
             return None
         return face_shapes(names, decoded[0], decoded[1:])
 
-    runtime = Runtime("onnx", session, layout, size, call, shapes, decoder if has_decoder else None)
+    runtime = Runtime("onnx", session, layout, size, call, shapes, decoder if has_decoder else None, names is None)
     return runtime
 
 

@@ -13,6 +13,7 @@ from prnet.geometry.contour import contour_mixture, hole_mixture, without_holes
 from prnet.geometry.crop import Box, crop_image, crop_transform, invert_transform, landmark_box, lift_transform
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.pose import pixels_to_fit
+from prnet.geometry.surface_filter import smooth_map
 from prnet.geometry.transforms import FLIP_Y, apply_transform
 from prnet.geometry.uv_layout import (
     UVLayout,
@@ -40,6 +41,7 @@ class FaceGrid:
     shapes: FaceShapes | None  # the network's face model, where it has one
     moments: np.ndarray  # (4, S x S) float64: its product with a position map is, over the face, the sums of canonical
     # x, y, z times the map's points, over the sum of the canonical points' squares, and the mean of the map's points
+    filter_width: float = 0.0  # texels, of the Gaussian that smooths the surface; 0 leaves it as the network says
 
     @property
     def size(self) -> int:
@@ -88,8 +90,9 @@ def _grid_uv(mask: np.ndarray) -> np.ndarray:
     return np.column_stack([column, len(mask) - 1 - row]).astype(np.float32) / (len(mask) - 1)
 
 
-def face_grid(layout: UVLayout, size: int, shapes: FaceShapes | None = None) -> FaceGrid:
-    """The mesh that a layout's face texels form on a grid of side `size`. shapes : the network's face model."""
+def face_grid(layout: UVLayout, size: int, shapes: FaceShapes | None = None, filter_width: float = 0.0) -> FaceGrid:
+    """The mesh that a layout's face texels form on a grid of side `size`. shapes : the network's face model.
+    filter_width : as of `FaceGrid`."""
     mask = face_mask(layout, size)
     row, column = np.nonzero(mask)
     place = resample_map(layout.canonical_map, size)[mask].astype(np.float64) * FLIP_Y
@@ -108,6 +111,7 @@ def face_grid(layout: UVLayout, size: int, shapes: FaceShapes | None = None) -> 
         canonical=canonical,
         shapes=shapes,
         moments=moments,
+        filter_width=filter_width,
     )
 
 
@@ -169,9 +173,19 @@ class Face:
         return None if self.parameters is None else self.parameters.identity
 
     @cached_property
+    def surface_map(self) -> np.ndarray:
+        """The position map, (S, S, 3) float32, smoothed where the network leaves its surface rough: the mesh.
+
+        Landmarks and pose are those of the map itself. docs/reconstruction.md, "Surface filter".
+        """
+        if not self.grid.filter_width:
+            return self.position_map
+        return smooth_map(self.position_map, self.grid.mask, self.grid.filter_width)
+
+    @cached_property
     def vertices(self) -> np.ndarray:
-        """The mesh's vertices, (N, 3) float32: the position map at the texels of the face."""
-        return self.position_map[self.grid.mask]
+        """The mesh's vertices, (N, 3) float32: the surface map at the texels of the face."""
+        return self.surface_map[self.grid.mask]
 
     @property
     def triangles(self) -> np.ndarray:
@@ -205,8 +219,8 @@ class Face:
 
     @cached_property
     def misfit(self) -> float:
-        """Root mean squared distance of the vertices from the posed canonical face, as a share of its size."""
-        distance = self.vertices - apply_transform(self.pose.matrix, self.grid.canonical)
+        """Root mean squared distance of the map's texels from the posed canonical face, as a share of its size."""
+        distance = self.position_map[self.grid.mask] - apply_transform(self.pose.matrix, self.grid.canonical)
         size = self.pose.scale * np.sqrt(np.mean(np.sum(self.grid.canonical**2, axis=1)))
         return float(np.sqrt(np.mean(np.sum(distance**2, axis=1))) / size)
 

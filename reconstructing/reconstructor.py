@@ -18,6 +18,9 @@ from prnet.reconstructing.settings import DETECTORS, MODEL_PATH
 BATCH_SIZE = 16
 """Crops that go through the network together."""
 
+FILTER_WIDTH = 1.0
+"""Texels, of the Gaussian that smooths a surface which is free at every texel (docs/reconstruction.md)."""
+
 
 class FaceReconstructor:
     """Photos to faces.
@@ -31,6 +34,8 @@ class FaceReconstructor:
     trained on mirrored samples.
     refined : faces that the detector found are reconstructed once more, from the box of the landmarks found first: a
     crop nearer to those that networks are trained on, for twice the network's time.
+    surface_filter : the meshes of networks that are free at every texel (`prnet`, `lprnet`), and so are rough, are
+    smoothed; landmarks, pose and position map stay as the network says.
 
     Raises `UserError` for a file that is no such network.
 
@@ -54,6 +59,7 @@ class FaceReconstructor:
         *,
         mirrored: bool = False,
         refined: bool = False,
+        surface_filter: bool = True,
         runtime: str = "auto",
         threads: int = 0,
     ):
@@ -62,7 +68,8 @@ class FaceReconstructor:
         self.model = MODEL_PATH if model is None else model
         self.runtime = open_runtime(self.model, runtime, threads)
         self.network, self.layout, self.image_size = self.runtime.network, self.runtime.layout, self.runtime.image_size
-        self.grid = face_grid(self.layout, self.image_size, self.runtime.shapes())
+        width = FILTER_WIDTH if surface_filter and self.runtime.free_surface else 0.0
+        self.grid = face_grid(self.layout, self.image_size, self.runtime.shapes(), width)
         self._detector, self._mirrored, self._refined = chosen_detector(detector), mirrored, refined
 
     def detect(self, image: Photo) -> list[Box]:

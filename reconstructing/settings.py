@@ -15,6 +15,7 @@ DETECTORS = ("auto", "libfacedetection", "mtcnn", "none")
 face."""
 
 DETECTOR_HELP = "auto: libfacedetection if installed, else mtcnn; none: the face fills the photo"
+FILTER_HELP = "leave the meshes of prnet, lprnet and their like as rough as the network returns them"
 RUNTIME_HELP = "what runs the network; auto: onnx where the model's .onnx file lies beside it, else keras"
 
 OVERLAYS = ("landmarks", "mesh", "depth", "dense", "pncc")

@@ -69,7 +69,7 @@ def sample_photo(image: np.ndarray, position_map: np.ndarray) -> np.ndarray:
 
 def vertex_colours(face: Face, image: np.ndarray) -> np.ndarray:
     """Colours of a face's vertices, (N, 3) uint8. image : the photo, (H, W, 3) uint8 RGB."""
-    return sample_photo(image, face.position_map)[face.grid.mask]
+    return sample_photo(image, face.surface_map)[face.grid.mask]
 
 
 def uv_texture(face: Face, image: np.ndarray, size: int = 256) -> np.ndarray:
@@ -79,7 +79,7 @@ def uv_texture(face: Face, image: np.ndarray, size: int = 256) -> np.ndarray:
 
 def closed_map(face: Face, size: int) -> np.ndarray:
     """The position map on a grid of side `size`, in which eyes and mouth are closed: (size, size, 3) float32."""
-    closed = face.position_map.copy()
+    closed = face.surface_map.copy()
     closed[face.grid.closed.mask] = face.grid.closed.mixture @ face.vertices
     return resample_map(closed, size)
 

@@ -1,5 +1,6 @@
 """Faces from fits of the face model: where a photo's face is, and the mesh that the fit describes."""
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -25,7 +26,8 @@ class FitMeshes:
     then `missing` says why."""
 
     def __init__(self, model: FaceModel | None, grid: FaceGrid, missing: str = ""):
-        self._model, self._grid, self._missing = model, grid, missing
+        self._model, self._missing = model, missing
+        self._grid = replace(grid, filter_width=0.0)  # what a fit describes is smooth
 
     @cached_property
     def _mixture(self):

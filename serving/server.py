@@ -52,6 +52,7 @@ class Serving:
     detector: str = DETECTORS[0]
     runtime: str = RUNTIMES[0]
     mirrored: bool = False
+    surface_filter: bool = True
     batch_size: int = 8
     allowed_hosts: tuple[str, ...] = ()  # names that it answers to, beside those of `own_names`
     allowed_origins: tuple[str, ...] = ()  # other sites whose pages may use it, such as https://example.org
@@ -66,7 +67,11 @@ def serve(settings: Serving) -> None:
     with _listen(settings.host, settings.port) as listener:
         start = time.monotonic()
         reconstructor = FaceReconstructor(
-            settings.model, settings.detector, mirrored=settings.mirrored, runtime=settings.runtime
+            settings.model,
+            settings.detector,
+            mirrored=settings.mirrored,
+            surface_filter=settings.surface_filter,
+            runtime=settings.runtime,
         )
         face_model, missing = _face_model(settings.face_model, reconstructor)
         warm_up(reconstructor, settings.batch_size)

@@ -74,6 +74,8 @@ def test_both_runtimes_see_the_same_face(saved):
     assert by_onnx.layout.identity == by_keras.layout.identity
     np.testing.assert_array_equal(by_onnx.layout.canonical_map, by_keras.layout.canonical_map)
     assert (by_onnx.name, by_onnx.image_size) == ("onnx", SIZE)
+    assert not by_onnx.free_surface
+    assert not by_keras.free_surface
 
 
 def test_the_decoder_of_an_onnx_file_can_be_asked(saved, space, network, tmp_path):
@@ -93,6 +95,7 @@ def test_a_network_without_parameters_has_a_map_alone(network, tmp_path):
     assert maps.shape == (2, SIZE, SIZE, 3)
     assert parameters is None
     assert open_onnx(tmp_path / "lprnet.onnx").decoded is None
+    assert open_onnx(tmp_path / "lprnet.onnx").free_surface
 
 
 def test_onnx_is_chosen_where_its_file_is_of_this_network(pair, network, caplog):

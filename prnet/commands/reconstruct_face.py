@@ -7,6 +7,7 @@ from prnet.configure.config import FACE_MODEL_PATH, RUNTIMES
 from prnet.reconstructing.settings import (
     DETECTOR_HELP,
     DETECTORS,
+    FILTER_HELP,
     MODEL_PATH,
     NETWORK_HELP,
     OVERLAYS,
@@ -42,6 +43,7 @@ def make_parser() -> Parser:
         action="store_true",
         help="reconstruct detected faces again, from the landmarks found first: less error, twice the network's time",
     )
+    parser.add_argument("--no-surface-filter", action="store_true", help=FILTER_HELP)
     place = parser.add_mutually_exclusive_group()
     place.add_argument(
         "--bbox",
@@ -126,6 +128,7 @@ def main(argv=None) -> int:
             options.detector,
             mirrored=options.mirrored,
             refined=options.refined,
+            surface_filter=not options.no_surface_filter,
             runtime=options.runtime,
         ),
         inputs,

@@ -2,7 +2,7 @@
 
 from prnet.commands.flags import Parser
 from prnet.configure.config import FACE_MODEL_PATH, RUNS_PATH, RUNTIMES, SERVER_HOST, SERVER_PORT
-from prnet.reconstructing.settings import DETECTOR_HELP, DETECTORS, MODEL_PATH, NETWORK_HELP, RUNTIME_HELP
+from prnet.reconstructing.settings import DETECTOR_HELP, DETECTORS, FILTER_HELP, MODEL_PATH, NETWORK_HELP, RUNTIME_HELP
 
 EXAMPLE = """example:
   {serve} --model output/best.keras
@@ -23,6 +23,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--mirrored", action="store_true", help="average with the mirrored photo's faces: less error, twice the time"
     )
+    parser.add_argument("--no-surface-filter", action="store_true", help=FILTER_HELP)
     parser.add_argument(
         "--batch-size",
         "--batchsize",
@@ -65,6 +66,7 @@ def main(argv=None) -> None:
             detector=options.detector,
             runtime=options.runtime,
             mirrored=options.mirrored,
+            surface_filter=not options.no_surface_filter,
             batch_size=options.batch_size,
             allowed_hosts=tuple(options.allow_host),
             allowed_origins=tuple(options.allow_origin),
