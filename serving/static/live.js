@@ -111,11 +111,12 @@ export class LiveMode {
     const landmarks = points.smooth(face.landmarks.flat(), seconds, side);
     face.landmarks = face.landmarks.map((_, i) => Array.from(landmarks.subarray(3 * i, 3 * i + 3)));
     face.vertices = Float32Array.from(shape.smooth(face.vertices, seconds, side));
-    const names = Object.keys(face.expressions ?? {});
-    const smooth = numbers.smooth([...face.rotation.flat(), ...Object.values(face.expressions ?? {})], seconds);
+    const kinds = ["expressions", "scores"].filter((kind) => face[kind]);
+    const smooth = numbers.smooth([...face.rotation.flat(), ...kinds.flatMap((kind) => Object.values(face[kind]))], seconds);
     face.rotation = [0, 1, 2].map((row) => Array.from(smooth.subarray(3 * row, 3 * row + 3)));
     face.pose = { ...face.pose, ...angles(face.rotation) };
-    if (face.expressions) face.expressions = Object.fromEntries(names.map((name, i) => [name, smooth[9 + i]]));
+    let at = 9;
+    for (const kind of kinds) face[kind] = Object.fromEntries(Object.keys(face[kind]).map((name) => [name, smooth[at++]]));
     face.box = landmarkBox(face.landmarks);
   }
 

@@ -39,3 +39,5 @@ export function start() {
 export const facesOf = (picture, where) => ask({ picture, ...where }, [picture]);
 // floats : a crop as `cutCrop` returns it, handed over. box : what it was cut around. size : of the picture.
 export const faceOfCrop = (floats, box, size) => ask({ crop: { floats, box, ...size } }, [floats.buffer]);
+// Resolves with { shapes }: see worker.js.
+export const expressionShapes = () => ask({ shapes: true });
