@@ -131,7 +131,7 @@ def _detector_files() -> dict[str, bytes]:
 def describe(network: Any, grid: FaceGrid) -> dict[str, Any]:
     """What a page has to know to turn a crop into a network's input, and its outputs into a face.
 
-    Arrays are in base64, little-endian: texels (N,) uint32 of the face in the flat map, triangles (T, 3) uint32,
+    Arrays are in base64, little-endian: texels (N,) uint32 of the face in the flat map,
     canonical (N, 3) float32 as `FaceGrid` has it, landmark_texels (68, 4) uint32 and landmark_weights (68, 4) float32.
     """
     texels, weights = landmark_stencil(grid.layout, grid.size)
@@ -162,7 +162,6 @@ def describe(network: Any, grid: FaceGrid) -> dict[str, Any]:
         "parameters": parameters,
         "landmark_vertices": grid.landmark_vertices.tolist(),
         "texels": _base64(np.flatnonzero(grid.mask), "<u4"),
-        "triangles": _base64(grid.triangles, "<u4"),
         "canonical": _base64(grid.canonical, "<f4"),
         "landmark_texels": _base64(texels, "<u4"),
         "landmark_weights": _base64(weights, "<f4"),

@@ -43,6 +43,7 @@ FLAGS = {
     "precision": "--precision",
     "protocol": "--protocol",
     "quantize": "--quantize",
+    "runs": "--runs",
     "runtime": "--runtime",
     "server": "--server-log",
     "start": "--start",

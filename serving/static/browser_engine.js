@@ -1,7 +1,7 @@
 // Faces found by the network in this browser: what the page without a server uses, and live mode.
 import { readDescription } from "./face_math.js";
-import { meshOfFace, readMesh } from "./face_mesh.js";
-import { expressionShapes, facesOf, start } from "./network.js";
+import { meshOfFace } from "./face_mesh.js";
+import { expressionShapes, facesOf, meshDescription, start } from "./network.js";
 import { meshOfGlb } from "./meshes.js";
 import { glbFile, objFile, plyFile } from "./mesh_files.js";
 import { completeTexture } from "./texture.js";
@@ -9,7 +9,7 @@ import { completeTexture } from "./texture.js";
 const SEARCH = { side: 800, smallest: 24 }; // of a photo's faces, in pixels
 
 let made = []; // addresses of files that the page offers
-let loading = null; // what every mesh takes: { mesh, shapes }
+let shapes = null; // what expressions add to a face, the same for all
 
 // As of the server's engine.
 export async function reconstruct(photo, name, box, signal) {
@@ -51,8 +51,8 @@ function filesOf(answer, face) {
 }
 
 async function makeFiles({ picture, grid }, face) {
-  loading ??= load().catch((error) => { loading = null; throw error; });
-  const { mesh, shapes } = await loading;
+  const mesh = await meshDescription();
+  shapes ??= mesh.morphs.length ? (await expressionShapes()).shapes : null;
   const found = meshOfFace(face, grid.size, mesh, shapes);
   const texture = completeTexture(picture, face, grid, mesh);
   const canvas = new OffscreenCanvas(texture.width, texture.width);
@@ -60,13 +60,6 @@ async function makeFiles({ picture, grid }, face) {
   const png = await canvas.convertToBlob({ type: "image/png" });
   const glb = glbFile(found, mesh, await png.arrayBuffer(), texture.width);
   return { ...found, triangles: mesh.triangles, texture, png, glb };
-}
-
-async function load() {
-  const answer = await fetch(new URL("../live/mesh.json", import.meta.url)).catch(() => null);
-  if (!answer?.ok) throw new Error("mesh.json could not be loaded; is the connection gone?");
-  const mesh = readMesh(await answer.json());
-  return { mesh, shapes: mesh.morphs.length ? (await expressionShapes()).shapes : null };
 }
 
 // The texture's colours at places of it, the nearest texel's: N x 3.

@@ -1,7 +1,7 @@
 // The pure steps around the network, as prnet.reconstructing.face has them: photo to crop, position map to face.
 // Pixels: x right, y down, an integer at a pixel's centre; z in pixels, larger nearer.
 
-const ARRAYS = { texels: Uint32Array, triangles: Uint32Array, canonical: Float32Array, landmark_texels: Uint32Array, landmark_weights: Float32Array };
+const ARRAYS = { texels: Uint32Array, canonical: Float32Array, landmark_texels: Uint32Array, landmark_weights: Float32Array };
 
 // The arrays of a description, in base64 there, by name and type.
 export const decoded = (json, types) => Object.fromEntries(Object.entries(types).map(([name, Type]) =>
@@ -10,9 +10,7 @@ export const decoded = (json, types) => Object.fromEntries(Object.entries(types)
 // What face.json says, its arrays decoded.
 export function readDescription(json) {
   const arrays = decoded(json, ARRAYS);
-  const layout = new Float32Array(2 * arrays.texels.length); // where the vertices lie in the map's square, v down
-  arrays.texels.forEach((texel, n) => layout.set([(texel % json.size) / (json.size - 1), Math.floor(texel / json.size) / (json.size - 1)], 2 * n));
-  return { ...json, ...arrays, layout };
+  return { ...json, ...arrays };
 }
 
 // The box around the landmarks that a detector's rectangle lets one expect.

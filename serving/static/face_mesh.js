@@ -15,7 +15,7 @@ export function readMesh(json) {
 // Returns points, the face as it is seen, with normals, uv (v down) and morphs { names, weights, changes, rest }, all in metres
 // and upright, or morphs null; and pixels, the points in the photo with y up.
 export function meshOfFace(face, size, mesh, shapes) {
-  const pixels = withSmoothRim(closed(mapped(face.vertices, FLIP_Y), mesh), mesh);
+  const pixels = wholeFace(mapped(face.vertices, FLIP_Y), mesh);
   const metres = metresOfPixels(face, mesh), centre = meanOf(pixels);
   const points = mapped(pixels.map((x, i) => x - centre[i % 3]), metres);
   return {
@@ -25,6 +25,9 @@ export function meshOfFace(face, size, mesh, shapes) {
 }
 
 const FLIP_Y = [[1, 0, 0], [0, -1, 0], [0, 0, 1]];
+
+// The points (M x 3) of the closed face with a smooth rim, or what is added to them, from those of the face (N x 3).
+export const wholeFace = (points, mesh) => withSmoothRim(closed(points, mesh), mesh);
 
 // The points of the closed face (M x 3) from those of the face (N x 3), which come first.
 export function closed(points, { holes }) {
@@ -81,7 +84,7 @@ function morphsOf(face, metres, points, mesh, shapes) {
   const changes = mesh.morphs.map(({ of }) => {
     const change = shapes.slice(count * of[0], count * (of[0] + 1));
     for (const e of of.slice(1)) change.forEach((x, i) => { change[i] = x + shapes[count * e + i]; });
-    return withSmoothRim(closed(mapped(change, turned), mesh), mesh);
+    return wholeFace(mapped(change, turned), mesh);
   });
   const rest = Float32Array.from(points);
   weights.forEach((weight, e) => add(rest, changes[e], -weight));
@@ -93,7 +96,8 @@ export function add(points, change, weight) {
   return points;
 }
 
-function textureUv(size, mesh) {
+// Places of the vertices in the square of the position map of this size, v down.
+export function textureUv(size, mesh) {
   const places = new Float32Array(3 * mesh.texels.length);
   mesh.texels.forEach((texel, n) => places.set([texel % size, Math.floor(texel / size), 0], 3 * n));
   withSmoothRim(places, mesh);
@@ -104,11 +108,16 @@ function textureUv(size, mesh) {
 export function vertexNormals(points, triangles) {
   const normals = new Float32Array(points.length);
   for (let t = 0; t < triangles.length; t += 3) {
-    const [a, b, c] = [0, 1, 2].map((k) => 3 * triangles[t + k]);
-    const [ux, uy, uz] = [0, 1, 2].map((axis) => points[b + axis] - points[a + axis]);
-    const [vx, vy, vz] = [0, 1, 2].map((axis) => points[c + axis] - points[a + axis]);
-    const normal = [uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx];
-    for (const corner of [a, b, c]) normal.forEach((x, axis) => { normals[corner + axis] += x; });
+    const a = 3 * triangles[t], b = 3 * triangles[t + 1], c = 3 * triangles[t + 2];
+    const ux = points[b] - points[a], uy = points[b + 1] - points[a + 1], uz = points[b + 2] - points[a + 2];
+    const vx = points[c] - points[a], vy = points[c + 1] - points[a + 1], vz = points[c + 2] - points[a + 2];
+    const x = uy * vz - uz * vy, y = uz * vx - ux * vz, z = ux * vy - uy * vx;
+    for (let k = t; k < t + 3; k++) {
+      const corner = 3 * triangles[k];
+      normals[corner] += x;
+      normals[corner + 1] += y;
+      normals[corner + 2] += z;
+    }
   }
   for (let i = 0; i < normals.length; i += 3) {
     const length = Math.hypot(normals[i], normals[i + 1], normals[i + 2]);

@@ -26,7 +26,7 @@ export function expressed({ rest, changes, weights }) {
   return weights.reduce((points, weight, e) => add(points, changes[e], weight), rest.slice());
 }
 
-// points (N x 3): y up, z to the viewer. uv (N x 2): places in the picture (a canvas), v down. grid: what face.json says.
+// points (N x 3): y up, z to the viewer. uv (N x 2): places in the picture (a canvas), v down. layout (N x 2): places in the position map's square.
 export function meshOfArrays(points, uv, { triangles, layout }, picture) {
   const geometry = new THREE.BufferGeometry();
   geometry.setAttribute("position", new THREE.BufferAttribute(Float32Array.from(points), 3));

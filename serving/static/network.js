@@ -1,6 +1,9 @@
+import { readMesh } from "./face_mesh.js";
+
 // The page's end of the worker: it is started, and its files are loaded, when the first face is asked for.
 let worker = null;
 let started = null;
+let described = null;
 let count = 0;
 const waiting = new Map();
 
@@ -41,3 +44,15 @@ export const facesOf = (picture, where) => ask({ picture, ...where }, [picture])
 export const faceOfCrop = (floats, box, size) => ask({ crop: { floats, box, ...size } }, [floats.buffer]);
 // Resolves with { shapes }: see worker.js.
 export const expressionShapes = () => ask({ shapes: true });
+
+// Resolves with what mesh.json says.
+export function meshDescription() {
+  described ??= fetchMesh().catch((error) => { described = null; throw error; });
+  return described;
+}
+
+async function fetchMesh() {
+  const answer = await fetch(new URL("../live/mesh.json", import.meta.url)).catch(() => null);
+  if (!answer?.ok) throw new Error("mesh.json could not be loaded; is the connection gone?");
+  return readMesh(await answer.json());
+}

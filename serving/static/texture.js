@@ -65,10 +65,10 @@ function unrolled(picture, places, size) {
   context.drawImage(picture, ...from, ...wide, 0, 0, columns, rows);
   const { data } = context.getImageData(0, 0, columns, rows);
   const photo = { data: new Uint8ClampedArray(size * size * 3), side: size, width: 3 };
-  const row = new Float32Array(3 * size), cornered = (places.side - 1) / (size - 1);
+  const row = new Float32Array(3 * size), steps = stepsOf(places.side, size, (x) => (x * (places.side - 1)) / (size - 1));
   const within = (at, first, length, count) => Math.min(Math.max(((at - first + 0.5) * count) / length - 0.5, 0), count - 1);
   for (let y = 0, at = 0; y < size; y++) {
-    rowOf(places, y * cornered, (x) => x * cornered, size, row);
+    rowOf(places, steps, steps.left[y], steps.across[y], row);
     for (let x = 0; x < size; x++) {
       const u = within(row[3 * x], from[0], wide[0], columns), v = within(row[3 * x + 1], from[1], wide[1], rows);
       const left = Math.min(Math.floor(u), Math.max(columns - 2, 0)), top = Math.min(Math.floor(v), Math.max(rows - 2, 0));
@@ -83,26 +83,35 @@ function unrolled(picture, places, size) {
   return photo;
 }
 
-// One row of a field enlarged: from its row `y` (a fraction), at columns columnOf(x) for x from 0 to count - 1.
-function rowOf({ data, side, width }, y, columnOf, count, into) {
-  const inside = (at) => Math.min(Math.max(at, 0), side - 1);
-  const upper = Math.floor(inside(y)), down = inside(y) - upper, lower = Math.min(upper + 1, side - 1);
-  for (let x = 0, at = 0; x < count; x++) {
-    const place = inside(columnOf(x)), left = Math.floor(place), across = place - left, right = Math.min(left + 1, side - 1);
-    let a = width * (upper * side + left), c = width * (lower * side + left);
-    const beside = width * (right - left);
-    for (let k = 0; k < width; k++, a++, c++, at++) {
-      const above = data[a] + (data[a + beside] - data[a]) * across;
-      into[at] = above + (data[c] + (data[c + beside] - data[c]) * across - above) * down;
+// Between which cells of a row of `side` the places at(0), ..., at(count - 1) lie, and how far across.
+function stepsOf(side, count, at) {
+  const left = new Int32Array(count), across = new Float32Array(count);
+  for (let x = 0; x < count; x++) {
+    const place = Math.min(Math.max(at(x), 0), side - 1);
+    left[x] = Math.floor(place);
+    across[x] = place - left[x];
+  }
+  return { left, across };
+}
+
+// One row of a field enlarged, bilinear. steps : of the columns; the row lies `down` below the field's row `upper`.
+function rowOf({ data, side, width }, { left, across }, upper, down, into) {
+  const below = upper < side - 1 ? side * width : 0;
+  for (let x = 0, to = 0; x < left.length; x++) {
+    const beside = left[x] < side - 1 ? width : 0, share = across[x];
+    for (let at = width * (upper * side + left[x]), end = at + width; at < end; at++, to++) {
+      const above = data[at] + (data[at + beside] - data[at]) * share, lower = at + below;
+      into[to] = above + (data[lower] + (data[lower + beside] - data[lower]) * share - above) * down;
     }
   }
 }
 
+const centredSteps = (field, side) => stepsOf(field.side, side, (x) => ((x + 0.5) * field.side) / side - 0.5);
+
 // A field at another side, bilinear between the centres of its cells.
 function enlarged(field, side) {
-  const result = zeros(side, field.width), ratio = field.side / side;
-  const at = (x) => (x + 0.5) * ratio - 0.5;
-  for (let y = 0; y < side; y++) rowOf(field, at(y), at, side, result.data.subarray(y * side * field.width, (y + 1) * side * field.width));
+  const result = zeros(side, field.width), steps = centredSteps(field, side), length = side * field.width;
+  for (let y = 0; y < side; y++) rowOf(field, steps, steps.left[y], steps.across[y], result.data.subarray(y * length, (y + 1) * length));
   return result;
 }
 
@@ -175,13 +184,13 @@ function visibility(points, face, picture, grid, mesh, places) {
 function depthOf(points, triangles, size) {
   const depth = new Float32Array(size * size).fill(-Infinity);
   for (let t = 0; t < triangles.length; t += 3) {
-    const [a, b, c] = [0, 1, 2].map((k) => 3 * triangles[t + k]);
-    const [ax, ay, az] = [points[a], points[a + 1], points[a + 2]];
-    const [x1, y1, x2, y2] = [points[b] - ax, points[b + 1] - ay, points[c] - ax, points[c + 1] - ay];
+    const a = 3 * triangles[t], b = 3 * triangles[t + 1], c = 3 * triangles[t + 2];
+    const ax = points[a], ay = points[a + 1], az = points[a + 2];
+    const x1 = points[b] - ax, y1 = points[b + 1] - ay, x2 = points[c] - ax, y2 = points[c + 1] - ay;
     const area = x1 * y2 - x2 * y1;
     if (area >= 0) continue;
-    const [left, right] = [Math.max(Math.ceil(ax + Math.min(0, x1, x2)), 0), Math.min(Math.floor(ax + Math.max(0, x1, x2)), size - 1)];
-    const [top, bottom] = [Math.max(Math.ceil(ay + Math.min(0, y1, y2)), 0), Math.min(Math.floor(ay + Math.max(0, y1, y2)), size - 1)];
+    const left = Math.max(Math.ceil(ax + Math.min(0, x1, x2)), 0), right = Math.min(Math.floor(ax + Math.max(0, x1, x2)), size - 1);
+    const top = Math.max(Math.ceil(ay + Math.min(0, y1, y2)), 0), bottom = Math.min(Math.floor(ay + Math.max(0, y1, y2)), size - 1);
     for (let y = top; y <= bottom; y++) {
       for (let x = left; x <= right; x++) {
         const second = ((x - ax) * y2 - (y - ay) * x2) / area, third = ((y - ay) * x1 - (x - ax) * y1) / area;
@@ -223,14 +232,18 @@ function feathered(seen, onFace, width) {
     distance[i] = hidden ? 0 : Infinity;
   }
   if (!any) return { ...seen, data: Float32Array.from(seen.data) };
-  const steps = [[-1, 0, 1], [0, -1, 1], [-1, -1, Math.SQRT2], [1, -1, Math.SQRT2]];
   for (const way of [1, -1]) { // there and back
     for (let n = 0; n < distance.length; n++) {
-      const i = way > 0 ? n : distance.length - 1 - n, x = i % side, y = Math.floor(i / side);
-      for (const [dx, dy, length] of steps) {
-        const [nx, ny] = [x + way * dx, y + way * dy];
-        if (nx >= 0 && ny >= 0 && nx < side && ny < side) distance[i] = Math.min(distance[i], distance[ny * side + nx] + length);
+      const i = way > 0 ? n : distance.length - 1 - n, x = i % side, above = i - way * side;
+      let nearest = distance[i];
+      const first = way > 0 ? x === 0 : x === side - 1, last = way > 0 ? x === side - 1 : x === 0;
+      if (!first) nearest = Math.min(nearest, distance[i - way] + 1);
+      if (above >= 0 && above < distance.length) {
+        nearest = Math.min(nearest, distance[above] + 1);
+        if (!first) nearest = Math.min(nearest, distance[above - way] + Math.SQRT2);
+        if (!last) nearest = Math.min(nearest, distance[above + way] + Math.SQRT2);
       }
+      distance[i] = nearest;
     }
   }
   const ramp = (x) => x * x * (3 - 2 * x);
@@ -264,12 +277,9 @@ function colourShift(photo, own, { shift_side: side, shift_width: share, shift_p
 function mixed(photo, own, shift, known = null, filling = null) {
   const { side } = photo, result = filling ? { data: new Uint8ClampedArray(photo.data.length), side, width: 3 } : zeros(side, 3);
   const fields = [own, shift, ...(filling ? [known, filling] : [])];
-  const rows = fields.map(({ width }) => new Float32Array(width * side));
+  const rows = fields.map(({ width }) => new Float32Array(width * side)), steps = fields.map((field) => centredSteps(field, side));
   for (let y = 0; y < side; y++) {
-    fields.forEach((field, f) => {
-      const at = (x) => ((x + 0.5) * field.side) / side - 0.5;
-      rowOf(field, at(y), at, side, rows[f]);
-    });
+    fields.forEach((field, f) => rowOf(field, steps[f], steps[f].left[y], steps[f].across[y], rows[f]));
     for (let x = 0; x < side; x++) {
       const other = side - 1 - x, mine = rows[0][x], borrowed = Math.max(rows[0][other] - mine, 0);
       for (let c = 0; c < 3; c++) {

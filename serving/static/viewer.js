@@ -80,7 +80,7 @@ export class Viewer {
   deform(points) {
     const { geometry } = this.surface;
     const position = geometry.getAttribute("position");
-    normalise(points, this.bounds, position.array);
+    this.canvas.dataset.lowest = normalise(points, this.bounds, position.array).toFixed(3);
     position.needsUpdate = true;
     for (const name of ["boundingBox", "boundingSphere"]) geometry[name] = null;
     this.landmarkVertices.forEach((vertex, i) => {
@@ -91,8 +91,9 @@ export class Viewer {
     this.stale = this.changed = true;
   }
 
-  // The next frame of a face that moves: points and uv (N x 2) as of `show`; the map's canvas was drawn anew.
-  follow(points, uv, rotation) {
+  // The next frame of a face that moves: points and uv (N x 2) as of `show`, and the picture that is its map.
+  follow(points, uv, rotation, picture) {
+    this.map.image = picture;
     const attribute = this.surface.geometry.getAttribute("uv");
     attribute.array.set(uv);
     attribute.needsUpdate = this.map.needsUpdate = true;
@@ -284,10 +285,15 @@ function boundsOf(points) {
   return { low, high };
 }
 
-// Points moved and scaled so that a face of these bounds is two high and its centre is the origin.
+// Points moved and scaled so that a face of these bounds is two high and its centre is the origin. Returns the least y.
 function normalise(points, { low, high }, into) {
   const scale = 2 / Math.max(high[0] - low[0], high[1] - low[1], 1e-9);
-  for (let i = 0; i < points.length; i++) into[i] = (points[i] - (low[i % 3] + high[i % 3]) / 2) * scale;
+  let lowest = Infinity;
+  for (let i = 0; i < points.length; i++) {
+    into[i] = (points[i] - (low[i % 3] + high[i % 3]) / 2) * scale;
+    if (i % 3 === 1) lowest = Math.min(lowest, into[i]);
+  }
+  return lowest;
 }
 
 // Lay a mesh out as position maps are.
