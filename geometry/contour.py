@@ -18,6 +18,9 @@ DEPTH = 8.0
 NEIGHBOURS = 4
 """Vertices of the rim whose shifts a vertex within follows."""
 
+LEAST_WEIGHT = 1e-6
+"""Smaller weights are left out."""
+
 
 def contour_mixture(mask: np.ndarray) -> sparse.csr_array:
     """How the vertices of a mesh of texels mix so that its rim is smooth: (N, N), rows sum to 1.
@@ -25,11 +28,22 @@ def contour_mixture(mask: np.ndarray) -> sparse.csr_array:
     mask : (S, S) bool, N texels, joined by `grid_triangles`. The product with anything that vertices have (places, UV
     coordinates, colours) moves the vertices of the rim, and a little those within `DEPTH` of it; the others stay.
     """
+    follow, shift, rim = contour_shift(mask)
+    of_rim = sparse.csr_array((np.ones(len(rim)), (np.arange(len(rim)), rim)), (len(rim), mask.sum()))
+    mixture = sparse.eye_array(mask.sum(), format="csr") + follow @ shift @ of_rim
+    mixture.data[np.abs(mixture.data) < LEAST_WEIGHT] = 0
+    mixture.eliminate_zeros()
+    return sparse.csr_array(mixture / mixture.sum(axis=1)[:, None])
+
+
+def contour_shift(mask: np.ndarray) -> tuple[sparse.csr_array, sparse.csr_array, np.ndarray]:
+    """What `contour_mixture` adds to the vertices, in its parts: follow (N, R), shift (R, R), and the R vertices of the
+    rim; x becomes x + follow @ (shift @ x[rim])."""
     place = np.argwhere(mask)
     edges = boundary_edges(grid_triangles(mask))
     rim, ends = np.unique(edges, return_inverse=True)
     following = sparse.csr_array((np.ones(len(edges)), ends.reshape(-1, 2).T), (len(rim), len(rim)))
-    smooth = _smoothed(following + following.T, place[rim], len(mask) / 128)
+    shift = _smoothed(following + following.T, place[rim], len(mask) / 128) - np.eye(len(rim))
     depth = DEPTH * len(mask) / 128
     at_rim = np.ones_like(mask, np.uint8)
     at_rim[tuple(place[rim].T)] = 0
@@ -39,11 +53,10 @@ def contour_mixture(mask: np.ndarray) -> sparse.csr_array:
     reach = np.maximum(1 - distance[:, 0] / depth, 0) ** 2
     weights *= (reach / weights.sum(axis=1))[:, None]
     follow = sparse.csr_array((weights.ravel(), (np.repeat(near, NEIGHBOURS), nearest.ravel())), (len(place), len(rim)))
-    of_rim = sparse.csr_array((np.ones(len(rim)), (np.arange(len(rim)), rim)), (len(rim), len(place)))
-    mixture = sparse.eye_array(len(place), format="csr") + follow @ (sparse.csr_array(smooth) - _identity(rim)) @ of_rim
-    mixture.data[np.abs(mixture.data) < 1e-6] = 0
-    mixture.eliminate_zeros()
-    return sparse.csr_array(mixture / mixture.sum(axis=1)[:, None])
+    follow.eliminate_zeros()
+    shift[np.abs(shift) < LEAST_WEIGHT] = 0
+    shift[np.diag_indices(len(rim))] -= shift.sum(axis=1)
+    return follow, sparse.csr_array(shift), rim
 
 
 def hole_mixture(mask: np.ndarray) -> sparse.csr_array:

@@ -97,15 +97,21 @@ def network_parameters(network: keras.Model, images: np.ndarray) -> FaceParamete
     return predict_faces(network, images)[1] if getattr(network, "parameter_names", None) else None
 
 
+def has_shapes(network: keras.Model) -> bool:
+    """Whether `read_shapes` finds any."""
+    named = getattr(network, "parameter_names", None) is not None
+    return named and all(layer.name != LIGHT for layer in network.layers)
+
+
 def read_shapes(network: keras.Model) -> FaceShapes | None:
     """The shapes of a `morphnet` that names its parameters; None for the others.
 
     The decoder is asked for one map of each coefficient, in the pose that changes nothing. That of a `photonet` puts
     every map's own least depth at 0, so its maps do not add up.
     """
-    names = getattr(network, "parameter_names", None)
-    if names is None or any(layer.name == LIGHT for layer in network.layers):
+    if not has_shapes(network):
         return None
+    names = network.parameter_names
     coefficients, pose = (network.get_layer(name).output for name in (COEFFICIENTS, POSE))
     decoder = keras.Model([coefficients, pose], network.output)
     asked = np.eye(1 + names.count - len(names.scores), names.count, k=-1, dtype=np.float32)  # none, then one of each

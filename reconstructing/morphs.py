@@ -48,13 +48,20 @@ def face_morphs(face: Face) -> Morphs | None:
 
 def named_morphs(names: Sequence[str], changes: np.ndarray, expressions: Mapping[str, float]) -> Morphs:
     """Morphs under ARKit's names, where the network uses them, from its own (E,) and their changes (E, N, 3)."""
-    named = dict(zip(names, changes, strict=True))
-    if arkit_expressions(expressions):
+    parts = morph_parts(names)
+    merged = np.stack([changes[of].sum(axis=0) for of in parts.values()])
+    return Morphs(tuple(parts), merged, shown_weights(tuple(parts), expressions))
+
+
+def morph_parts(names: Sequence[str]) -> dict[str, list[int]]:
+    """The names of morph targets, and for each which of a network's expressions it is the sum of."""
+    parts = {name: [number] for number, name in enumerate(names)}
+    if arkit_expressions(dict.fromkeys(names, 0.0)):
         for name in HALVED:
-            if f"{name}Left" in named:
-                named[name] = named.pop(f"{name}Left") + named.pop(f"{name}Right")
-        named = {name: named[name] for name in ARKIT_NAMES if name in named}
-    return Morphs(tuple(named), np.stack(list(named.values())), shown_weights(tuple(named), expressions))
+            if f"{name}Left" in parts:
+                parts[name] = parts.pop(f"{name}Left") + parts.pop(f"{name}Right")
+        parts = {name: parts[name] for name in ARKIT_NAMES if name in parts}
+    return parts
 
 
 def shown_weights(names: Sequence[str], expressions: Mapping[str, float]) -> np.ndarray:

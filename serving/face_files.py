@@ -71,7 +71,8 @@ def face_file(face: Face, image: np.ndarray, form: str, stem: str) -> tuple[byte
 
 def _mesh_files(face: Face, image: np.ndarray, form: str, stem: str) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="prnet-") as folder:
-        paths = write_mesh(face_mesh(face, image), Path(folder) / f"{stem}.{form}")
+        mesh = face_mesh(face, image, with_morphs=form == "glb")
+        paths = write_mesh(mesh, Path(folder) / f"{stem}.{form}")
         return {path.name: path.read_bytes() for path in paths}
 
 

@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 
 from prnet.common.errors import UserError
-from prnet.exporting.web import DETECTOR_SIDES, FACE, NETWORK, web_files
+from prnet.exporting.web import DETECTOR_SIDES, FACE, MESH, NETWORK, web_files
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.serving.engine import Engine
 from prnet.serving.problems import Problem
@@ -120,9 +120,9 @@ def live_router(files: LiveFiles) -> APIRouter:
 
     @router.get("/{name}")
     async def live(name: str):
-        if name not in (NETWORK, FACE, *DETECTOR_SIDES):
+        if name not in (NETWORK, FACE, MESH, *DETECTOR_SIDES):
             raise Problem(404, "no such file")
-        kind = "application/json" if name == FACE else "application/octet-stream"
+        kind = "application/json" if name in (FACE, MESH) else "application/octet-stream"
         return Response(await files.read(name), media_type=kind, headers={"Cache-Control": "no-cache"})
 
     return router

@@ -6,6 +6,7 @@ finished (without `done`, Keras' `epoch`, which counts from 0); every other numb
 """
 
 import asyncio
+import itertools
 import json
 import logging
 import math
@@ -95,17 +96,18 @@ def thinned(points: list[bytes]) -> list[bytes]:
 class RunLog:
     """The latest runs, the oldest forgotten first; long ones are thinned.
 
-    path : the file that keeps them; "" for none. Use as `async with` for a log with a file: it is read at the start,
-    and written soon after an event and at the end.
+    path : the file that keeps them; "" for none. It is read at once; one that is damaged is kept under another name,
+    one that cannot be read or renamed raises `UserError`. Use as `async with` for a log with a file: it is written soon
+    after an event and at the end.
     """
 
     def __init__(self, limits: Limits, path: str = ""):
         self._runs: deque[KeptRun] = deque(maxlen=limits.runs)
         self._limits, self._path = limits, path
         self._unsaved = asyncio.Event()
+        self._load()
 
     async def __aenter__(self) -> "RunLog":
-        self.load()
         self._saving = asyncio.ensure_future(self._save_after_events())
         return self
 
@@ -119,15 +121,19 @@ class RunLog:
             await asyncio.sleep(SAVE_SECONDS)
             self.save()
 
-    def load(self) -> None:
-        """Take the runs of the file, if there is one. A file that is damaged is told of and left as it is until the
-        next event."""
+    def _load(self) -> None:
         if not self._path or not Path(self._path).exists():
             return
         try:
             kept = RunList.model_validate_json(Path(self._path).read_bytes()).runs
-        except (OSError, ValidationError):
-            logger.warning(f"{self._path}: holds no runs that can be read; the page starts without them")
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(
+                f"{self._path}: cannot be read: {reason}; give `runs` another file, or '' for none"
+            ) from None
+        except ValidationError:
+            aside = kept_aside(Path(self._path))
+            logger.warning(f"{self._path}: holds no runs that can be read; it is now {aside}, and a new one is begun")
             return
         for run in reversed(kept):
             self._runs.append(KeptRun(**run.model_dump(exclude={"points"})))
@@ -180,6 +186,19 @@ class RunLog:
         self._unsaved.set()
         while len(run.points) > self._limits.run_points or run.size > self._limits.run_bytes:
             run.thin()
+
+
+def kept_aside(path: Path) -> Path:
+    """The new name of a file that is in the way. Raises `UserError` where it cannot be moved."""
+    names = (path.with_name(f"{path.stem}.damaged{number or ''}{path.suffix}") for number in itertools.count())
+    aside = next(name for name in names if not name.exists())
+    try:
+        return path.rename(aside)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"{path}: is damaged and cannot be renamed: {reason}; move it, or give `runs` another file"
+        ) from None
 
 
 def text_of(value) -> str:

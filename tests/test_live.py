@@ -1,21 +1,29 @@
 """The page as a static build, in a real browser and from a plain file host: photos and webcam without our server."""
 
+import base64
+import io
 import json
 import shutil
+from dataclasses import dataclass
 
 import httpx
 import numpy as np
 import pytest
+import trimesh
+from PIL import Image
 
 from prnet.common.errors import UserError
 from prnet.model.saved_network import load_network
 from prnet.reconstructing.face import prepare_crop
+from prnet.reconstructing.gltf import glb_bytes
+from prnet.reconstructing.mesh_files import face_mesh, file_notes, mesh_part
 from prnet.reconstructing.quality import judge
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.settings import MODEL_PATH
 from prnet.serving.application import build_application
 from prnet.serving.site import write_site
 from tests.helpers.browser import Browser, find_chromium
+from tests.helpers.gltf_files import binary_of, opened_by_three, stored, tree_of, validated, view
 from tests.helpers.serving_stand_in import image_file, listening, mean_face_reconstructor
 from tests.helpers.webcam import file_host, portrait, write_webcam
 
@@ -54,12 +62,47 @@ def choices_are_there(browser) -> bool:
     })""")
 
 
-def downloaded(browser, label: str) -> str:
-    """The text of the file that a download offers."""
-    return browser.run(f"""(async () => {{
+def downloaded(browser, label: str) -> bytes:
+    """The file that a download offers."""
+    text = browser.run(f"""(async () => {{
         const links = [...document.querySelectorAll("#downloads a")];
-        return (await fetch(links.find((link) => link.textContent.startsWith("{label}")).href)).text();
+        const file = await (await fetch(links.find((link) => link.textContent.startsWith("{label}")).href)).blob();
+        const reader = new FileReader();
+        await new Promise((done) => {{ reader.onload = done; reader.readAsDataURL(file); }});
+        return reader.result;
     }})()""")
+    return base64.b64decode(text.partition(",")[2])
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page showed and offered of the portrait."""
+
+    names: list[str]  # of the downloads
+    files: dict[str, bytes]
+    strangers: list[str]  # what it loaded from elsewhere
+    early: list[str]  # what it loaded of the network before it was needed
+
+
+@pytest.fixture(scope="module")
+def page(browser, site, tmp_path_factory):
+    photo = tmp_path_factory.mktemp("photo") / "some one.png"
+    photo.write_bytes(image_file(portrait(), "PNG"))
+    with file_host(site) as address:
+        open_page(browser, address)
+        early = [name for name in loaded(browser) if "onnx" in name or "live/" in name]
+        browser.choose_file("#file", photo)
+        browser.wait_for("document.body.dataset.mesh === '0'")
+        names = browser.run("[...document.querySelectorAll('#downloads a')].map((link) => link.download)")
+        files = {label: downloaded(browser, label) for label in ("GLB", "OBJ", "PLY", "TEXTURE", "JSON")}
+        strangers = [name for name in loaded(browser) if not name.startswith((address, "blob:"))]
+    assert browser.errors() == []
+    return Page(names, files, strangers, early)
+
+
+@pytest.fixture(scope="module")
+def face():
+    return FaceReconstructor().reconstruct(portrait())[0]
 
 
 def test_the_build_holds_what_it_needs_and_nothing_of_the_server(site):
@@ -68,7 +111,7 @@ def test_the_build_holds_what_it_needs_and_nothing_of_the_server(site):
     assert "'wasm-unsafe-eval'" in html
     assert "frame-ancestors" not in html  # browsers take it from a header only, and complain of it here
     files = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
-    assert {"live/network.onnx", "live/face.json", "static/worker.js"} <= files
+    assert {"live/network.onnx", "live/face.json", "live/mesh.json", "static/worker.js"} <= files
     assert not {name for name in files if "docs" in name or "runs" in name or "server" in name}
     assert any(name.startswith("static/vendor/onnxruntime/") and name.endswith("LICENSE") for name in files)
     with pytest.raises(UserError, match="exists"):
@@ -76,19 +119,11 @@ def test_the_build_holds_what_it_needs_and_nothing_of_the_server(site):
 
 
 @needs_browser
-def test_a_photo_is_reconstructed_in_the_browser_as_by_the_package(browser, site, tmp_path):
-    photo = tmp_path / "some one.png"
-    photo.write_bytes(image_file(portrait(), "PNG"))
-    with file_host(site) as address:
-        open_page(browser, address)
-        assert not [name for name in loaded(browser) if "onnx" in name], "loaded before it is needed"
-        browser.choose_file("#file", photo)
-        browser.wait_for("document.body.dataset.mesh === '0'")
-        names = browser.run("[...document.querySelectorAll('#downloads a')].map((link) => link.download)")
-        found = json.loads(downloaded(browser, "JSON"))
-        assert [name for name in loaded(browser) if not name.startswith((address, "blob:"))] == []
-    assert names[0] == "some one_face1.glb"
-    (face,) = FaceReconstructor().reconstruct(portrait())
+def test_a_photo_is_reconstructed_in_the_browser_as_by_the_package(page, face):
+    assert page.early == []
+    assert page.strangers == []
+    assert page.names[0] == "some one_face1.glb"
+    found = json.loads(page.files["JSON"])
     side = face.tracked_box.side
     apart = np.linalg.norm(np.array(found["landmarks"])[:, :2] - face.landmarks[:, :2], axis=1).mean()
     assert apart < 0.02 * side
@@ -98,10 +133,100 @@ def test_a_photo_is_reconstructed_in_the_browser_as_by_the_package(browser, site
     quality = judge(face, crop, *portrait().shape[1::-1])
     assert found["confidence"] == pytest.approx(quality.confidence, abs=0.1)
     assert found["doubts"] == quality.doubts
-    assert found["expressions"].keys() == face.expressions.keys()
-    apart = [abs(found["expressions"][name] - value) for name, value in face.expressions.items()]
-    assert np.mean(apart) < 0.05
-    assert browser.errors() == []
+    for kind in ("expressions", "scores"):
+        assert list(found[kind]) == list(getattr(face, kind))
+        assert np.mean([abs(found[kind][name] - value) for name, value in getattr(face, kind).items()]) < 0.05
+
+
+@needs_browser
+def test_the_glb_made_in_the_browser_is_the_packages(page, face, tmp_path):
+    mesh = face_mesh(face, portrait(), with_morphs=True)
+    ours, theirs = (
+        parts_of(glb_bytes([mesh_part(mesh.in_metres(), "face")], file_notes("metres"))),
+        parts_of(page.files["GLB"]),
+    )
+    for name in ("asset", "nodes", "materials", "extensionsUsed", "targetNames"):
+        assert theirs[name] == ours[name]
+    np.testing.assert_array_equal(theirs["triangles"], ours["triangles"])
+    np.testing.assert_allclose(theirs["TEXCOORD_0"], ours["TEXCOORD_0"], atol=1e-5)
+    assert np.abs(theirs["weights"] - ours["weights"]).mean() < 0.05
+    np.testing.assert_allclose(theirs["targets"], ours["targets"], atol=5e-4)  # metres
+    apart = np.linalg.norm(theirs["POSITION"] - ours["POSITION"], axis=1)
+    assert apart.mean() < 0.002
+    shown = theirs["POSITION"] + np.tensordot(theirs["weights"], theirs["targets"], 1)
+    np.testing.assert_allclose(shown.mean(axis=0), 0, atol=1e-4)
+    assert np.sum(theirs["NORMAL"] * ours["NORMAL"], axis=1).mean() > 0.99
+    np.testing.assert_allclose(np.linalg.norm(theirs["NORMAL"], axis=1), 1, atol=1e-3)
+    assert theirs["image"].shape == ours["image"].shape
+    assert np.abs(theirs["image"] - ours["image"]).mean() < 15  # of 255 levels
+
+
+def parts_of(content: bytes) -> dict:
+    """What a .glb of one face says, its arrays read."""
+    tree, binary = tree_of(content), binary_of(content)
+    (mesh,) = tree["meshes"]
+    (primitive,) = mesh["primitives"]
+    picture = view(tree, binary, tree["images"][0]["bufferView"])
+    return {
+        **{name: tree[name] for name in ("asset", "nodes", "materials", "extensionsUsed")},
+        **{name: stored(tree, binary, number) for name, number in primitive["attributes"].items()},
+        "triangles": stored(tree, binary, primitive["indices"]).ravel(),
+        "targets": np.array([stored(tree, binary, target["POSITION"]) for target in primitive["targets"]]),
+        "weights": np.array(mesh["weights"]),
+        "targetNames": mesh["extras"]["targetNames"],
+        "image": np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), dtype=np.float32),
+    }
+
+
+@needs_browser
+def test_khronos_validator_finds_nothing_in_the_browsers_glb(page, tmp_path):
+    (tmp_path / "face.glb").write_bytes(page.files["GLB"])
+    (issues,) = validated([tmp_path / "face.glb"])
+    assert issues["messages"] == []
+
+
+@needs_browser
+def test_three_opens_the_browsers_glb(page, tmp_path):
+    (tmp_path / "face.glb").write_bytes(page.files["GLB"])
+    (opened,) = opened_by_three(tmp_path / "face.glb", tmp_path / "three")
+    assert (opened["name"], opened["unlit"], opened["texture"]) == ("face", True, 1024)
+    assert opened["normals"] == opened["vertices"]
+    assert len(opened["expressions"]) == len(opened["weights"]) == 51
+    assert 0.15 < opened["size"][1] < 0.3  # metres
+
+
+@needs_browser
+def test_the_browsers_other_meshes_have_the_packages_axes(page, face, tmp_path):
+    expected = face_mesh(face, portrait(), texture_size=64)
+    for label in ("OBJ", "PLY"):
+        mesh = trimesh.load(io.BytesIO(page.files[label]), file_type=label.lower(), process=False, maintain_order=True)
+        np.testing.assert_array_equal(mesh.faces, expected.triangles)
+        assert np.abs(mesh.vertices - expected.vertices)[:, :2].mean() < 0.02 * face.tracked_box.side
+
+
+@needs_browser
+def test_sliders_move_the_face_by_the_keyboard(browser, site, tmp_path):
+    (tmp_path / "photo.png").write_bytes(image_file(portrait(), "PNG"))
+    with file_host(site) as address:
+        open_page(browser, address)
+        browser.choose_file("#file", tmp_path / "photo.png")
+        browser.wait_for("!document.getElementById('play').hidden")
+        find = "[...document.querySelectorAll('.sliders label')].find((each) => each.textContent.startsWith('%s'))"
+        slider, own = find % "Open", find % "jawOpen"
+        shown = f"({own}).querySelector('input').valueAsNumber"
+        before, places = browser.run(shown), browser.run(CHIN)
+        browser.run(f"({slider}).querySelector('input').focus()")
+        browser.press("End")
+        assert browser.run(shown) == 100
+        assert browser.run(f"({slider}).querySelector('output').textContent") == "100 %"
+        assert browser.run(CHIN) < places - 0.1  # of a face two high
+        browser.run("document.querySelector('[data-action=back]').click()")
+        assert browser.run(shown) == before
+        assert browser.run(CHIN) == pytest.approx(places, abs=1e-3)
+
+
+CHIN = "Number(document.getElementById('mesh').dataset.lowest)"
+"""Height of the lowest vertex of the face that the 3D stage holds."""
 
 
 @needs_browser
@@ -119,7 +244,10 @@ def test_live_mode_follows_the_webcam_and_ends(browser, site):
             });
         })()""")
         assert inside
-        browser.wait_for("document.querySelectorAll('.bar').length > 50")
+        browser.wait_for("document.querySelectorAll('#bars .bar').length > 50")
+        gaze = browser.run("[...document.querySelectorAll('#gaze .bar')].map((bar) => bar.textContent)")
+        assert len(gaze) == 8
+        assert all(name.startswith("eyeLook") for name in gaze)
         browser.wait_for("document.getElementById('time').textContent.endsWith('/ s')")
         browser.run("document.querySelector('[data-action=leave]').click()")
         assert browser.run("document.getElementById('video').hidden")
@@ -127,6 +255,20 @@ def test_live_mode_follows_the_webcam_and_ends(browser, site):
         at_end = browser.run("document.body.dataset.live ?? null")
         assert at_end is None
         assert [name for name in loaded(browser) if not name.startswith((address, "blob:"))] == []
+
+
+@needs_browser
+def test_a_face_is_kept_from_live_mode_with_its_files(browser, site):
+    with file_host(site) as address:
+        open_page(browser, address)
+        browser.run("document.querySelector('[data-action=live]').click()")
+        browser.wait_for("!document.getElementById('keep').hidden")
+        browser.run("document.querySelector('[data-action=keep]').click()")
+        browser.wait_for("document.body.dataset.mesh === '0'")
+        assert browser.run("document.getElementById('video').hidden")
+        assert not browser.run("document.getElementById('play').hidden")
+        assert browser.run("document.querySelector('#downloads a').download") == "live_face1.glb"
+        assert len(parts_of(downloaded(browser, "GLB"))["targets"]) == 51
 
 
 @needs_browser
@@ -162,5 +304,5 @@ def test_the_server_makes_live_mode_of_its_own_network(browser, sample_model, tm
         assert browser.run("crossOriginIsolated"), "threads need an isolated page"
         browser.run("document.querySelector('[data-action=live]').click()")
         browser.wait_for("document.body.dataset.live > 2")
-        assert browser.run("document.getElementById('bars').hidden")
+        assert not browser.run("document.querySelector('#bars, #gaze').checkVisibility()")
         assert browser.run("Math.abs(parseFloat(document.getElementById('yaw').textContent))") < 5

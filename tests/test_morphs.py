@@ -1,12 +1,5 @@
 """Expressions as changes of a face's surface, and what glTF files hold of them."""
 
-import json
-import os
-import shutil
-import struct
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -20,16 +13,8 @@ from prnet.reconstructing.face import place_face
 from prnet.reconstructing.gltf import Motion, glb_bytes
 from prnet.reconstructing.mesh_files import face_mesh, mesh_part, write_mesh, write_together
 from prnet.reconstructing.morphs import expression_changes, face_morphs, with_expressions
-
-VALIDATE = """
-const validator = require(process.argv[1]), fs = require("fs");
-(async () => {
-  for (const file of process.argv.slice(2)) {
-    const report = await validator.validateBytes(new Uint8Array(fs.readFileSync(file)));
-    console.log(JSON.stringify(report.issues));
-  }
-})();
-"""
+from prnet.serving.face_files import face_file
+from tests.helpers.gltf_files import binary_of, opened_by_three, stored, tree_of, validated
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +25,6 @@ def face(astronaut_face):
 @pytest.fixture(scope="module")
 def mesh(face):
     return face_mesh(face, face.photo, texture_size=64, with_morphs=True)
-
-
-def tree_of(content: bytes) -> dict:
-    magic, version, length, size, kind = struct.unpack("<4sIIII", content[:20])
-    assert (magic, version, length, kind) == (b"glTF", 2, len(content), 0x4E4F534A)
-    return json.loads(content[20 : 20 + size])
 
 
 def test_the_shapes_read_off_a_network_are_those_it_decodes(face, shipped):
@@ -117,7 +96,7 @@ def test_morph_targets_in_a_file(mesh, tmp_path):
     primitive = written["primitives"][0]
     assert {"POSITION", "NORMAL", "TEXCOORD_0"} <= primitive["attributes"].keys()
 
-    binary = content[20 + struct.unpack("<I", content[12:16])[0] + 8 :]
+    binary = binary_of(content)
     place = stored(tree, binary, primitive["attributes"]["POSITION"])
     for weight, target in zip(written["weights"], primitive["targets"], strict=True):
         place = place + weight * stored(tree, binary, target["POSITION"])
@@ -126,25 +105,10 @@ def test_morph_targets_in_a_file(mesh, tmp_path):
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-3)
 
 
-def stored(tree, binary, number):
-    """An accessor's rows, sparse or not."""
-    accessor = tree["accessors"][number]
-    if "sparse" not in accessor:
-        if "bufferView" not in accessor:
-            return np.zeros((accessor["count"], 3), np.float32)
-        return np.frombuffer(view(tree, binary, accessor["bufferView"]), "<f4").reshape(accessor["count"], -1)
-    rows = np.zeros((accessor["count"], 3), np.float32)
-    sparse = accessor["sparse"]
-    kind = {5123: "<u2", 5125: "<u4"}[sparse["indices"]["componentType"]]
-    index = np.frombuffer(view(tree, binary, sparse["indices"]["bufferView"]), kind)[: sparse["count"]]
-    values = np.frombuffer(view(tree, binary, sparse["values"]["bufferView"]), "<f4").reshape(-1, 3)
-    rows[index] = values[: sparse["count"]]
-    return rows
-
-
-def view(tree, binary, number):
-    part = tree["bufferViews"][number]
-    return binary[part.get("byteOffset", 0) :][: part["byteLength"]]
+def test_the_servers_glb_has_morph_targets(face, mesh):
+    content, name = face_file(face, face.photo, "glb", "someone")
+    assert name == "someone.glb"
+    assert tree_of(content)["meshes"][0]["extras"]["targetNames"] == list(mesh.morphs.names)
 
 
 def moving(mesh):
@@ -166,7 +130,7 @@ def test_an_animation_is_the_faces_of_the_frames(face, shipped):
         record.add(seconds, shown, face.photo)
     content = animation_bytes({7: record})
     tree = tree_of(content)
-    binary = content[20 + struct.unpack("<I", content[12:16])[0] + 8 :]
+    binary = binary_of(content)
     (node,) = [node for node in tree["nodes"] if node.get("name") == "face7"]
     mesh, animation = tree["meshes"][node["mesh"]], tree["animations"][0]
     values = {}
@@ -216,17 +180,14 @@ def test_khronos_validator_finds_nothing(face, mesh, tmp_path):
         assert issues["messages"] == []
 
 
-def validated(files: list[Path]) -> list[dict]:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("Node.js is not installed: Khronos' glTF validator cannot run")
-    folder = os.environ.get("GLTF_VALIDATOR", "gltf-validator")
-    found = subprocess.run([node, "-e", "require(process.argv[1])", folder], capture_output=True, timeout=60)
-    if found.returncode:
-        pytest.skip("no npm package gltf-validator: install it and name its folder in GLTF_VALIDATOR")
-    result = subprocess.run([node, "-e", VALIDATE, folder, *files], capture_output=True, text=True, timeout=120)
-    assert result.returncode == 0, result.stderr
-    return [json.loads(line) for line in result.stdout.splitlines()]
+def test_three_opens_a_face(mesh, tmp_path):
+    write_mesh(mesh, tmp_path / "face.glb")
+    (opened,) = opened_by_three(tmp_path / "face.glb", tmp_path / "three")
+    assert (opened["name"], opened["unlit"], opened["texture"]) == ("face", True, 64)
+    assert opened["normals"] == opened["vertices"] == len(mesh.vertices)
+    assert list(opened["expressions"]) == list(mesh.morphs.names)
+    np.testing.assert_allclose(opened["weights"], mesh.morphs.weights, rtol=1e-5)
+    assert 0.15 < opened["size"][1] < 0.3  # metres
 
 
 def test_the_validator_does_find_faults(mesh, tmp_path):

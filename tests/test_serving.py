@@ -13,6 +13,7 @@ import trimesh
 from PIL import Image
 from scipy.io import loadmat, savemat
 
+from prnet.common.errors import UserError
 from prnet.configure.config import MAP_SIZE
 from prnet.geometry.crop import crop_transform, invert_transform, landmark_box, transform_points
 from prnet.geometry.face_model import face_vertices
@@ -206,10 +207,24 @@ def test_runs_outlive_a_restart(mean_reconstructor, tmp_path):
             answers.append(httpx.get(f"{address}/v1/runs").json()["runs"])
     assert [len(runs[0]["points"]) for runs in answers] == [1, 2]
     assert answers[1][0]["points"][0] == answers[0][0]["points"][0]
-    path.write_text("{damaged")
-    with listening(build_application(mean_reconstructor, runs=str(path))) as address:
-        assert httpx.get(f"{address}/v1/runs").json() == {"runs": []}
-    assert path.read_text() == "{damaged", "what could not be read is lost"
+
+
+def test_a_damaged_file_of_runs_is_kept_aside(mean_reconstructor, tmp_path, caplog):
+    path = tmp_path / "runs.json"
+    for number in ("", 1):
+        path.write_text(f"{{damaged{number}")
+        with listening(build_application(mean_reconstructor, runs=str(path))) as address:
+            assert httpx.get(f"{address}/v1/runs").json() == {"runs": []}
+            httpx.post(f"{address}/publish/epoch/end/", json={"run": "new", "epoch": 0, "loss": 1.0})
+        assert (tmp_path / f"runs.damaged{number}.json").read_text() == f"{{damaged{number}"
+        assert json.loads(path.read_text())["runs"][0]["name"] == "new"
+        assert caplog.messages[-1].startswith(f"{path}: holds no runs that can be read")
+        assert "\n" not in caplog.messages[-1]
+
+
+def test_a_file_of_runs_that_cannot_be_read_ends_the_start(mean_reconstructor, tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        build_application(mean_reconstructor, runs=str(tmp_path))
 
 
 def test_several_boxes_are_several_faces_in_their_order(client, photo):

@@ -46,6 +46,7 @@ FLAGS = {
     "processes": "--processes",
     "protocol": "--protocol",
     "quantize": "--quantize",
+    "runs": "--runs",
     "runtime": "--runtime",
     "server": "--server-log",
     "start": "--start",

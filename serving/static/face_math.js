@@ -1,21 +1,28 @@
 // The pure steps around the network, as prnet.reconstructing.face has them: photo to crop, position map to face.
 // Pixels: x right, y down, an integer at a pixel's centre; z in pixels, larger nearer.
 
-const ARRAYS = { texels: Uint32Array, triangles: Uint32Array, canonical: Float32Array, landmark_texels: Uint32Array, landmark_weights: Float32Array };
+const ARRAYS = { texels: Uint32Array, canonical: Float32Array, landmark_texels: Uint32Array, landmark_weights: Float32Array };
+
+// The arrays of a description, in base64 there, by name and type.
+export const decoded = (json, types) => Object.fromEntries(Object.entries(types).map(([name, Type]) =>
+  [name, new Type(Uint8Array.from(atob(json[name]), (c) => c.charCodeAt(0)).buffer)]));
 
 // What face.json says, its arrays decoded.
 export function readDescription(json) {
-  const arrays = Object.fromEntries(Object.entries(ARRAYS).map(([name, Type]) =>
-    [name, new Type(Uint8Array.from(atob(json[name]), (c) => c.charCodeAt(0)).buffer)]));
-  const layout = new Float32Array(2 * arrays.texels.length); // where the vertices lie in the map's square, v down
-  arrays.texels.forEach((texel, n) => layout.set([(texel % json.size) / (json.size - 1), Math.floor(texel / json.size) / (json.size - 1)], 2 * n));
-  return { ...json, ...arrays, layout };
+  const arrays = decoded(json, ARRAYS);
+  return { ...json, ...arrays };
 }
 
 // The box around the landmarks that a detector's rectangle lets one expect.
 export function boxOfRectangle([x, y, width, height], { centre_shift: shift, side_factor: factor }) {
   const side = (width + height) / 2;
   return { centre: [x + (width - 1) / 2 + side * shift[0], y + (height - 1) / 2 + side * shift[1]], side: side * factor };
+}
+
+// The detector's rectangle [x, y, width, height] that `boxOfRectangle` takes for a box.
+export function rectangleOfBox({ centre, side: length }, { centre_shift: shift, side_factor: factor }) {
+  const side = length / factor;
+  return [...centre.map((at, axis) => at - side * shift[axis] - (side - 1) / 2), side, side];
 }
 
 export function landmarkBox(landmarks) {
@@ -41,8 +48,9 @@ export function cutCrop(picture, box, face, context) {
   return floats;
 }
 
-// From the network's outputs for one crop to a face in its photo.
-export function restoreFace(map, coefficients, box, face) {
+// From the network's outputs for one crop to a face in its photo. `unit` (3 x 3) takes a change x of the network's face
+// model to pixels, y up, as x * unit.
+export function restoreFace(map, coefficients, posed, box, face) {
   const { size } = face, zoom = cropZoom(box, face), scale = (size * face.target_scale) / zoom;
   const middle = (size - 1) / 2 / zoom;
   const place = (at) => [
@@ -61,6 +69,7 @@ export function restoreFace(map, coefficients, box, face) {
     box: landmarkBox(landmarks), landmarks, vertices,
     pose: { ...angles(rotation), matrix: poseMatrix(rotation, found) },
     rotation, ...parametersOf(coefficients, face.parameters),
+    unit: posed ? [0, 3, 6].map((at) => Array.from(posed.subarray(at, at + 3), (x) => x * scale)) : null,
   };
 }
 
@@ -93,7 +102,7 @@ function nearestRotation(matrix) {
   return turn;
 }
 
-const transpose = (m) => m[0].map((_, column) => m.map((row) => row[column]));
+export const transpose = (m) => m[0].map((_, column) => m.map((row) => row[column]));
 
 function inverse([[a, b, c], [d, e, f], [g, h, i]]) {
   const cofactors = [[e * i - f * h, c * h - b * i, b * f - c * e], [f * g - d * i, a * i - c * g, c * d - a * f], [d * h - e * g, b * g - a * h, a * e - b * d]];
@@ -117,13 +126,17 @@ function poseMatrix(rotation, { scale, mean }) {
 }
 
 function parametersOf(coefficients, parameters) {
-  if (!parameters || !coefficients) return { expressions: null, identity: null };
+  if (!parameters || !coefficients) return { expressions: null, scores: null, identity: null };
   const { identity_count: count, names, mean, deviation, bounded } = parameters;
+  const scores = parameters.scores.map((name, i) => [name, coefficients[count + names.length + i]]);
   const values = names.map((name, i) => {
     const value = mean[i] + deviation[i] * coefficients[count + i];
     return [name, bounded[i] ? Math.min(Math.max(value, 0), 1) : value];
   });
-  return { expressions: Object.fromEntries(values), identity: Array.from(coefficients.subarray(0, count)) };
+  return {
+    expressions: Object.fromEntries(values), scores: scores.length ? Object.fromEntries(scores) : null,
+    identity: Array.from(coefficients.subarray(0, count)),
+  };
 }
 
 // The one-euro filter (Casiez, Roussel and Vogel, CHI 2012) over arrays, as prnet.reconstructing.smoothing has it.

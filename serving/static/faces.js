@@ -1,17 +1,21 @@
 // The page: a photo becomes landmarks over it and a mesh beside it; live, the webcam does.
 import { Viewer } from "./viewer.js";
 import { boxShape, frame, landmarkShapes, markBox, pixelsPerCss } from "./overlay.js";
+import { rectangleOfBox } from "./face_math.js";
+import { expressed } from "./meshes.js";
+import { expressionSliders } from "./sliders.js";
 
 const BARS = 8; // expressions shown of a photo
 const $ = (id) => document.getElementById(id);
 const inBrowser = document.documentElement.dataset.engine === "browser";
-const engine = await import(inBrowser ? "./browser_engine.js" : "./server_engine.js");
+const pageEngine = await import(inBrowser ? "./browser_engine.js" : "./server_engine.js");
 const stage = $("photo-stage");
 
 let viewer = null;
 let current = null; // what the engine answered
 let chosen = 0;
-let photo = null; // { file, name } of the photo that is shown
+let photo = null; // { file, name, engine } of the photo that is shown
+let putBack = () => {}; // the face's expressions as they are in the photo
 let work = new AbortController(); // ends what is under way: a request, a mark being drawn
 let stream = null; // of the webcam
 let live = null; // the live mode under way
@@ -22,7 +26,7 @@ try {
   $("mesh-hint").textContent = "This browser has no WebGL. Landmarks and downloads work without it.";
 }
 
-const actions = { pick, webcam, live: startLive, capture, mark, retry: () => send(photo.file, photo.name), leave };
+const actions = { pick, webcam, live: startLive, capture, keep, mark, retry: () => send(photo.file, photo.name, null, photo.engine), back: () => putBack(), leave };
 for (const button of document.querySelectorAll("[data-action]")) {
   button.addEventListener("click", () => actions[button.dataset.action]());
 }
@@ -105,7 +109,7 @@ function leave() {
   live = null;
   stream?.getTracks().forEach((track) => track.stop());
   stream = null;
-  for (const id of ["video", "shutter", "stop", "progress"]) $(id).hidden = true;
+  for (const id of ["video", "shutter", "stop", "keep", "progress"]) $(id).hidden = true;
   $("photo-figure").hidden = !photo;
   $("welcome").hidden = Boolean(photo);
   $("stages").classList.toggle("filled", Boolean(photo));
@@ -113,12 +117,24 @@ function leave() {
   else $("mark").hidden = true;
 }
 
-function capture() {
+// The webcam's picture as a file.
+function frameShown() {
   const canvas = document.createElement("canvas");
   canvas.width = $("video").videoWidth;
   canvas.height = $("video").videoHeight;
   canvas.getContext("2d").drawImage($("video"), 0, 0);
-  canvas.toBlob((taken) => send(taken, "webcam.jpg"), "image/jpeg", 0.92);
+  return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.92));
+}
+
+async function capture() {
+  send(await frameShown(), "webcam.jpg");
+}
+
+// The face that live mode shows, as a photo of this browser's own.
+async function keep() {
+  const { box } = live, face = live.grid;
+  const [taken, engine] = await Promise.all([frameShown(), import("./browser_engine.js")]);
+  send(taken, "live.jpg", box && rectangleOfBox(box, face.detector), engine);
 }
 
 async function startLive() {
@@ -146,8 +162,8 @@ function takeShape(width, height) {
   $("stages").style.setProperty("--ratio", Math.min(Math.max(width / height, 0.45), 2.4));
 }
 
-async function send(file, name = file.name || "photo.jpg", box = null) {
-  photo = { file, name };
+async function send(file, name = file.name || "photo.jpg", box = null, engine = pageEngine) {
+  photo = { file, name, engine };
   leave();
   const { signal } = work;
   forget();
@@ -188,7 +204,7 @@ async function mark() {
   say("Drag a box over the face, from the brows to the chin; or move it with the arrow keys (with Shift its size) and press Enter.", "hint");
   stage.scrollIntoView({ block: "nearest" });
   const box = await markBox($("overlay"), photo, work.signal);
-  if (box) return send(photo.file, photo.name, box);
+  if (box) return send(photo.file, photo.name, box, photo.engine);
   say();
   drawOverlay();
 }
@@ -199,15 +215,17 @@ async function choose(index, signal) {
   for (const button of $("faces").children) button.setAttribute("aria-pressed", button.dataset.index === String(index));
   const face = current.faces[index];
   describe(face);
-  showBars(face.expressions, BARS);
+  showBars($("bars"), strongest(face.expressions));
+  showBars($("gaze"), face.scores);
   $("time-label").textContent = "Time";
   $("panel").hidden = false;
-  const [found, files] = await Promise.all([engine.mesh(current, face, signal), engine.downloads(current, face)]);
+  const [found, files] = await Promise.all([photo.engine.mesh(current, face, signal), photo.engine.downloads(current, face)]);
   if (signal.aborted) return;
   $("downloads").replaceChildren(...files.map(downloadLink));
   $("downloads").hidden = false;
   $("mesh-hint").hidden = Boolean(viewer);
   viewer?.show(found, current.landmark_vertices, headRotation(face.pose.matrix));
+  offerSliders(found.morphs);
   document.body.dataset.mesh = String(index);
 }
 
@@ -226,19 +244,31 @@ function headRotation(matrix) {
   return [a.map((x) => x / length), b.map((x) => -x / length), c.map((x) => x / length)];
 }
 
-// The strongest expressions first; `count` of them.
-function showBars(expressions, count) {
-  $("bars").hidden = !expressions;
-  if (!expressions) return;
-  const strongest = Object.entries(expressions).sort((a, b) => b[1] - a[1]).slice(0, count).filter(([, value]) => value >= 0.05);
-  $("bars").hidden = !strongest.length;
-  $("bars").replaceChildren(...strongest.map(([name, value]) => {
-    const bar = element("label", "bar", name);
-    const meter = element("meter");
-    Object.assign(meter, { min: 0, max: 1, value: Math.min(Math.max(value, 0), 1) });
-    bar.append(meter);
-    return bar;
-  }));
+function offerSliders(morphs) {
+  $("play").hidden = !viewer || !morphs;
+  if (!viewer || !morphs) return;
+  const move = (weights) => viewer.deform(expressed({ ...morphs, weights }));
+  putBack = expressionSliders($("sliders"), $("all-sliders"), morphs, move);
+}
+
+// Those that a photo shows, the strongest first.
+function strongest(expressions) {
+  return expressions && Object.fromEntries(Object.entries(expressions).sort((a, b) => b[1] - a[1]).slice(0, BARS).filter(([, value]) => value >= 0.05));
+}
+
+// values : by name, or null. Bars stay in place while they move.
+function showBars(bars, values) {
+  const names = Object.keys(values ?? {});
+  bars.parentElement.hidden = !names.length;
+  if (bars.dataset.names !== names.join()) {
+    bars.dataset.names = names.join();
+    bars.replaceChildren(...names.map((name) => {
+      const bar = element("label", "bar", name);
+      bar.append(Object.assign(element("meter"), { min: 0, max: 1 }));
+      return bar;
+    }));
+  }
+  names.forEach((name, i) => { bars.children[i].lastChild.value = values[name]; });
 }
 
 // What live mode found in a frame.
@@ -246,25 +276,12 @@ function showLive({ face, rate }) {
   describe({ ...face, doubts: [] }); // words that come and go would move the page
   $("time-label").textContent = "Frames";
   $("time").textContent = `${rate.toFixed(0)} / s`;
-  updateBars(face.expressions);
+  showBars($("bars"), face.expressions);
+  showBars($("gaze"), face.scores);
+  $("keep").hidden = false;
   $("mesh-hint").hidden = Boolean(viewer);
   $("downloads").hidden = true;
   $("panel").hidden = false;
-}
-
-// All expressions in their own order, so that they stay in place while they move.
-function updateBars(expressions) {
-  const bars = $("bars");
-  bars.hidden = !expressions;
-  if (!expressions) return;
-  if (bars.children.length !== Object.keys(expressions).length) {
-    bars.replaceChildren(...Object.keys(expressions).map((name) => {
-      const bar = element("label", "bar", name);
-      bar.append(Object.assign(element("meter"), { min: 0, max: 1 }));
-      return bar;
-    }));
-  }
-  Object.values(expressions).forEach((value, i) => { bars.children[i].lastChild.value = value; });
 }
 
 function forget() {
@@ -273,9 +290,8 @@ function forget() {
   viewer?.clear();
   delete document.body.dataset.mesh;
   $("overlay").replaceChildren();
-  $("bars").replaceChildren();
   $("mesh-hint").hidden = false;
-  for (const id of ["panel", "faces", "doubts", "bars", "retry", "mark"]) $(id).hidden = true;
+  for (const id of ["panel", "faces", "doubts", "play", "retry", "mark"]) $(id).hidden = true;
 }
 
 function listFaces() {

@@ -1,6 +1,7 @@
 // Live mode: the webcam's face, frame by frame, by the network in this browser. No picture leaves it.
 import { OneEuroFilter, angles, cutCrop, landmarkBox, readDescription } from "./face_math.js";
-import { faceOfCrop, facesOf, start } from "./network.js";
+import { textureUv, wholeFace } from "./face_mesh.js";
+import { faceOfCrop, facesOf, meshDescription, start } from "./network.js";
 import { meshOfArrays } from "./meshes.js";
 import { frame, landmarkShapes, markBox, pixelsPerCss } from "./overlay.js";
 
@@ -18,14 +19,13 @@ export class LiveMode {
     this.ending = new AbortController();
     this.box = null;
     this.times = [];
-    this.canvas = document.createElement("canvas");
-    this.canvas.width = this.canvas.height = TEXTURE;
-    this.context = this.canvas.getContext("2d");
+    this.canvases = [0, 1].map(() => Object.assign(document.createElement("canvas"), { width: TEXTURE, height: TEXTURE }));
   }
 
   async start() {
-    const { face, threads } = await start();
+    const [{ face, threads }, mesh] = await Promise.all([start(), meshDescription()]);
     this.grid = readDescription(face);
+    this.mesh = { ...mesh, layout: textureUv(face.size, mesh) };
     const canvas = Object.assign(document.createElement("canvas"), { width: face.size, height: face.size });
     this.crop = canvas.getContext("2d", { willReadFrequently: true });
     document.body.dataset.threads = threads;
@@ -43,10 +43,18 @@ export class LiveMode {
     delete document.body.dataset.live;
   }
 
+  // While a frame is drawn the network looks at the next one already.
   async loop() {
+    let asked = this.ask();
     while (!this.stopped) {
       try {
-        await this.step();
+        const { answer, ...seen } = await asked;
+        if (this.stopped) return;
+        const face = this.take(answer, seen);
+        asked = this.ask();
+        asked.catch(() => {}); // it is awaited in the next turn, unless live mode ends before
+        if (face) this.draw(face, seen);
+        if (face) this.count(face, answer.seconds);
       } catch (error) {
         if (!this.stopped) this.say(`Live mode stopped: ${error.message}`);
         return this.stop();
@@ -55,27 +63,31 @@ export class LiveMode {
     }
   }
 
-  async step() {
+  // Hand the video's frame to the network. Resolves with its answer, the box that it looked at, the frame's size, and where
+  // the picture for the mask lies in it.
+  async ask() {
     const { video, box } = this;
     const size = { width: video.videoWidth, height: video.videoHeight };
-    this.drawTexture();
-    const { faces: [face], seconds } = box ? await faceOfCrop(cutCrop(video, box, this.grid, this.crop), box, size)
-      : await facesOf(await createImageBitmap(video), SEARCH);
-    if (this.stopped) return;
+    const part = this.drawTexture();
+    const answer = await (box ? faceOfCrop(cutCrop(video, box, this.grid, this.crop), box, size)
+      : facesOf(await createImageBitmap(video), SEARCH));
+    return { answer, box, size, part };
+  }
+
+  // The face of an answer, smoothed, or undefined where there is none to follow.
+  take({ faces: [face] }, { box, size }) {
     const now = performance.now();
     if (!face || !this.follows(face)) {
-      this.box = null;
-      return this.look(now, size);
+      if (this.box === box) this.box = null; // a person may have marked another meanwhile
+      this.look(now, size);
+      return undefined;
     }
     if (!this.filter) this.say();
     this.lastSeen = now;
     this.smooth(face, this.seenAt ? (now - this.seenAt) / 1000 : 1 / 30);
     this.seenAt = now;
     this.box = landmarkBox(face.landmarks);
-    this.draw(face, size);
-    this.count(now, face, seconds);
-    this.frames = (this.frames ?? 0) + 1;
-    document.body.dataset.live = String(this.frames);
+    return face;
   }
 
   // Whether what was found is where and as large as the face before, and looks like one.
@@ -86,7 +98,7 @@ export class LiveMode {
   }
 
   // Without a face: say so after a while, and let a person mark it.
-  async look(now, size) {
+  look(now, size) {
     this.filter = this.seenAt = null;
     this.times = [];
     if (now - this.lastSeen < PATIENCE * 1000 || this.marking) return;
@@ -111,41 +123,47 @@ export class LiveMode {
     const landmarks = points.smooth(face.landmarks.flat(), seconds, side);
     face.landmarks = face.landmarks.map((_, i) => Array.from(landmarks.subarray(3 * i, 3 * i + 3)));
     face.vertices = Float32Array.from(shape.smooth(face.vertices, seconds, side));
-    const names = Object.keys(face.expressions ?? {});
-    const smooth = numbers.smooth([...face.rotation.flat(), ...Object.values(face.expressions ?? {})], seconds);
+    const kinds = ["expressions", "scores"].filter((kind) => face[kind]);
+    const smooth = numbers.smooth([...face.rotation.flat(), ...kinds.flatMap((kind) => Object.values(face[kind]))], seconds);
     face.rotation = [0, 1, 2].map((row) => Array.from(smooth.subarray(3 * row, 3 * row + 3)));
     face.pose = { ...face.pose, ...angles(face.rotation) };
-    if (face.expressions) face.expressions = Object.fromEntries(names.map((name, i) => [name, smooth[9 + i]]));
+    let at = 9;
+    for (const kind of kinds) face[kind] = Object.fromEntries(Object.keys(face[kind]).map((name) => [name, smooth[at++]]));
     face.box = landmarkBox(face.landmarks);
   }
 
-  // The part of the frame around the face's box, while it is the frame that the network will see.
+  // The part of the frame around the face's box, in one of two pictures: the other one is being shown.
   drawTexture() {
-    if (!this.box) return;
-    const side = 1.6 * this.box.side;
-    this.part = { side, left: this.box.centre[0] + 0.5 - side / 2, top: this.box.centre[1] + 0.5 - side / 2 };
-    this.context.drawImage(this.video, this.part.left, this.part.top, side, side, 0, 0, TEXTURE, TEXTURE);
+    if (!this.box) return null;
+    this.canvases.reverse();
+    const [canvas] = this.canvases, side = 1.6 * this.box.side;
+    const [left, top] = this.box.centre.map((at) => at + 0.5 - side / 2);
+    canvas.getContext("2d").drawImage(this.video, left, top, side, side, 0, 0, TEXTURE, TEXTURE);
+    return { canvas, side, left, top };
   }
 
-  draw(face, size) {
+  draw(face, { size, part }) {
     frame(this.overlay, size);
     this.overlay.replaceChildren(...landmarkShapes(face, pixelsPerCss(this.overlay, size)));
-    if (!this.viewer || !this.part) return;
-    const { vertices } = face;
+    if (!this.viewer || !part) return;
+    const vertices = wholeFace(face.vertices, this.mesh);
     const points = vertices.map((x, i) => (i % 3 === 2 ? x : -x)); // mirrored as the video is
     const rotation = face.rotation.map((row, r) => row.map((x, c) => ((r === 0) === (c === 0) ? x : -x)));
     const uv = new Float32Array((vertices.length / 3) * 2);
     for (let n = 0; n < uv.length / 2; n++) {
-      uv[2 * n] = (vertices[3 * n] + 0.5 - this.part.left) / this.part.side;
-      uv[2 * n + 1] = (vertices[3 * n + 1] + 0.5 - this.part.top) / this.part.side;
+      uv[2 * n] = (vertices[3 * n] + 0.5 - part.left) / part.side;
+      uv[2 * n + 1] = (vertices[3 * n + 1] + 0.5 - part.top) / part.side;
     }
-    if (this.shown) return this.viewer.follow(points, uv, rotation);
-    this.viewer.show(meshOfArrays(points, uv, this.grid, this.canvas), this.grid.landmark_vertices, rotation);
+    if (this.shown) return this.viewer.follow(points, uv, rotation, part.canvas);
+    this.viewer.show(meshOfArrays(points, uv, this.mesh, part.canvas), this.grid.landmark_vertices, rotation);
     this.viewer.hold();
     this.shown = true;
   }
 
-  count(now, face, seconds) {
+  count(face, seconds) {
+    const now = performance.now();
+    this.frames = (this.frames ?? 0) + 1;
+    document.body.dataset.live = String(this.frames);
     document.body.dataset.networkSeconds = seconds.network.toFixed(4);
     this.times.push(now);
     if (this.times.length > RATE_FRAMES) this.times.shift();

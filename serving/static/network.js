@@ -1,6 +1,9 @@
+import { readMesh } from "./face_mesh.js";
+
 // The page's end of the worker: it is started, and its files are loaded, when the first face is asked for.
 let worker = null;
 let started = null;
+let described = null;
 let count = 0;
 const waiting = new Map();
 
@@ -39,3 +42,17 @@ export function start() {
 export const facesOf = (picture, where) => ask({ picture, ...where }, [picture]);
 // floats : a crop as `cutCrop` returns it, handed over. box : what it was cut around. size : of the picture.
 export const faceOfCrop = (floats, box, size) => ask({ crop: { floats, box, ...size } }, [floats.buffer]);
+// Resolves with { shapes }: see worker.js.
+export const expressionShapes = () => ask({ shapes: true });
+
+// Resolves with what mesh.json says.
+export function meshDescription() {
+  described ??= fetchMesh().catch((error) => { described = null; throw error; });
+  return described;
+}
+
+async function fetchMesh() {
+  const answer = await fetch(new URL("../live/mesh.json", import.meta.url)).catch(() => null);
+  if (!answer?.ok) throw new Error("mesh.json could not be loaded; is the connection gone?");
+  return readMesh(await answer.json());
+}

@@ -39,9 +39,10 @@ export class Viewer {
   }
 
   // geometry : BufferGeometry with position (y up, z to the viewer), uv (v down) and index, and as "layout" the places in
-  // the square of the position map where they are not the uv. map : its texture.
+  // the square of the position map where they are not the uv. map : its texture. upright : whether the face looks at the
+  // viewer, not as it does in the photo.
   // landmarkVertices : indices of vertices. rotation : 3 x 3, how the head is turned in the photo.
-  show({ geometry, map }, landmarkVertices, rotation) {
+  show({ geometry, map, upright = false }, landmarkVertices, rotation) {
     this.clear();
     if (!geometry.getAttribute("normal")) geometry.computeVertexNormals();
     this.materials = {
@@ -53,6 +54,7 @@ export class Viewer {
       texture: new THREE.MeshBasicMaterial({ map, side: THREE.DoubleSide }),
     };
     this.map = map;
+    this.upright = upright;
     this.landmarkVertices = landmarkVertices;
     this.surface = new THREE.Mesh(geometry, this.materials.textured);
     this.flat = new THREE.Mesh(geometry.clone(), this.materials.map);
@@ -69,12 +71,18 @@ export class Viewer {
 
   // New points of the mesh that is shown: (N x 3) as in `show`, and how the head is turned.
   place(points, rotation) {
+    this.turn = new THREE.Quaternion().setFromRotationMatrix(new THREE.Matrix4().setFromMatrix3(new THREE.Matrix3().set(...rotation.flat())));
+    this.bounds = boundsOf(points);
+    this.deform(points);
+  }
+
+  // Other points of the face that is shown, which keeps its place and size.
+  deform(points) {
     const { geometry } = this.surface;
     const position = geometry.getAttribute("position");
-    normalise(points, position.array);
+    this.canvas.dataset.lowest = normalise(points, this.bounds, position.array).toFixed(3);
     position.needsUpdate = true;
     for (const name of ["boundingBox", "boundingSphere"]) geometry[name] = null;
-    this.turn = new THREE.Quaternion().setFromRotationMatrix(new THREE.Matrix4().setFromMatrix3(new THREE.Matrix3().set(...rotation.flat())));
     this.landmarkVertices.forEach((vertex, i) => {
       this.points.setMatrixAt(i, new THREE.Matrix4().setPosition(new THREE.Vector3().fromBufferAttribute(position, vertex)));
     });
@@ -83,13 +91,21 @@ export class Viewer {
     this.stale = this.changed = true;
   }
 
-  // The next frame of a face that moves: points and uv (N x 2) as of `show`; the map's canvas was drawn anew.
-  follow(points, uv, rotation) {
+  // The next frame of a face that moves: points and uv (N x 2) as of `show`, and the picture that is its map.
+  follow(points, uv, rotation, picture) {
+    this.map.image = picture;
     const attribute = this.surface.geometry.getAttribute("uv");
     attribute.array.set(uv);
     attribute.needsUpdate = this.map.needsUpdate = true;
     this.place(points, rotation);
-    if (this.shown.frontal) this.turned.quaternion.copy(this.turn).invert();
+    this.turnHead();
+  }
+
+  // As in the photo, or to the viewer.
+  turnHead() {
+    this.facing = this.upright ? new THREE.Quaternion() : this.turn;
+    this.turned.quaternion.copy(this.facing).invert();
+    if (!this.shown.frontal) this.turned.quaternion.premultiply(this.turn);
   }
 
   // Stop swaying.
@@ -128,14 +144,13 @@ export class Viewer {
 
   apply() {
     if (!this.group) return;
-    const { view, landmarks, frontal } = this.shown;
+    const { view, landmarks } = this.shown;
     const flat = FLAT.has(view);
     this.group.visible = !flat;
     this.flat.visible = flat;
     (flat ? this.flat : this.surface).material = this.materials[view];
     this.points.visible = landmarks;
-    this.turned.quaternion.identity();
-    if (frontal) this.turned.quaternion.copy(this.turn).invert();
+    this.turnHead();
     this.controls.enabled = !flat;
     this.gizmo.hidden = flat;
     this.light.hidden = view !== "clay";
@@ -196,7 +211,7 @@ export class Viewer {
   }
 
   headTurn() {
-    return this.group.quaternion.clone().multiply(this.turned.quaternion).multiply(this.turn);
+    return this.group.quaternion.clone().multiply(this.turned.quaternion).multiply(this.facing);
   }
 
   // To the side of the gizmo's head that was clicked; by the keyboard, to the front.
@@ -260,15 +275,25 @@ export class Viewer {
   }
 }
 
-// Points (N x 3) moved and scaled so that the face is two high and its centre is the origin.
-function normalise(points, into) {
+// The least and the greatest x, y, z of points (N x 3).
+function boundsOf(points) {
   const low = [Infinity, Infinity, Infinity], high = [-Infinity, -Infinity, -Infinity];
   for (let i = 0; i < points.length; i++) {
     low[i % 3] = Math.min(low[i % 3], points[i]);
     high[i % 3] = Math.max(high[i % 3], points[i]);
   }
+  return { low, high };
+}
+
+// Points moved and scaled so that a face of these bounds is two high and its centre is the origin. Returns the least y.
+function normalise(points, { low, high }, into) {
   const scale = 2 / Math.max(high[0] - low[0], high[1] - low[1], 1e-9);
-  for (let i = 0; i < points.length; i++) into[i] = (points[i] - (low[i % 3] + high[i % 3]) / 2) * scale;
+  let lowest = Infinity;
+  for (let i = 0; i < points.length; i++) {
+    into[i] = (points[i] - (low[i % 3] + high[i % 3]) / 2) * scale;
+    if (i % 3 === 1) lowest = Math.min(lowest, into[i]);
+  }
+  return lowest;
 }
 
 // Lay a mesh out as position maps are.

@@ -1,7 +1,8 @@
 // Runs detector and network beside the page. { id, start: true } loads them, and answers { id, face, threads }. Then it
 // takes a picture (ImageBitmap) with rectangles [x, y, width, height] of its faces, or with the side to which it is reduced
 // before they are looked for, and their smallest size there; or a crop (floats), the box that it was cut around and the
-// picture's size. It answers { id, faces, seconds }, or { id, problem }.
+// picture's size. It answers { id, faces, seconds }, or { id, problem }. Asked { id, shapes: true } it answers with what each
+// expression adds to the vertices of a face (E x N x 3), in the unit of the network's face model, or null without one.
 import { boxOfRectangle, cutCrop, readDescription, restoreFace } from "./face_math.js";
 import { findFaces } from "./detector.js";
 import { judge } from "./quality.js";
@@ -10,14 +11,16 @@ const LIVE = new URL("../live/", import.meta.url);
 const RUNTIME = new URL("./vendor/onnxruntime/", import.meta.url);
 const MOST_THREADS = 4; // and one core fewer than there are, which draws
 const MOST_FACES = 32;
+const DECODER = ["decoder_kernel", "decoder_mean", "decoder_texels"]; // outputs that are the same for every crop
 
 let loading = null; // what `load` will have
 
-onmessage = async ({ data: { id, start, ...asked } }) => {
+onmessage = async ({ data: { id, start, shapes, ...asked } }) => {
   try {
     loading ??= load();
     const loaded = await loading;
     if (start) postMessage({ id, face: loaded.json, threads: loaded.threads });
+    else if (shapes) postMessage({ id, shapes: await shapesOf(loaded) });
     else answer(id, await facesOf(asked, loaded));
   } catch (error) {
     if (start) loading = null;
@@ -45,10 +48,10 @@ async function load() {
   }
   const face = readDescription(json);
   const crop = new OffscreenCanvas(face.size, face.size).getContext("2d", { willReadFrequently: true });
-  const run = async (number, floats, shape) => {
-    const session = sessions[number];
-    const found = await session.run({ [session.inputNames[0]]: new ort.Tensor("float32", floats, shape) });
-    return session.outputNames.map((name) => found[name]);
+  const run = async (number, floats, shape, wanted = (name) => !DECODER.includes(name)) => {
+    const session = sessions[number], names = session.outputNames.filter(wanted);
+    const found = await session.run({ [session.inputNames[0]]: new ort.Tensor("float32", floats, shape) }, names);
+    return names.map((name) => found[name]);
   };
   await run(0, new Float32Array(face.size * face.size * 3), [1, face.size, face.size, 3]);
   return { face, json, run, crop, threads };
@@ -83,10 +86,26 @@ async function facesOf({ picture, rectangles, crop: given, most = MOST_FACES, si
   const faces = [];
   for (const { box, floats, width, height } of crops) {
     const outputs = await run(0, floats, [1, face.size, face.size, 3]);
-    const found = { expected: box, ...restoreFace(...[0, 1].map((n) => outputs[n]?.data), box, face) };
+    const found = { expected: box, ...restoreFace(...[0, 1, 2].map((n) => outputs[n]?.data), box, face) };
     faces.push({ ...found, ...judge(found, floats, { width, height }, face) });
   }
   return { faces, seconds: { detecting: (cut - begun) / 1000, network: (performance.now() - cut) / 1000 } };
+}
+
+async function shapesOf({ face: { size, parameters, texels }, run }) {
+  const crop = [new Float32Array(size * size * 3), [1, size, size, 3]];
+  const [kernel, , places] = await run(0, ...crop, (name) => DECODER.includes(name));
+  if (!kernel) return null;
+  const { identity_count: first, deviation } = parameters, columns = kernel.dims[1];
+  const shapes = new Float32Array(deviation.length * texels.length * 3);
+  let at = 0;
+  for (let e = 0; e < deviation.length; e++) {
+    for (const texel of texels) {
+      const from = (first + e) * columns + 3 * Number(places.data[texel]);
+      for (let axis = 0; axis < 3; axis++) shapes[at++] = kernel.data[from + axis] / deviation[e];
+    }
+  }
+  return shapes;
 }
 
 // Rectangles [x, y, width, height] of a picture's faces. side : the longest side on which they are looked for.
