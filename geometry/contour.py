@@ -38,9 +38,7 @@ def contour_mixture(mask: np.ndarray) -> sparse.csr_array:
     weights = 1 / np.maximum(distance, 1e-6) ** 2
     reach = np.maximum(1 - distance[:, 0] / depth, 0) ** 2
     weights *= (reach / weights.sum(axis=1))[:, None]
-    follow = sparse.csr_array(
-        (weights.ravel(), (np.repeat(near, NEIGHBOURS), nearest.ravel())), (len(place), len(rim))
-    )
+    follow = sparse.csr_array((weights.ravel(), (np.repeat(near, NEIGHBOURS), nearest.ravel())), (len(place), len(rim)))
     of_rim = sparse.csr_array((np.ones(len(rim)), (np.arange(len(rim)), rim)), (len(rim), len(place)))
     mixture = sparse.eye_array(len(place), format="csr") + follow @ (sparse.csr_array(smooth) - _identity(rim)) @ of_rim
     mixture.data[np.abs(mixture.data) < 1e-6] = 0
@@ -95,7 +93,8 @@ def _nearest(places: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.nda
 def _smoothed(joined: sparse.csr_array, place: np.ndarray, unit: float) -> np.ndarray:
     """A Gaussian along the rims (R, R): steps of a random walk, whose variance grows by half a texel each."""
     step = (_identity(place) + joined / joined.sum(axis=1)[:, None]).toarray().astype(np.float32) / 2
-    rim = _components(*joined.nonzero(), len(place))
+    first, second = joined.nonzero()
+    rim = _components(first, second, len(place))
     outer = max(np.unique(rim), key=lambda number: np.ptp(place[rim == number], axis=0).sum())
     result = np.eye(len(place), dtype=np.float32)
     for number in np.unique(rim):

@@ -110,7 +110,10 @@ def compiled_network(
             model.compile(
                 optimizer=optimizer(training, steps_per_epoch),
                 loss=FaceLoss(loss, training.terms, layout, size),
-                weighted_metrics=[keras.metrics.MeanMetricWrapper(loss.call, name=loss.name), LandmarkNME(layout, size)],
+                weighted_metrics=[
+                    keras.metrics.MeanMetricWrapper(loss.call, name=loss.name),
+                    LandmarkNME(layout, size),
+                ],
                 jit_compile=uses_xla(run.jit),
             )
             model.optimizer.build(model.trainable_variables)

@@ -100,7 +100,9 @@ def test_several_processes_are_refused_where_they_cannot_train(tiny, tmp_path):
     arguments = train_model.make_parser().parse_args(command(tiny, tmp_path / "run"))
     training = train_model.training_settings(arguments)
     if keras.backend.backend() == "tensorflow":
-        with pytest.raises(UserError, match=r"`processes` 2, but Keras 3 does not .* issue 20585\); set KERAS_BACKEND=jax"):
+        with pytest.raises(
+            UserError, match=r"`processes` 2, but Keras 3 does not .* issue 20585\); set KERAS_BACKEND=jax"
+        ):
             train_model.train_in_process(arguments, training, Run(machines="127.0.0.1:9", processes=2), 0)
     with pytest.raises(UserError, match="batch size 8 does not divide among 3 processes of 1 devices"):
         train_model.train_in_process(arguments, training, Run(machines="127.0.0.1:9", processes=3), 0)
@@ -135,9 +137,7 @@ def test_a_killed_process_ends_the_run_and_the_same_commands_resume_it(tiny, tmp
         address = loopback_address()
         results = [
             start(
-                command(
-                    tiny, folder, "--machines", address, "--processes", 2, "--process", number, "--workers", 1
-                ),
+                command(tiny, folder, "--machines", address, "--processes", 2, "--process", number, "--workers", 1),
                 attempt,
             )
             for number, folder in enumerate((killed, tmp_path / "unused"))

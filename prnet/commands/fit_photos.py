@@ -31,7 +31,11 @@ SHOWN = 10
 def make_parser() -> Parser:
     parser = Parser(__doc__, EPILOG)
     parser.add_argument(
-        "--images", type=Path, required=True, metavar="DIR|ZIP", help="folder or zip of photos (.jpg, .png); for shards a list too"
+        "--images",
+        type=Path,
+        required=True,
+        metavar="DIR|ZIP",
+        help="folder or zip of photos (.jpg, .png); for shards a list too",
     )
     parser.add_argument(
         "--landmarks", nargs="+", required=True, metavar="FILE", help="landmark files, or `network`: those of --model"
