@@ -21,10 +21,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.figures import Figure, median_ratio, times_in_turn
+from prnet.model.runtimes import DECODER
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = ("morphnet", "lprnet")
 ROUNDS = 40
+PARAMETERS = "morphnet's parameters alone"
 
 
 def measure() -> list[Figure]:
@@ -43,6 +45,8 @@ def _export(folder: str) -> None:
     from prnet.common.quiet import start_keras
 
     start_keras()
+    from onnx.utils import extract_model
+
     from prnet.common.errors import UserError
     from prnet.exporting.export import export_network, read_crops
     from prnet.model.saved_network import load_network
@@ -58,6 +62,17 @@ def _export(folder: str) -> None:
                 export_network(network, layout, small, form, quantize="int8", crops=crops)
             except UserError as error:
                 print(f"not measured: {error}", file=sys.stderr)
+    whole = Path(folder, "morphnet.onnx")
+    taken, given = _names(whole)
+    extract_model(whole, whole.with_name(f"{PARAMETERS}.onnx"), taken, given[1:3], check_model=False)
+
+
+def _names(path: Path) -> tuple[list[str], list[str]]:
+    """Of a network's inputs and outputs; the first outputs of a morphable one are map, coefficients and pose."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return [each.name for each in session.get_inputs()], [each.name for each in session.get_outputs()]
 
 
 def _calls(folder: str, threads: int) -> list[Figure]:
@@ -71,6 +86,7 @@ def _calls(folder: str, threads: int) -> list[Figure]:
     calls: dict[str, Callable[[], object]] = {}
     for name in NETWORKS:
         calls |= {f"{name}, {way}": call for way, call in _ways(Path(folder, name), crop, threads).items()}
+    calls[PARAMETERS] = _onnx_call(Path(folder, f"{PARAMETERS}.onnx"), crop, threads)
     peers = _peers(threads)
     times = dict(zip([*calls, *peers], times_in_turn([*calls.values(), *peers.values()], ROUNDS), strict=True))
     label = f"{threads} thread{'s' if threads > 1 else ''}"
@@ -78,9 +94,13 @@ def _calls(folder: str, threads: int) -> list[Figure]:
     ours = times["morphnet, ONNX Runtime"]
     ratio = median_ratio(ours, times["lprnet, ONNX Runtime"])
     figures.append(Figure(f"morphnet over lprnet, ONNX Runtime, {label}", ratio, "x", at_most=0.4))
-    return figures + [
-        Figure(f"morphnet over {peer}, {label}", median_ratio(ours, times[peer]), "x", at_most=2.5) for peer in peers
-    ]
+    ratio = median_ratio(times[PARAMETERS], times["lprnet, ONNX Runtime"])
+    figures.append(Figure(f"{PARAMETERS} over lprnet, {label}", ratio, "x"))
+    for peer in peers:
+        for name, of_name, most in (("morphnet", ours, 2.5), (PARAMETERS, times[PARAMETERS], 1.5)):
+            ratio = median_ratio(of_name, times[peer])
+            figures.append(Figure(f"{name} over {peer}, {label}", ratio, "x", at_most=most))
+    return figures
 
 
 def _ways(stem: Path, crop: np.ndarray, threads: int) -> dict[str, Callable[[], object]]:
@@ -110,7 +130,8 @@ def _onnx_call(path: Path, crop: np.ndarray, threads: int) -> Callable[[], objec
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     taken = session.get_inputs()[0].name
-    return lambda: session.run(None, {taken: crop})
+    given = [each.name for each in session.get_outputs() if each.name not in DECODER]
+    return lambda: session.run(given, {taken: crop})
 
 
 def _litert_call(path: Path, crop: np.ndarray, threads: int) -> Callable[[], object]:

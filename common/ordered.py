@@ -2,7 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -18,3 +19,17 @@ def in_order(pool: Executor, make: Callable[[Item], Result], items: Iterable[Ite
             yield running.popleft().result()
     while running:
         yield running.popleft().result()
+
+
+def made_ahead(items: Iterable[Item], ahead: int) -> Iterator[Item]:
+    """The items, in their order, the next ones made in a thread of their own: at most `ahead` of them wait."""
+    source = iter(items)
+    with ThreadPoolExecutor(1) as thread:
+        coming: deque[Future[list[Item]]] = deque(thread.submit(_next_of, source) for _ in range(ahead))
+        while item := coming.popleft().result():
+            coming.append(thread.submit(_next_of, source))
+            yield item[0]
+
+
+def _next_of(source: Iterator[Item]) -> list[Item]:
+    return list(islice(source, 1))

@@ -41,8 +41,8 @@ def fit_many(
     and how a run goes on: `make_shards`.
     """
 
-    def plan(*of_source) -> FitPlan:
-        return FitPlan(*of_source, str(face_model), tuple(landmarks), str(model), detector)
+    def plan(place: str, names: str, size: int) -> FitPlan:
+        return FitPlan(place, names, size, str(face_model), tuple(landmarks), str(model), detector)
 
     return make_shards(FitWorker, plan, source, folder, shard_size=shard_size, workers=workers, cluster=cluster)
 
@@ -78,7 +78,7 @@ class FitWorker(ShardWorker):
 
     def _fit(self, outcome: Outcome) -> dict:
         quality = outcome.quality
-        if quality is None:
+        if quality is None or outcome.pose is None:
             return {}
         points = fitted_landmarks(self.face_model, outcome.coefficients, outcome.pose, outcome.height)
         return {

@@ -106,7 +106,8 @@ def _nearest(places: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.nda
 def _smoothed(joined: sparse.csr_array, place: np.ndarray, unit: float) -> np.ndarray:
     """A Gaussian along the rims (R, R): steps of a random walk, whose variance grows by half a texel each."""
     step = (_identity(place) + joined / joined.sum(axis=1)[:, None]).toarray().astype(np.float32) / 2
-    rim = _components(*joined.nonzero(), len(place))
+    first, second = joined.nonzero()
+    rim = _components(first, second, len(place))
     outer = max(np.unique(rim), key=lambda number: np.ptp(place[rim == number], axis=0).sum())
     result = np.eye(len(place), dtype=np.float32)
     for number in np.unique(rim):

@@ -108,8 +108,8 @@ def _on_jax(run: Run):
         except (RuntimeError, ValueError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise UserError(
-                f"{run.machines}: process {run.process} of {run.processes} did not find the others ({reason}); start "
-                "all of them with the same `machines` and `processes`, each with a `process` of its own"
+                f"{run.machines}: process {run.process} of {run.processes} did not find the others ({reason}); "
+                "start all of them with the same `machines` and `processes`, each with a `process` of its own"
             ) from None
     present = keras.distribution.list_devices()
     if run.processes == 1:

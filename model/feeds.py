@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def open_feeds(
         return WatchedSequence(data, indices, basis=basis, image_size=size, batch_size=batch_size, **options)
 
     scores = learned_scores(training, dataset)
-    shared = {"part": (run.process, run.processes), "multiple": equal_shares(run)}
+    shared: dict[str, Any] = {"part": (run.process, run.processes), "multiple": equal_shares(run)}
 
     sequence = WatchedSequence(
         dataset,

@@ -44,8 +44,8 @@ def reconstruct_many(
     Returns the number of photos with a problem; sources, workers and how a run goes on: `make_shards`.
     """
 
-    def plan(*of_source) -> FacePlan:
-        return FacePlan(*of_source, model, detector, runtime, mirrored, refined)
+    def plan(place: str, names: str, size: int) -> FacePlan:
+        return FacePlan(place, names, size, model, detector, runtime, mirrored, refined)
 
     return make_shards(FaceWorker, plan, source, folder, shard_size=shard_size, workers=workers, cluster=cluster)
 

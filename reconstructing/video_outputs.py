@@ -9,6 +9,7 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.common.files import atomic_write
+from prnet.common.ordered import made_ahead
 from prnet.configure.config import LANDMARK_COUNT
 from prnet.reconstructing.animation import TrackRecord, animation_bytes
 from prnet.reconstructing.drawing import draw_overlay
@@ -18,6 +19,9 @@ from prnet.reconstructing.settings import OutputSettings
 from prnet.reconstructing.tables import csv_bytes
 from prnet.reconstructing.video import FaceTracker
 from prnet.reconstructing.video_files import Video, VideoFile, open_video
+
+AHEAD = 4
+"""Frames whose faces are found while those of others are drawn."""
 
 
 @dataclass
@@ -98,7 +102,8 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
     ):
         tracks = Tracks(video.rate, video.first)
         with VideoFile(temporary, video.rate, path, settings.start, settings.end) as result:
-            for read, (frame, faces) in enumerate(_with_progress(_tracked(reconstructor, video, settings), video), 1):
+            tracked = made_ahead(_tracked(reconstructor, video, settings), AHEAD)
+            for read, (frame, faces) in enumerate(_with_progress(tracked, video), 1):
                 picture = np.zeros_like(frame) if settings.overlay == "pncc" else frame
                 for number, face in faces:
                     picture = draw_overlay(picture, face, settings.overlay)

@@ -9,6 +9,8 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import TypeAlias
 
 from prnet.commands.terminal import log_on_terminal
 from prnet.common.errors import LostProcess, UserError, in_one_line
@@ -17,6 +19,9 @@ SECONDS_FOR_THE_CAUSE = 10
 """How long a process that lost another one waits for that one's own reason, where it runs here too."""
 
 RESUMES = "the same command resumes after the last finished epoch"
+
+Children: TypeAlias = dict[Connection, tuple[int, BaseProcess]]
+"""Numbered processes, by where their outcomes are read."""
 
 
 def run_processes(target: Callable, arguments: tuple, numbers: Sequence[int], count: int) -> None:
@@ -27,7 +32,7 @@ def run_processes(target: Callable, arguments: tuple, numbers: Sequence[int], co
     """
     os.environ["PYTHONWARNINGS"] = f"ignore:resource_tracker,{os.environ.get('PYTHONWARNINGS', '')}"  # of killed ones
     context = multiprocessing.get_context("spawn")
-    children = {}
+    children: Children = {}
     try:
         for number in numbers:
             outcome, sender = context.Pipe(duplex=False)
@@ -37,21 +42,21 @@ def run_processes(target: Callable, arguments: tuple, numbers: Sequence[int], co
             children[outcome] = (number, child)
         problem = _first_problem(children, count)
     finally:
-        for _, child in children.values():
-            child.kill()
-            child.join()
+        for _, started in children.values():
+            started.kill()
+            started.join()
     if problem:
         raise UserError(problem)
 
 
-def _first_problem(children: dict, count: int) -> str | None:
+def _first_problem(children: Children, count: int) -> str | None:
     """Wait for all, or for the first that ends early and knows why."""
-    waiting, lost = dict(children), None
+    waiting, lost = dict(children), ""
     while waiting:
         ended = wait(list(waiting), SECONDS_FOR_THE_CAUSE if lost else None)
         if not ended:
-            return lost
-        for outcome in ended:
+            break
+        for outcome in [each for each in waiting if each in ended]:
             number, child = waiting.pop(outcome)
             try:
                 kind, text = outcome.recv()
@@ -62,11 +67,11 @@ def _first_problem(children: dict, count: int) -> str | None:
                 return text
             if kind == "lost":
                 lost = lost or text
-    return lost
+    return lost or None
 
 
-def _ending(code: int) -> str:
-    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+def _ending(code: int | None) -> str:
+    return f"was ended by {signal.Signals(-code).name}" if code and code < 0 else f"ended with status {code}"
 
 
 def _child(target: Callable, arguments: tuple, number: int, outcome: Connection) -> None:
