@@ -115,7 +115,7 @@ def errors(position_map: np.ndarray, truth: np.ndarray, grid) -> tuple[float, fl
     dense = (position_map - truth)[grid.mask]
     dense[:, 2] -= dense[:, 2].mean()
     root = _root(truth, grid)
-    sparse, all_of_face = (100 * np.linalg.norm(each, axis=1).mean() / root for each in (apart, dense))
+    sparse, all_of_face = (100 * float(np.linalg.norm(each, axis=1).mean()) / root for each in (apart, dense))
     return sparse, all_of_face
 
 
@@ -123,7 +123,7 @@ def _root(position_map: np.ndarray, grid) -> float:
     from prnet.evaluating.nme import root_box_area
     from prnet.geometry.uv_layout import sample_landmarks
 
-    return root_box_area(sample_landmarks(position_map, grid.layout))
+    return float(root_box_area(sample_landmarks(position_map, grid.layout)))
 
 
 def _normals(position_map: np.ndarray) -> np.ndarray:

@@ -11,7 +11,16 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from prnet.generating.views.relief import ANCHOR_ANGLES, ANCHOR_RADII, Relief, directions, move, nearest_ray, polar
+from prnet.generating.views.relief import (
+    ANCHOR_ANGLES,
+    ANCHOR_RADII,
+    Mouth,
+    Relief,
+    directions,
+    move,
+    nearest_ray,
+    polar,
+)
 from prnet.geometry.crop import landmark_box
 from prnet.geometry.pose import rotation_from_angles
 from prnet.geometry.rasterise import interpolate, rasterise
@@ -73,12 +82,12 @@ def render_view(relief: Relief, transform: np.ndarray) -> np.ndarray:
     photo, border = relief.picture, cv2.BORDER_REPLICATE
     view = cv2.remap(photo, lookups, None, cv2.INTER_LINEAR, borderMode=border)  # type: ignore[call-overload]
     view = _soften_seams(view, lookups)
-    return view if relief.mouth is None else _with_mouth(view, move(turn, relief.mouth), raster.depth, relief)
+    return view if relief.mouth is None else _with_mouth(view, relief.mouth, turn, raster.depth)
 
 
-def _with_mouth(view: np.ndarray, rim: np.ndarray, depth: np.ndarray, relief: Relief) -> np.ndarray:
-    """The inside of the mouth where the rim (R, 3) of the lips encloses it and nothing lies before its plane."""
-    side = view.shape[0]
+def _with_mouth(view: np.ndarray, mouth: Mouth, turn: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """The inside of the mouth where the rim of the lips encloses it and nothing lies before its plane."""
+    side, rim = view.shape[0], move(turn, mouth.rim)
     finer = np.zeros((FINER * side, FINER * side), dtype=np.uint8)
     cv2.fillPoly(finer, [np.rint(FINER * (rim[:, :2] + 0.5) - 0.5).astype(np.int32)], 255)
     inside = cv2.resize(finer, (side, side), interpolation=cv2.INTER_AREA)
@@ -87,7 +96,7 @@ def _with_mouth(view: np.ndarray, rim: np.ndarray, depth: np.ndarray, relief: Re
     behind = plane[0] * column + plane[1] * row + plane[2] > depth[row, column] - LIP_DEPTH * np.ptp(rim[:, :2])
     share = np.zeros((side, side, 1))
     share[row, column, 0] = behind * inside[row, column] / 255
-    return np.rint(view * (1 - share) + relief.mouth_colour * share).astype(np.uint8)
+    return np.rint(view * (1 - share) + mouth.colour * share).astype(np.uint8)
 
 
 def _behind_the_head(points, transform, relief):

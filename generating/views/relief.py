@@ -81,8 +81,15 @@ class Relief:
     ring_triangle_count: int
     centre: np.ndarray  # (2,) middle of the face in the picture
     outline: np.ndarray  # (ANCHOR_ANGLES,) radius of the outermost ring about the centre
-    mouth: np.ndarray | None = None  # (R, 3) frame pixels, the rim of a mouth opened by `with_expression`
-    mouth_colour: np.ndarray | None = None  # (3,) RGB in 0 to 255 of its inside
+    mouth: "Mouth | None" = None  # one opened by `with_expression`
+
+
+@dataclass(frozen=True)
+class Mouth:
+    """What shows between open lips."""
+
+    rim: np.ndarray  # (R, 3) frame pixels
+    colour: np.ndarray  # (3,) RGB in 0 to 255
 
 
 def make_face_grid(model: FaceModel, side: int = GRID_SIDE) -> FaceGrid:
@@ -167,8 +174,7 @@ def with_expression(relief: Relief, coefficients: np.ndarray, grid: FaceGrid) ->
         relief,
         landmarks=face_vertices(grid.landmarks, coefficients),
         points=np.concatenate([face, relief.points[len(face) :]]),
-        mouth=move(relief.transform, rim),
-        mouth_colour=MOUTH_SHADE * relief.picture[row, column].mean(axis=0),
+        mouth=Mouth(move(relief.transform, rim), MOUTH_SHADE * relief.picture[row, column].mean(axis=0)),
     )
 
 
