@@ -10,7 +10,11 @@ CELL_TEXELS = 2.0
 """Side of a cell of the depth buffer over the mean distance of texels that fill the crop: wider than they lie apart."""
 
 DEPTH_TOLERANCE = 0.03
-"""How far behind the nearest texel of its cell one may lie and be seen, of the crop's side."""
+"""How far behind the nearest texel of its cell one may lie and be seen, of the crop's side, on a level surface; a
+surface that falls away does so within a cell too."""
+
+STEEPEST = 8.0
+"""Pixels of depth a pixel, beyond which no more is allowed for the fall."""
 
 
 def map_normals(maps):
@@ -40,8 +44,9 @@ def visible_texels(maps, face, side: int):
     count = ops.shape(maps)[0] * cells * cells
     nearest = ops.segment_max(ops.reshape(depth, (-1,)), ops.reshape(cell, (-1,)), num_segments=count)
     before = ops.reshape(ops.take(nearest, ops.reshape(cell, (-1,))), ops.shape(cell))
-    seen = (place[..., 2] >= before - DEPTH_TOLERANCE * side) & (_facing(place)[..., 2] > 0)
-    return ops.cast(seen, "float32")
+    x, y, z = ops.unstack(_facing(place), 3, axis=-1)
+    fall = ops.minimum((ops.abs(x) + ops.abs(y)) / ops.maximum(z, 1e-6), STEEPEST) * (side / cells)
+    return ops.cast((place[..., 2] >= before - DEPTH_TOLERANCE * side - fall) & (z > 0), "float32")
 
 
 def _facing(maps):

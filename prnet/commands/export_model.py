@@ -1,4 +1,4 @@
-"""Export a network as a small .keras file, SavedModel, LiteRT or ONNX; import PRNet's published weights."""
+"""Export a network as a small .keras file, SavedModel, LiteRT or ONNX; import weights that others published."""
 
 from pathlib import Path
 
@@ -15,6 +15,7 @@ EPILOG = """examples:
   {export} --format savedmodel --output serving/prnet/1
   {export} --format web --output site             # the page, for any file host; faces are found in the browser
   {export} --from-prnet-checkpoint 256_256_resfcn256_weight --uv-data uv-data --output prnet.keras
+  {export} --from-face-api package/model --output recognition.keras     # for prnet train --recognition
 
 The exported file is run in its own runtime and compared with the network, on --images or on a portrait that comes
 with scikit-image. Exported networks take crops in 0 to 1 and return position maps / (image size x 1.1).
@@ -31,6 +32,9 @@ def make_parser() -> Parser:
         "--format", choices=(*EXPORT_FORMATS, "web"), help="format; web: the page itself, a folder for any file host"
     )
     task.add_argument("--from-prnet-checkpoint", metavar="PREFIX", help="published checkpoint, without .index")
+    task.add_argument(
+        "--from-face-api", metavar="DIR", help="folder `model` of the npm package @vladmandic/face-api: face recognition"
+    )
     parser.add_argument("--quantize", choices=QUANTIZATIONS, help="for LiteRT files; int8 for ONNX too")
     parser.add_argument("--images", help="training images, a data set or a folder (int8, keras, the check)")
     parser.add_argument("--uv-data", help="PRNet's folder uv-data, for --from-prnet-checkpoint")
@@ -43,6 +47,8 @@ def main(argv=None) -> None:
     start_keras()
     if options.from_prnet_checkpoint:
         convert_checkpoint(options.from_prnet_checkpoint, options.uv_data, options.output)
+    elif options.from_face_api:
+        convert_face_api(options.from_face_api, options.output)
     else:
         export_and_check(options.model, options.format, options.quantize, options.images, options.output)
     say_what_to_open(Path(options.output, "index.html") if options.format == "web" else options.output)
@@ -54,11 +60,26 @@ def convert_checkpoint(checkpoint, uv_data, output) -> None:
 
     if uv_data is None:
         raise UserError("--from-prnet-checkpoint: needs PRNet's folder uv-data too; give it by --uv-data")
-    if not str(output).endswith(".keras"):
-        raise UserError(f"{output}: the network's name must end with .keras")
+    require_keras_name(output)
     network, layout = import_prnet(checkpoint, uv_data)
     save_network(network, layout, output)
     print(f"{output}: {network.count_params():,} parameters of {checkpoint}")
+
+
+def convert_face_api(folder, output) -> None:
+    from prnet.common.files import atomic_write
+    from prnet.exporting.face_api import import_face_api
+
+    require_keras_name(output)
+    network = import_face_api(folder)
+    with atomic_write(output) as path:
+        network.save(path)
+    print(f"{output}: {network.count_params():,} parameters of {folder}")
+
+
+def require_keras_name(output) -> None:
+    if not str(output).endswith(".keras"):
+        raise UserError(f"{output}: the network's name must end with .keras")
 
 
 def export_and_check(model, form, quantize, images, output) -> None:
