@@ -25,6 +25,9 @@ RENDERINGS = ("texels", "pixels")
 CAMERAS = ("weak-perspective", "perspective")
 """How a `photonet` projects a face."""
 
+CROPS = ("box", "five-points")
+"""What crops are made from: the box of the 68 landmarks, or Deep3DFaceReconstruction's alignment by five points."""
+
 RUNTIMES = ("auto", "keras", "onnx")
 """What runs a network. auto is ONNX Runtime where it is installed and the network's `.onnx` file lies beside it."""
 

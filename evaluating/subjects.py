@@ -18,7 +18,7 @@ from prnet.formats.fit_files import read_fit, require_model
 from prnet.formats.image_files import check_image, decode_image
 from prnet.formats.number_files import read_numbers
 from prnet.formats.pairs import PairSource
-from prnet.generating.dataset import Dataset
+from prnet.generating.dataset import LANDMARKS_ALONE, Dataset
 from prnet.geometry.crop import Box, landmark_box
 from prnet.geometry.face_model import FaceModel, face_landmarks
 from prnet.geometry.pose import fit_to_pixels, one_based_to_pixels
@@ -78,6 +78,8 @@ class DatasetSubjects(Subjects):
             raise UserError(
                 f"{dataset.path}: was built with another face model than {model.source}; give that one as `face_model`"
             )
+        if dataset.data_mode == LANDMARKS_ALONE:
+            raise UserError(f"{dataset.path}: holds photos and landmarks alone; evaluate on one of data modes 0 to 5")
         makes_maps = dataset.stores_fits
         has_maps = model is not None or not makes_maps
         if layout is not None and has_maps and not layout.has_identity(dataset.layout_identity):

@@ -90,6 +90,10 @@ class PairSource:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def all_photos(self) -> list[Pair]:
+        """Every photo, as a pair whose fit nobody asks for."""
+        return [Pair(self, *os.path.splitext(photo), FIT_SUFFIX) for photo in self.photos]
+
     def close(self) -> None:
         self._files.close()
 

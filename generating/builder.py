@@ -1,8 +1,11 @@
-"""300W-LP or AFLW2000-3D, zip or folder -> one data set file: every pair read, verified, converted and written once."""
+"""300W-LP or AFLW2000-3D, zip or folder -> one data set file: every pair read, verified, converted and written once.
+
+So are photos of which only the landmarks are known.
+"""
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -22,12 +25,13 @@ from prnet.formats.fit_files import read_fit, require_model
 from prnet.formats.image_files import check_image, decode_image
 from prnet.formats.pairs import Pair, find_pairs
 from prnet.formats.score_files import ScoreFile
-from prnet.generating.dataset import DATA_MODES
+from prnet.generating.dataset import DATA_MODES, LANDMARKS_ALONE
 from prnet.generating.dataset_writer import Sample, dataset_writer
 from prnet.generating.skin import SkinModel, load_skin_model
 from prnet.generating.split import split_by_group
-from prnet.geometry.crop import Box, compose, crop_image, crop_transform, landmark_box, lift_transform, transform_points
+from prnet.geometry.crop import Box, compose, crop_image, crop_transform, lift_transform, transform_points
 from prnet.geometry.face_model import FaceModel, at_landmarks
+from prnet.geometry.five_points import crop_box
 from prnet.geometry.pose import fit_to_pixels
 from prnet.geometry.position_map import MapBasis, layout_of_model, map_basis, position_maps
 
@@ -100,37 +104,46 @@ def build_dataset(
     overwrite: bool = False,
     progress: bool = True,
     scores: ScoreFile | None = None,
+    landmarks: Callable[[str], np.ndarray | None] | None = None,
+    crop: str = "box",
 ) -> BuildReport:
     """Build one data set file from folders or zip archives of photos with fits.
 
     data_mode : 0 to 5, see `prnet.generating.dataset`. validation_share : of the groups, held out to select a model.
     flips : take the mirrored photos in folders `*_Flip` too. skin : store how surely each pixel is skin
     (`prnet.generating.skin`), which photo networks learn from, beside the photos of data modes 4 and 5.
-    scores : of the photos, stored beside them.
+    scores : of the photos, stored beside them. landmarks : from a photo's path without suffix to its landmarks
+    (68, 2 or 3) in 0-based pixels, or None; with it fits are neither needed nor read, and the file is of data mode 6.
+    crop : of `configure.config.CROPS`, what the boxes are of that crops are made from.
     batch : pairs read and verified as one unit of work. buffer : samples held before a write. workers : threads, by
     default one for each core.
     A pair that cannot be used is left out and listed in the report. Raises UserError, and leaves what is at `output`
     as it is, where no pair can be used or the file cannot be written.
     """
     output = Path(output)
+    if landmarks is not None:
+        data_mode = LANDMARKS_ALONE
     if skin and DATA_MODES[data_mode].image:
         raise UserError(f"`data_mode` {data_mode}: `skin` belongs to photos as they are; give `data_mode` 4 or 5")
+    if data_mode == LANDMARKS_ALONE and landmarks is None:
+        raise UserError(f"`data_mode` {data_mode}: is of photos with landmarks alone; give `landmarks`")
     _require_free(output, overwrite)
     with ExitStack() as stack:
         opened = [stack.enter_context(find_pairs(source)) for source in sources]
-        left_out = [line for source in opened for line in source.left_out]
-        pairs = [pair for source in opened for pair in source]
+        left_out = [line for source in opened for line in source.left_out] if landmarks is None else []
+        pairs = [pair for source in opened for pair in (source if landmarks is None else source.all_photos())]
         kept = [pair for pair in pairs if flips or not pair.folder.lower().endswith("_flip")]
         if not kept:
             looked_in = " and ".join(str(source.path) for source in opened)
-            raise UserError(f"{looked_in}: no .jpg with a .mat of the same name beside it")
+            wanted = "no .jpg with a .mat of the same name beside it" if landmarks is None else "no photos"
+            raise UserError(f"{looked_in}: {wanted}")
         lock = output.with_name(f".{output.name}.lock")
         if stack.enter_context(
             exclusive_lock(lock, f"{output}: is being built by another run; wait until it has ended")
         ):
             remove_left_behind(output)  # by builds that were killed
         _require_free(output, overwrite)
-        make = SampleMaker(model, data_mode, load_skin_model() if skin else None)
+        make = SampleMaker(model, data_mode, load_skin_model() if skin else None, landmarks, crop)
         writer = stack.enter_context(
             dataset_writer(
                 output,
@@ -206,8 +219,15 @@ class SampleMaker:
     stored_bytes : of one sample, its encoded image not counted.
     """
 
-    def __init__(self, model: FaceModel, data_mode: int, skin_model: SkinModel | None = None):
-        self.model, self.skin_model = model, skin_model
+    def __init__(
+        self,
+        model: FaceModel,
+        data_mode: int,
+        skin_model: SkinModel | None = None,
+        landmarks: Callable[[str], np.ndarray | None] | None = None,
+        crop: str = "box",
+    ):
+        self.model, self.skin_model, self.landmarks_of, self.crop = model, skin_model, landmarks, crop
         self.storage = DATA_MODES[data_mode]
         self.basis: MapBasis | None = map_basis(model, MAP_SIZE) if self.storage.label else None
         bases = at_landmarks(model, np.concatenate([model.shape_basis, model.expression_basis], axis=2))
@@ -221,7 +241,7 @@ class SampleMaker:
         samples, transforms, complaints = [], [], []
         for pair in pairs:
             try:
-                sample, transform = self._prepare(pair)
+                sample, transform = self._prepare(pair) if self.landmarks_of is None else self._unlabelled(pair)
                 samples.append(sample)
                 transforms.append(transform)
             except InputLost:
@@ -248,8 +268,8 @@ class SampleMaker:
         coefficients, landmarks = fit.coefficients, fit.landmarks
         to_pixels = fit_to_pixels(fit.pose, height)
         model_landmarks = (self.landmark_basis @ coefficients + self.landmark_mean).reshape(-1, 3)
-        box = landmark_box(model_landmarks @ to_pixels[:2, :3].T + to_pixels[:2, 3])
-        if not (0 <= box.centre[0] < width and 0 <= box.centre[1] < height and 2 < box.side < 2 * max(height, width)):
+        box = crop_box(model_landmarks @ to_pixels[:2, :3].T + to_pixels[:2, 3], self.crop)
+        if not _holds_face(box, height, width):
             raise UserError(f"{pair.fit_file}: puts the face outside the photo")
         if self.storage.image:
             crop = crop_transform(box, MAP_SIZE)
@@ -274,6 +294,33 @@ class SampleMaker:
         )
         return sample, to_pixels
 
+    def _unlabelled(self, photo: Pair) -> tuple[Sample, np.ndarray]:
+        """A sample of a photo of which only the landmarks are known; of its pose nothing is."""
+        assert self.landmarks_of is not None
+        landmarks = self.landmarks_of(photo.stem)
+        if landmarks is None or not np.isfinite(landmarks[:, :2]).all():
+            raise UserError(f"{photo.image_file}: has no landmarks")
+        content = photo.image_bytes()
+        height, width = check_image(content, photo.image_file)
+        box = crop_box(landmarks, self.crop)
+        if not _holds_face(box, height, width):
+            raise UserError(f"{photo.image_file}: its landmarks lie outside it")
+        depth = landmarks[:, 2:] if landmarks.shape[1] == 3 else np.full((len(landmarks), 1), np.nan)
+        sample = Sample(
+            name=photo.name,
+            folder=photo.folder,
+            yaw=np.nan,
+            box=(*box.centre, box.side),
+            image_height=height,
+            image_width=width,
+            landmarks=np.column_stack([landmarks[:, :2], depth]).astype(np.float32),
+            image=content,
+            label=np.empty(0, np.float32),
+            pose=np.empty(0),
+            skin=self._skin(content, photo.image_file),
+        )
+        return sample, np.empty(0)
+
     def _skin(self, content: bytes, name: str) -> bytes | None:
         if self.skin_model is None:
             return None
@@ -284,6 +331,11 @@ class SampleMaker:
         maps = position_maps(basis, np.stack([sample.label for sample in samples]), np.stack(transforms))
         maps = maps.astype(self.storage.label)
         return [replace(sample, label=label) for sample, label in zip(samples, maps, strict=True)]
+
+
+def _holds_face(box: Box, height: int, width: int) -> bool:
+    x, y = box.centre
+    return bool(0 <= x < width and 0 <= y < height and 2 < box.side < 2 * max(height, width))
 
 
 def describe(report: BuildReport) -> str:

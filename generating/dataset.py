@@ -11,19 +11,19 @@ A sample is a row of every set. Attributes of the file: `format`, `format_versio
 | `yaws` | (N,) float32 | degrees |
 | `boxes` | (N, 3) float32 | box of the 68 model landmarks: centre x, centre y, mean side, pixels of the stored image |
 | `image_heights`, `image_widths` | (N,) int32 | pixels of the stored image |
-| `landmarks` | (N, 68, 3) float32 | `pt3d_68` in 0-based pixels of the stored image, NaN where a sample has none |
+| `landmarks` | (N, 68, 3) float32 | `pt3d_68` in 0-based pixels of the stored image; NaN: not known |
 | `images` | (N, 256, 256, 3) | data modes 0 to 3: RGB, uint8 or floats in 0 to 1 |
-| `images` | (bytes,) uint8 | data modes 4 and 5: encoded, sample i is `images[offsets[i]:offsets[i + 1]]` |
-| `offsets`, `checksums` | (N + 1,) int64, (N,) uint32 | data modes 4 and 5: where an image lies; its CRC-32 |
+| `images` | (bytes,) uint8 | data modes 4 to 6: encoded, sample i is `images[offsets[i]:offsets[i + 1]]` |
+| `offsets`, `checksums` | (N + 1,) int64, (N,) uint32 | data modes 4 to 6: where an image lies; its CRC-32 |
 | `maps` | (N, 256, 256, 3) | data modes 0 to 4: position map in pixels of the stored image |
 | `coefficients`, `poses` | (N, K) float32, (N, 7) float64 | data mode 5: identity, then expression; `Pose_Para` |
 | `scores`, `score_names` | (N, M) float32, (M,) UTF-8 | expressions that a teacher saw, 0 to 1, NaN: not known |
 | `skin`, `skin_offsets` | (bytes,) uint8, (N + 1,) int64 | built with `skin`: how surely each pixel is skin, as PNG |
 | `coefficients_checksums` | (N,) uint32 | CRC-32 of each row of that set; likewise for `maps`, `images`, `landmarks` |
 
-`landmarks` and `scores` are absent where no sample has any. Data modes 0 to 3 store the reference crop. The other sets
-carry HDF5's own checksum, so that no flipped bit goes unnoticed. (Files of older builds have neither it nor the sets of
-CRC-32s.)
+`landmarks` and `scores` are absent where no sample has any; in data mode 6 landmarks are the photo's own. Data modes 0
+to 3 store the reference crop. The other sets carry HDF5's own checksum, so that no flipped bit goes unnoticed. (Files
+of older builds have neither it nor the sets of CRC-32s.)
 """
 
 import threading
@@ -51,10 +51,11 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Storage:
-    """What a data mode stores: the types of image and map; None for the encoded image, None for the fit."""
+    """What a data mode stores: the types of image and map, None for the encoded image; and whether fits."""
 
     image: str | None
-    label: str | None
+    label: str | None = None
+    fit: bool = False
 
 
 DATA_MODES = (
@@ -63,8 +64,11 @@ DATA_MODES = (
     Storage("float64", "float64"),
     Storage("float32", "float16"),
     Storage(None, "float16"),
-    Storage(None, None),
+    Storage(None, fit=True),
+    Storage(None),
 )
+LANDMARKS_ALONE = 6
+"""The data mode of photos with landmarks and nothing else."""
 
 _PICTURE = (MAP_SIZE, MAP_SIZE, 3)
 
@@ -115,7 +119,7 @@ class StoredRows:
 class Dataset:
     """An open data set of N samples. Use it as a context manager, or `close()` it.
 
-    data_mode : 0 to 5. model_identity, layout_identity : of the face model that it was built with. identity : hash of
+    data_mode : 0 to 6. model_identity, layout_identity : of the face model that it was built with. identity : hash of
     all samples. names, folders : lists of str. groups (N,) int32, validation (N,) bool, yaw (N,) float32 degrees,
     boxes (N, 3) float32 centre x, centre y and mean side, landmarks (N, 68, 3) float32 or NaN, image_heights and
     image_widths (N,) int32; lengths in pixels of the stored image. In data mode 5, coefficients (N, K) float32
@@ -190,7 +194,7 @@ class Dataset:
             self._require(self._skin_offsets <= len(self._skin), "skin_offsets")
         if storage.label:
             self._maps = self._rows(file, "maps", storage.label, (count, *_PICTURE))
-        else:
+        if storage.fit:
             self.coefficients = self._rows(file, "coefficients", "float32", (count, None))
             self.poses = self._array(file, "poses", "float64", (count, 7))
             self._require(np.isfinite(self.poses), "poses")
@@ -231,8 +235,8 @@ class Dataset:
 
     @property
     def stores_fits(self) -> bool:
-        """Whether samples are stored as fits (data mode 5), from which position maps are made, or as the maps."""
-        return DATA_MODES[self.data_mode].label is None
+        """Whether samples are stored as fits (data mode 5), from which position maps are made."""
+        return DATA_MODES[self.data_mode].fit
 
     def fits(self, indices: slice | Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients (B, K) float32 and poses (B, 7) float64 of some samples, where the data set stores fits."""
@@ -266,9 +270,9 @@ class Dataset:
         return image
 
     def encoded_image(self, index: int) -> np.ndarray:
-        """Bytes (n,) uint8 of the JPEG or PNG file, in data modes 4 and 5."""
+        """Bytes (n,) uint8 of the JPEG or PNG file, in data modes 4 to 6."""
         if self._offsets is None:
-            raise UserError(f"{self.path}: is of data mode {self.data_mode}; encoded images are in data modes 4 and 5")
+            raise UserError(f"{self.path}: is of data mode {self.data_mode}; encoded images are in data modes 4 to 6")
         start, stop = int(self._offsets[index]), int(self._offsets[index + 1])
         content = self._images.read(start, stop - start)
         if zlib.crc32(content.data) != self._checksums[index]:

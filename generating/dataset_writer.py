@@ -33,8 +33,8 @@ class Sample:
     image_width: int
     landmarks: np.ndarray | None  # (68, 3)
     image: bytes | np.ndarray  # encoded, or (256, 256, 3) uint8 or in 0 to 1
-    label: np.ndarray  # (256, 256, 3) map, or (K,) coefficients
-    pose: np.ndarray  # (7,)
+    label: np.ndarray  # (256, 256, 3) map, or (K,) coefficients; (0,) where only the landmarks are known
+    pose: np.ndarray  # (7,); (0,) likewise
     skin: bytes | None = None  # PNG, (H, W) grey
 
     @property
@@ -114,7 +114,7 @@ class DatasetWriter:
         labels = np.stack([sample.label for sample in samples])
         if self._storage.label:
             self._extend_checked("maps", labels)
-        else:
+        if self._storage.fit:
             self._extend_checked("coefficients", labels)
             self._keep("poses", "float64", [sample.pose for sample in samples])
         self._raw.complain()

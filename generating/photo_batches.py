@@ -31,7 +31,7 @@ def photo_landmarks(dataset: Dataset, model: FaceModel) -> np.ndarray:
     missing = np.flatnonzero(~np.isfinite(landmarks).all(axis=(1, 2)))
     if len(missing):
         if not dataset.stores_fits:
-            raise UserError(f"{dataset.path}: holds photos without landmarks; build it in data mode 5")
+            raise UserError(f"{dataset.path}: holds photos without landmarks; build it in data mode 5 or 6")
         coefficients, poses = dataset.fits(missing)
         heights = dataset.image_heights[missing]
         landmarks[missing] = [

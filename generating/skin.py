@@ -7,6 +7,7 @@ estimated for this project (docs/weak.md) by `fit_mixture`.
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -84,7 +85,9 @@ class SkinModel:
 
     def probability(self, image: np.ndarray) -> np.ndarray:
         """How surely each pixel is skin, (H, W) in 0 to 1. image : (H, W, 3) uint8 RGB."""
-        colours, place = np.unique(ycrcb(image).reshape(-1, 3), axis=0, return_inverse=True)
+        codes = ycrcb(image).reshape(-1, 3).astype(np.int32) @ (1 << 16, 1 << 8, 1)
+        found, place = np.unique(codes, return_inverse=True)
+        colours = found[:, None] >> (16, 8, 0) & 255
         skin, other = (
             share * mixture.density(colours.astype(np.float64))
             for share, mixture in ((PRIOR, self.skin), (1 - PRIOR, self.other))
@@ -99,6 +102,28 @@ class SkinModel:
 def ycrcb(image: np.ndarray) -> np.ndarray:
     """Y, Cr and Cb (..., 3) uint8 of RGB uint8, in OpenCV's order."""
     return cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
+
+
+SHEET_SIDE, SHEET_PHOTOS = 160, 12
+"""Of a sheet: side in pixels of a picture in it, and columns at most."""
+
+
+def skin_sheet(photos) -> np.ndarray:
+    """Photos, how surely each pixel is skin, and what of the photo counts, one below the other: (H, W, 3) uint8.
+
+    photos : of pairs of an image (H, W, 3) uint8 RGB and its `SkinModel.mask`; the first `SHEET_PHOTOS` are shown.
+    """
+    columns = []
+    for image, mask in islice(photos, SHEET_PHOTOS):
+        grey = np.repeat(mask[..., None], 3, axis=2)
+        counted = np.rint(image * (grey / 255)).astype(np.uint8)
+        zoom = SHEET_SIDE / max(image.shape[:2])
+        size = [max(round(zoom * side), 1) for side in image.shape[1::-1]]
+        column = np.full((3, SHEET_SIDE, SHEET_SIDE, 3), 255, np.uint8)
+        for cell, picture in zip(column, (image, grey, counted), strict=True):
+            cell[: size[1], : size[0]] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        columns.append(column.reshape(-1, SHEET_SIDE, 3))
+    return np.concatenate(columns, axis=1)
 
 
 def save_skin_model(model: SkinModel, path=SKIN_FILE) -> None:

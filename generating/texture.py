@@ -41,6 +41,8 @@ EXPOSURE = AMBIENT * CONSTANT
 
 def learn_texture(model: FaceModel, dataset: Dataset, components: int) -> FaceModel:
     """The face model with a mean texture and a texture basis from the frontal photos of a data set with fits."""
+    if not dataset.stores_fits:
+        raise UserError(f"{dataset.path}: textures are sampled by fits; give a data set of data mode 5")
     frontal = np.flatnonzero(np.abs(dataset.yaw) <= MOST_YAW)[:: max(len(dataset) // (4 * MOST_PHOTOS), 1)]
     frontal = frontal[:MOST_PHOTOS]
     if len(frontal) < max(LEAST_PHOTOS, components + 1):

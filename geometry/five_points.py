@@ -5,6 +5,9 @@ Points are eye centres (the image's left one first), nose tip and mouth corners,
 
 import numpy as np
 
+from prnet.configure.config import CROP_MARGIN
+from prnet.geometry.crop import Box, landmark_box
+
 RECOGNITION_SIDE = 112
 RECOGNITION_POINTS = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
@@ -60,3 +63,16 @@ def deep3d_transform(points: np.ndarray, side: int = DEEP3D_SIDE) -> np.ndarray:
     zoom = DEEP3D_SCALE * side / DEEP3D_SIDE / scale
     origin = rows[:, 3] * (1, -1)
     return np.column_stack([zoom * np.eye(2), (side - 1) / 2 - zoom * origin])
+
+
+def crop_box(landmarks: np.ndarray, crop: str) -> Box:
+    """The box that crops of a face are made from. landmarks : (68, 2 or 3). crop : of `configure.config.CROPS`."""
+    return landmark_box(landmarks) if crop == "box" else deep3d_box(five_points(landmarks))
+
+
+def deep3d_box(points: np.ndarray) -> Box:
+    """The box whose crop (`prnet.geometry.crop.crop_transform`) is Deep3DFaceReconstruction's. points : (5, 2)."""
+    transform = deep3d_transform(points)
+    zoom = transform[0, 0]
+    middle = (DEEP3D_SIDE - 1) / 2
+    return Box(centre=(middle - transform[:, 2]) / zoom, side=float((DEEP3D_SIDE - 1) / (CROP_MARGIN * zoom)))

@@ -1,7 +1,8 @@
 """Losses that need no 3D label: a photo, its 68 landmarks and a face's parameters in, one value an image out.
 
 Those of Deep3DFaceReconstruction (Deng et al., CVPRW 2019, section 3), each to be multiplied by its weight in
-`prnet.configure.config.PhotoTerms`. B images; colours 0 to 1; coefficients in standard deviations.
+`prnet.configure.config.PhotoTerms`; what the photometric one adds is said there. B images; colours 0 to 1; coefficients
+in standard deviations.
 """
 
 import numpy as np
@@ -15,6 +16,12 @@ REFERENCE_SIDE = 224
 EMPHASIS = 20.0
 EMPHASISED = (*range(28, 31), *range(60, 68))
 """Landmarks (0-based) of nose ridge and inner mouth, and how much more each of them counts."""
+
+OUTLIER = 0.25
+"""Norm of a difference of colours beyond which a point is taken for hair, glasses or gloss and pulls at nothing."""
+
+BRIGHTEST = 0.98
+"""Colours above may be any brightness that the camera could not tell apart."""
 
 IDENTITY, EXPRESSION, ALBEDO = 1.0, 0.8, 0.017
 """How much each kind of coefficient counts in the prior."""
@@ -31,10 +38,13 @@ def photometric_error(photo, rendering, weights):
     """Mean over points, weighted, of the norm over red, green and blue of their difference (equation 1).
 
     photo, rendering : (B, ..., 3). weights : (B, ...), 0 where the face is hidden or no skin; an image of zeros
-    scores 0.
+    scores 0. Beyond the published loss, a point counts `OUTLIER` at most, and where the photo is overexposed a
+    rendering brighter still is right.
     """
     axes = tuple(range(1, len(weights.shape)))
-    distance = ops.sqrt(ops.sum(ops.square(photo - rendering), axis=-1) + 1e-12)
+    difference = photo - rendering
+    difference = ops.where(photo >= BRIGHTEST, ops.maximum(difference, 0.0), difference)
+    distance = ops.minimum(ops.sqrt(ops.sum(ops.square(difference), axis=-1) + 1e-12), OUTLIER)
     return ops.sum(weights * distance, axis=axes) / ops.maximum(ops.sum(weights, axis=axes), 1e-6)
 
 

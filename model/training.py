@@ -13,7 +13,7 @@ import numpy as np
 from prnet.common.errors import UserError
 from prnet.common.progress import Poster
 from prnet.configure.config import CAMERAS, PHOTO_NETWORKS, RENDERINGS, Run, Training
-from prnet.generating.dataset import Dataset
+from prnet.generating.dataset import LANDMARKS_ALONE, Dataset
 from prnet.geometry.face_model import FaceModel
 from prnet.geometry.position_map import MapBasis, layout_of_model, map_basis
 from prnet.geometry.uv_layout import UVLayout
@@ -168,6 +168,11 @@ def _check(training: Training, run: Run, dataset: Dataset, face_model: FaceModel
         value = getattr(training, name)
         if value is not None and not low <= value <= high:
             raise UserError(f"{name} {value}: must be from {low} to {high}")
+    if training.network not in PHOTO_NETWORKS and dataset.data_mode == LANDMARKS_ALONE:
+        raise UserError(
+            f"{dataset.path}: holds photos and landmarks alone, which {training.network} does not learn from; "
+            "give `network` photonet (the recipe weak)"
+        )
     if training.warmup and training.schedule != "cosine":
         raise UserError(f"`warmup` {training.warmup}: belongs to a cosine; give `schedule` cosine, or leave it out")
     if training.network == "morphnet" and training.head != "linear":

@@ -11,6 +11,7 @@ from prnet.configure.config import LANDMARK_COUNT
 from prnet.formats.number_files import read_numbers
 from prnet.formats.photos import read_image
 from prnet.geometry.crop import Box, landmark_box
+from prnet.geometry.five_points import crop_box
 from prnet.geometry.pose import fitted_landmarks
 from prnet.reconstructing.detection import box_of_rectangle
 
@@ -18,10 +19,13 @@ MAX_SIDE = 10
 """Times the photo's longer side that the box of a face may measure."""
 
 
-def known_boxes(rectangle, landmark_file, fit_file, face_model_file, inputs: Sequence[Path]) -> list[Box] | None:
+def known_boxes(
+    rectangle, landmark_file, fit_file, face_model_file, inputs: Sequence[Path], crop: str = "box"
+) -> list[Box] | None:
     """The box that one of rectangle (x, y, width, height in pixels), landmark_file and fit_file gives; None for none.
 
-    face_model_file : for a fit without `pt3d_68`. Raises `UserError` for more than one input, or a face that is none.
+    face_model_file : for a fit without `pt3d_68`. crop : of `configure.config.CROPS`, what landmarks give. Raises
+    `UserError` for more than one input, or a face that is none.
     """
     given = next((value for value in (rectangle, landmark_file, fit_file) if value is not None), None)
     if given is None:
@@ -38,10 +42,9 @@ def known_boxes(rectangle, landmark_file, fit_file, face_model_file, inputs: Seq
         if landmark_file is not None
         else fit_landmarks(fit_file, face_model_file, inputs[0])
     )
-    box = landmark_box(landmarks)
-    if box.side <= 0:
+    if landmark_box(landmarks).side <= 0:
         raise UserError(f"{given}: all landmarks coincide; give the 68 landmarks of a face")
-    return [box]
+    return [crop_box(landmarks, crop)]
 
 
 def require_near(box: Box, height: int, width: int, name: str) -> None:

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from prnet.common.errors import UserError
+from prnet.configure.config import CROPS
 from prnet.formats.photo_arrays import Photo, as_photo
 from prnet.geometry.crop import Box
+from prnet.geometry.five_points import crop_box
 from prnet.geometry.uv_layout import mirror_maps
 from prnet.model.parameters import FaceParameters
 from prnet.model.runtimes import open_runtime
@@ -36,6 +38,8 @@ class FaceReconstructor:
     crop nearer to those that networks are trained on, for twice the network's time.
     surface_filter : the meshes of networks that are free at every texel (`prnet`, `lprnet`), and so are rough, are
     smoothed; landmarks, pose and position map stay as the network says.
+    crop : "five-points" does the same with Deep3DFaceReconstruction's crop about five of the landmarks, for networks
+    that were trained on such crops (`build_dataset` with that `crop`).
 
     Raises `UserError` for a file that is no such network.
 
@@ -60,9 +64,12 @@ class FaceReconstructor:
         mirrored: bool = False,
         refined: bool = False,
         surface_filter: bool = True,
+        crop: str = "box",
         runtime: str = "auto",
         threads: int = 0,
     ):
+        if crop not in CROPS:
+            raise UserError(f"unknown crop {crop!r}; choose from {', '.join(CROPS)}")
         if detector not in DETECTORS:
             raise UserError(f"unknown detector {detector!r}; choose from {', '.join(DETECTORS)}")
         self.model = MODEL_PATH if model is None else model
@@ -71,6 +78,9 @@ class FaceReconstructor:
         width = FILTER_WIDTH if surface_filter and self.runtime.free_surface else 0.0
         self.grid = face_grid(self.layout, self.image_size, self.runtime.shapes(), width)
         self._detector, self._mirrored, self._refined = chosen_detector(detector), mirrored, refined
+        self.grid = face_grid(self.layout, self.image_size, self.runtime.shapes())
+        self._detector, self._mirrored, self._crop = chosen_detector(detector), mirrored, crop
+        self._refined = refined or crop != CROPS[0]
 
     def detect(self, image: Photo) -> list[Box]:
         """Boxes of the faces in a photo, the largest first; none where none is found. image : see `as_photo`."""
@@ -96,7 +106,8 @@ class FaceReconstructor:
         if boxes is None:
             boxes = [self.detect(photo) for photo in photos]
             if self._refined:
-                boxes = [[face.tracked_box for face in found] for found in self.reconstruct_batch(photos, boxes)]
+                first = self.reconstruct_batch(photos, boxes)
+                boxes = [[crop_box(face.landmarks, self._crop) for face in found] for found in first]
         owners = [(number, box) for number, of_image in enumerate(boxes) for box in map(as_box, of_image)]
         faces: list[list[PhotoFace]] = [[] for _ in photos]
         for start in range(0, len(owners), BATCH_SIZE):

@@ -24,7 +24,7 @@ def written(tmp_path):
     return write_samples(tmp_path / "train.hdf5", 5, make_samples(5))
 
 
-@pytest.mark.parametrize("data_mode", range(6))
+@pytest.mark.parametrize("data_mode", range(7))
 @pytest.mark.parametrize("piece", [1, 3, 100])
 def test_what_is_written_is_read(tmp_path, monkeypatch, data_mode, piece):
     monkeypatch.setattr(writer_module, "CHUNK_BYTES", 5000)
@@ -200,7 +200,7 @@ def test_a_file_cut_short_anywhere_is_refused(written):
         ("format_version", 2, "is of format version 2, this program reads 1"),
         ("format_version", 0, "is of format version 0, this program reads 1"),
         ("format", "face model", "is not a data set"),
-        ("data_mode", 6, "is of data mode 6"),
+        ("data_mode", 7, "is of data mode 7"),
         ("data_mode", -1, "is of data mode -1"),
         ("data_mode", 4, "set maps"),
         ("data_mode", 0, "set images"),

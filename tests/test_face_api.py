@@ -51,8 +51,8 @@ def test_it_answers_as_the_package_does_under_node(tmp_path):
     package, node = os.environ.get(PACKAGE), shutil.which("node")
     if not package or node is None:
         pytest.skip(f"needs node, and ${PACKAGE}, the folder of the npm package @vladmandic/face-api")
-    from prnet.model.photo_training import load_recognition
     from prnet.commands.export_model import main
+    from prnet.model.photo_training import load_recognition
 
     file = tmp_path / "recognition.keras"
     main(["--from-face-api", str(Path(package, "model")), "--output", str(file)])

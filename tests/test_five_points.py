@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from prnet.geometry.crop import transform_points
+from prnet.geometry.crop import crop_transform, landmark_box, transform_points
 from prnet.geometry.five_points import (
     DEEP3D_POINTS,
     RECOGNITION_POINTS,
+    crop_box,
     deep3d_transform,
     five_points,
     recognition_transform,
@@ -42,3 +43,10 @@ def test_deep3ds_crop_has_102_pixels_a_unit_and_the_face_in_its_middle():
     found = deep3d_transform(points)
     np.testing.assert_allclose(found[:, :2], np.eye(2) * 102 / 40, atol=1e-9)
     np.testing.assert_allclose(transform_points(found, np.array([90.0, 70.0])), [111.5, 111.5], atol=1e-9)
+
+
+def test_deep3ds_crop_is_that_of_a_box():
+    landmarks = np.random.default_rng(0).uniform(20, 90, (68, 3))
+    box = crop_box(landmarks, "five-points")
+    np.testing.assert_allclose(crop_transform(box, 224), deep3d_transform(five_points(landmarks)), atol=1e-9)
+    assert crop_box(landmarks, "box").side == landmark_box(landmarks).side

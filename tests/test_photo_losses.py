@@ -8,6 +8,7 @@ import pytest
 from prnet.configure.config import PhotoTerms
 from prnet.model import photo_losses
 from prnet.model.photo_losses import (
+    OUTLIER,
     coefficient_prior,
     coloured_light,
     landmark_weights,
@@ -20,9 +21,22 @@ from prnet.model.photo_losses import (
 
 def test_photometric_is_the_mean_norm_over_colours_where_the_face_is_seen():
     photo = np.zeros((2, 3, 3), np.float32)
-    rendering = np.array([[[0.3, 0.0, 0.4], [0, 0, 0], [9, 9, 9]], [[9, 9, 9]] * 3], np.float32)
+    rendering = np.array([[[0.03, 0.0, 0.04], [0, 0, 0], [9, 9, 9]], [[9, 9, 9]] * 3], np.float32)
     weights = np.array([[1, 3, 0], [0, 0, 0]], np.float32)
-    np.testing.assert_allclose(photometric_error(photo, rendering, weights), [0.5 / 4, 0], atol=1e-5)
+    np.testing.assert_allclose(photometric_error(photo, rendering, weights), [0.05 / 4, 0], atol=1e-5)
+
+
+def test_what_differs_much_is_no_skin_and_counts_no_more_for_it():
+    rendering = np.array([[[0.3, 0.0, 0.4]], [[0.6, 0.0, 0.8]]], np.float32)
+    found = photometric_error(np.zeros((2, 1, 3), np.float32), rendering, np.ones((2, 1), np.float32))
+    np.testing.assert_allclose(found, [OUTLIER, OUTLIER])
+
+
+def test_an_overexposed_photo_may_be_of_something_brighter():
+    photo = np.array([[[1.0, 0.5, 0.5]], [[1.0, 0.5, 0.5]], [[0.9, 0.5, 0.5]]], np.float32)
+    rendering = photo + np.array([[[0.1, 0, 0]], [[-0.1, 0, 0]], [[0.1, 0, 0]]], np.float32)
+    found = photometric_error(photo, rendering, np.ones((3, 1), np.float32))
+    np.testing.assert_allclose(found, [0, 0.1, 0.1], atol=2e-6)
 
 
 def test_landmarks_count_squared_pixels_and_the_inner_mouth_twenty_fold():

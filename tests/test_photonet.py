@@ -8,13 +8,16 @@ import keras
 import numpy as np
 import pytest
 
+from prnet.commands.build_dataset import main as build_dataset_main
 from prnet.common.errors import UserError
 from prnet.configure.config import NO_AUGMENTATION, PHOTO_NETWORKS, PhotoTerms, Run
-from prnet.configure.recipes import weak
+from prnet.configure.recipes import lprnet, weak
+from prnet.evaluating.subjects import DatasetSubjects
 from prnet.formats.face_model_file import load_face_model, save_face_model
 from prnet.generating.augmentation import noise_texture
 from prnet.generating.dataset import open_dataset
 from prnet.generating.photo_batches import MIRRORED_LANDMARKS, make_photo_batch, photo_landmarks
+from prnet.generating.texture import learn_texture
 from prnet.geometry.face_model import TextureBasis, at_landmarks
 from prnet.geometry.harmonics import AMBIENT
 from prnet.geometry.pose import rotation_from_angles
@@ -199,6 +202,36 @@ def test_it_resumes(data, textured_model, tmp_path):
     assert [row["epoch"] for row in second] == [1, 2]
     assert second[0] == first[0]
     assert second[1]["loss"] < first[0]["loss"]
+
+
+def test_photos_with_landmarks_alone_are_enough(data, textured_model, tmp_path):
+    """Built without fits, the same photos give the same batches, and a run."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    landmarks = photo_landmarks(data, textured_model)
+    for index, name in enumerate(data.names):
+        (photos / f"{name}.jpg").write_bytes(data.encoded_image(index).tobytes())
+    (photos / "nobody.jpg").write_bytes(data.encoded_image(0).tobytes())
+    np.savez(tmp_path / "landmarks.npz", names=np.array(data.names), landmarks68=landmarks)
+    save_face_model(textured_model, tmp_path / "model.hdf5")
+    arguments = ["--extract-dir", photos, "--landmarks", tmp_path / "landmarks.npz", "--hdf5-dir", tmp_path / "built"]
+    arguments += ["--build-mode", "train", "--face-model", tmp_path / "model.hdf5", "--skin"]
+    assert build_dataset_main([str(argument) for argument in arguments]) == 1  # one photo has no landmarks
+    with open_dataset(tmp_path / "built" / "train.hdf5") as built:
+        order = [built.names.index(name) for name in data.names]
+        assert len(built) == len(data)
+        np.testing.assert_allclose(photo_landmarks(built, textured_model)[order], landmarks, atol=1e-3)
+        np.testing.assert_allclose(built.boxes[order], data.boxes, atol=1e-2)
+        assert built.skin(0) is not None
+        training = replace(weak(), epochs=1, batch_size=4, warmup=0.0)
+        log = train(training, Run(workers=1), built, textured_model, tmp_path / "run", test_set=built)
+        assert np.isfinite(log[0]["loss"])
+        with pytest.raises(UserError, match="photos and landmarks alone.*`network` photonet"):
+            train(lprnet(), Run(), built, textured_model, tmp_path / "none")
+        with pytest.raises(UserError, match="evaluate on one of data modes 0 to 5"):
+            DatasetSubjects(built, textured_model, None)
+        with pytest.raises(UserError, match="textures are sampled by fits"):
+            learn_texture(textured_model, built, 2)
 
 
 def test_settings_that_cannot_be(data, textured_model, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from prnet.common.errors import UserError
 from prnet.configure.config import CROP_MARGIN
 from prnet.geometry.crop import Box, compose, crop_transform, landmark_box, lift_transform, transform_points
+from prnet.geometry.five_points import crop_box
 from prnet.geometry.pose import fit_to_pixels
 from prnet.geometry.position_map import position_maps
 from prnet.geometry.uv_layout import sample_landmarks
@@ -172,6 +173,8 @@ def test_a_refined_face_is_cropped_about_the_landmarks_found_first(layout, tmp_p
     np.testing.assert_array_equal(again.box.centre, first.tracked_box.centre)
     (given,) = refined.reconstruct(portrait, [first.box])  # who gives a box knows better
     assert given.box is first.box
+    (aligned,) = FaceReconstructor(tmp_path / "small.keras", "none", crop="five-points").reconstruct(portrait)
+    np.testing.assert_allclose(aligned.box.side, crop_box(first.landmarks, "five-points").side)
 
 
 def test_the_box_of_a_rectangle():

@@ -131,3 +131,11 @@ def test_what_lies_behind_is_hidden_and_what_turns_away_is_not_seen():
     assert seen[0, 2:-2, 10:-2].mean() > 0.9
     assert seen[0, 2:-2, 2:6].mean() < 0.1
     assert seen[1].max() == 0
+
+
+def test_a_flank_is_seen():
+    """A surface that falls away by four pixels a pixel hides nothing of itself."""
+    at = np.linspace(3, SIDE - 4, 16, dtype=np.float32)
+    x, y = np.meshgrid(at, at)
+    flank = np.stack([x, y, 4 * x], axis=-1)
+    assert np.asarray(visible_texels(flank[None], np.ones((16, 16), bool), SIDE)).min() == 1

@@ -6,12 +6,14 @@ import pytest
 from prnet.generating.dataset import open_dataset
 from prnet.generating.skin import (
     PRIOR,
+    SHEET_SIDE,
     Mixture,
     SkinModel,
     estimate_skin,
     fit_mixture,
     load_skin_model,
     save_skin_model,
+    skin_sheet,
 )
 from tests.helpers.small_faces import make_small_model, small_files, write_zip
 
@@ -56,6 +58,18 @@ def test_photos_with_known_faces_teach_skin_and_it_is_kept(tmp_path):
     mask = load_skin_model(tmp_path / "skin.npz").mask(photos[0][0])
     assert mask[photos[0][1]].mean() > 250
     assert mask[~photos[0][1]].mean() < 10
+
+
+def test_a_sheet_shows_photo_mask_and_what_counts():
+    photo = np.full((40, 20, 3), 200, np.uint8)
+    mask = np.zeros((40, 20), np.uint8)
+    mask[20:] = 255
+    sheet = skin_sheet([(photo, mask)] * 14)
+    assert sheet.shape == (3 * SHEET_SIDE, 12 * SHEET_SIDE, 3)
+    above, below, beside = (40, 40), (120, 40), (40, 120)  # row, column of the photo's halves, and of the white by it
+    assert [sheet[row, column, 0] for row, column in (above, below, beside)] == [200, 200, 255]
+    assert [sheet[SHEET_SIDE + row, column, 0] for row, column in (above, below, beside)] == [0, 255, 255]
+    assert [sheet[2 * SHEET_SIDE + row, column, 0] for row, column in (above, below, beside)] == [0, 200, 255]
 
 
 def test_the_shipped_one_tells_skin_from_leaves():

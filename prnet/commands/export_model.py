@@ -33,7 +33,9 @@ def make_parser() -> Parser:
     )
     task.add_argument("--from-prnet-checkpoint", metavar="PREFIX", help="published checkpoint, without .index")
     task.add_argument(
-        "--from-face-api", metavar="DIR", help="folder `model` of the npm package @vladmandic/face-api: face recognition"
+        "--from-face-api",
+        metavar="DIR",
+        help="folder `model` of the npm package @vladmandic/face-api: face recognition",
     )
     parser.add_argument("--quantize", choices=QUANTIZATIONS, help="for LiteRT files; int8 for ONNX too")
     parser.add_argument("--images", help="training images, a data set or a folder (int8, keras, the check)")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from prnet.commands.flags import Parser, say_what_to_open
-from prnet.configure.config import FACE_MODEL_PATH, RUNTIMES
+from prnet.configure.config import CROPS, FACE_MODEL_PATH, RUNTIMES
 from prnet.reconstructing.settings import (
     DETECTOR_HELP,
     DETECTORS,
@@ -44,6 +44,12 @@ def make_parser() -> Parser:
         help="reconstruct detected faces again, from the landmarks found first: less error, twice the network's time",
     )
     parser.add_argument("--no-surface-filter", action="store_true", help=FILTER_HELP)
+    parser.add_argument(
+        "--crop",
+        choices=CROPS,
+        default=CROPS[0],
+        help="five-points: for networks trained on such crops, of faces detected as with --refined, or of --landmarks",
+    )
     place = parser.add_mutually_exclusive_group()
     place.add_argument(
         "--bbox",
@@ -106,7 +112,7 @@ def main(argv=None) -> int:
 
     require_texture_size(options.texture)
     inputs = [path for name in named for path in find_inputs(name)]
-    boxes = known_boxes(options.bbox, options.landmarks, options.fit, options.face_model, inputs)
+    boxes = known_boxes(options.bbox, options.landmarks, options.fit, options.face_model, inputs, options.crop)
     settings = OutputSettings(
         mat=options.mat,
         frontal=options.frontal,
@@ -129,6 +135,7 @@ def main(argv=None) -> int:
             mirrored=options.mirrored,
             refined=options.refined,
             surface_filter=not options.no_surface_filter,
+            crop=options.crop,
             runtime=options.runtime,
         ),
         inputs,
