@@ -18,7 +18,8 @@ EMPHASISED = (*range(28, 31), *range(60, 68))
 """Landmarks (0-based) of nose ridge and inner mouth, and how much more each of them counts."""
 
 OUTLIER = 0.25
-"""Norm of a difference of colours beyond which a point is taken for hair, glasses or gloss and pulls at nothing."""
+"""Norm of a difference of colours beyond which a point is taken for hair, glasses or gloss and pulls at nothing, where
+that is twice as much as in the mean over the image: while light is far off, all points are."""
 
 BRIGHTEST = 0.98
 """Colours above may be any brightness that the camera could not tell apart."""
@@ -38,14 +39,16 @@ def photometric_error(photo, rendering, weights):
     """Mean over points, weighted, of the norm over red, green and blue of their difference (equation 1).
 
     photo, rendering : (B, ..., 3). weights : (B, ...), 0 where the face is hidden or no skin; an image of zeros
-    scores 0. Beyond the published loss, a point counts `OUTLIER` at most, and where the photo is overexposed a
-    rendering brighter still is right.
+    scores 0. Beyond the published loss, a point counts twice the mean or `OUTLIER` at most, whichever is more, and
+    where the photo is overexposed a rendering brighter still is right.
     """
     axes = tuple(range(1, len(weights.shape)))
     difference = photo - rendering
     difference = ops.where(photo >= BRIGHTEST, ops.maximum(difference, 0.0), difference)
-    distance = ops.minimum(ops.sqrt(ops.sum(ops.square(difference), axis=-1) + 1e-12), OUTLIER)
-    return ops.sum(weights * distance, axis=axes) / ops.maximum(ops.sum(weights, axis=axes), 1e-6)
+    distance = ops.sqrt(ops.sum(ops.square(difference), axis=-1) + 1e-12)
+    total = ops.maximum(ops.sum(weights, axis=axes, keepdims=True), 1e-6)
+    mean = ops.stop_gradient(ops.sum(weights * distance, axis=axes, keepdims=True) / total)
+    return ops.sum(weights / total * ops.minimum(distance, ops.maximum(2 * mean, OUTLIER)), axis=axes)
 
 
 def squared_landmark_error(truth, prediction):

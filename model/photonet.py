@@ -28,6 +28,9 @@ sRGB about 0 to 1, and the light (B, 9, 3)."""
 STEP = 0.1
 """What a head's unit moves the face by, as a share of the map's unit, and its scale, as a logarithm."""
 
+FEATURE_CHANNELS, FEATURES = 64, 384
+"""Channels of the encoder's output that are kept at each place, and numbers that the heads are linear in."""
+
 FOCAL_LENGTH = 1015 / 224
 """Of the perspective camera, in crop sides (Deep3D). A face of that magnification lies as far away in its own pixels,
 whatever its size, so that this camera needs no number more than weak perspective."""
@@ -39,7 +42,7 @@ def build_photonet(
     """name : `photonet`, on the light encoder, or `photonet50`, on ResNet-50 with fresh weights."""
     images = keras.Input((image_size, image_size, 3), name="image")
     encoder = resnet50_encoder if name == "photonet50" else light_encoder
-    features = layers.GlobalAveragePooling2D(name="features", dtype="float32")(encoder(images, synchronised))
+    features = _features(encoder(images, synchronised))
 
     def head(part: str, count: int):
         return layers.Dense(count, kernel_initializer="zeros", dtype="float32", name=part)(features)
@@ -56,6 +59,14 @@ def build_photonet(
     network = keras.Model(images, position_map, name=name)
     network.parameter_names = space.parameter_names
     return network
+
+
+def _features(encoded):
+    """What the heads read (B, FEATURES), of an encoder's output (B, h, w, C): where on the crop something is seen
+    counts, which a mean over the crop would lose."""
+    narrow = layers.Conv2D(FEATURE_CHANNELS, 1, activation="relu", name="features_narrow")(encoded)
+    flat = layers.Flatten(name="features_flat")(narrow)
+    return layers.Dense(FEATURES, activation="relu", dtype="float32", name="features")(flat)
 
 
 def resnet50_encoder(images, synchronised: bool = False):
