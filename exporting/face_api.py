@@ -50,7 +50,7 @@ def read_weights(folder: Path, stem: str) -> dict[str, np.ndarray]:
             tensors[entry["name"]] = stored * quantised["scale"] + quantised["min"] if quantised else stored
             start += count * kind.itemsize
     except OSError as error:
-        raise UserError(f"{error.filename}: no such file; give the folder `model` of the npm package") from None
+        raise UserError(f"{error.filename}: no such file; give the npm package's folder model") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{manifest}: damaged, or not what {values.name} holds: {error}") from None
     if start != len(content):
@@ -63,7 +63,7 @@ def build_recognition(tensors: dict[str, np.ndarray]) -> Any:
     import keras
     from keras import layers, ops
 
-    def convolved(x, name: str, strides: int = 1, padding: str = "same", activation: str | None = "relu"):
+    def convolved(x: Any, name: str, strides: int = 1, padding: str = "same", activation: str | None = "relu") -> Any:
         kernel, bias = tensors[f"{name}/conv/filters"], tensors[f"{name}/conv/bias"]
         factor, shift = tensors[f"{name}/scale/weights"], tensors[f"{name}/scale/biases"]
         layer = layers.Conv2D(
@@ -73,11 +73,11 @@ def build_recognition(tensors: dict[str, np.ndarray]) -> Any:
         layer.set_weights([kernel * factor, bias * factor + shift])
         return x
 
-    def same(x, name: str):
+    def same(x: Any, name: str) -> Any:
         inner = convolved(convolved(x, f"{name}/conv1"), f"{name}/conv2", activation=None)
         return ops.relu(inner + x)
 
-    def halved(x, name: str):
+    def halved(x: Any, name: str) -> Any:
         inner = convolved(convolved(x, f"{name}/conv1", 2, "valid"), f"{name}/conv2", activation=None)
         pooled = layers.AveragePooling2D(2)(x)
         inner = ops.pad(inner, [(0, 0), *((0, pooled.shape[axis] - inner.shape[axis]) for axis in (1, 2)), (0, 0)])

@@ -33,7 +33,7 @@ def test_tensors_of_bytes_are_scaled_and_floats_are_taken_as_they_are(tmp_path):
 
 
 def test_what_is_no_such_network_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no such file; give the folder `model`"):
+    with pytest.raises(UserError, match="no such file; give the npm package's folder model"):
         import_face_api(tmp_path)
     entry = {"name": "a", "shape": [2], "dtype": "float32"}
     write_manifest(tmp_path, [entry], bytes(8))

@@ -32,6 +32,7 @@ FLAGS = {
     "image_size": "--image-size",
     "images": "--images",
     "morph": "--morph",
+    "landmarks": "--landmarks",
     "learn_texture": "--learn-texture",
     "learning_rate": "--learning-rate",
     "machines": "--machines",
