@@ -36,10 +36,10 @@ class FaceReconstructor:
     trained on mirrored samples.
     refined : faces that the detector found are reconstructed once more, from the box of the landmarks found first: a
     crop nearer to those that networks are trained on, for twice the network's time.
-    surface_filter : the meshes of networks that are free at every texel (`prnet`, `lprnet`), and so are rough, are
-    smoothed; landmarks, pose and position map stay as the network says.
     crop : "five-points" does the same with Deep3DFaceReconstruction's crop about five of the landmarks, for networks
     that were trained on such crops (`build_dataset` with that `crop`).
+    surface_filter : the meshes of networks that are free at every texel (`prnet`, `lprnet`), and so are rough, are
+    smoothed; landmarks, pose and position map stay as the network says.
 
     Raises `UserError` for a file that is no such network.
 
@@ -77,8 +77,6 @@ class FaceReconstructor:
         self.network, self.layout, self.image_size = self.runtime.network, self.runtime.layout, self.runtime.image_size
         width = FILTER_WIDTH if surface_filter and self.runtime.free_surface else 0.0
         self.grid = face_grid(self.layout, self.image_size, self.runtime.shapes(), width)
-        self._detector, self._mirrored, self._refined = chosen_detector(detector), mirrored, refined
-        self.grid = face_grid(self.layout, self.image_size, self.runtime.shapes())
         self._detector, self._mirrored, self._crop = chosen_detector(detector), mirrored, crop
         self._refined = refined or crop != CROPS[0]
 
