@@ -42,7 +42,7 @@ test-large: $(VENV)/.installed
 	$(RUN) -m pytest -m large
 
 test-scale: $(VENV)-scale/.installed
-	$(VENV)-scale/bin/python -m pytest -m "large or not large" tests/test_machines.py tests/test_many.py tests/test_many_fits.py
+	OMP_NUM_THREADS=1 $(VENV)-scale/bin/python -m pytest -m "large or not large" tests/test_machines.py tests/test_many.py tests/test_many_fits.py
 
 $(VENV)-scale/.installed: requirements.lock
 	$(PYTHON) -m venv $(VENV)-scale

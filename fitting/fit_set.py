@@ -14,6 +14,7 @@ import numpy as np
 from prnet.common.errors import UserError
 from prnet.common.files import atomic_write
 from prnet.common.ordered import in_order
+from prnet.common.threads import ONE_THREAD
 from prnet.fitting.evidence import UPWARDS, FitModel, Landmarks
 from prnet.fitting.group import solve_group
 from prnet.fitting.output import as_jpeg, fit_archive, fit_file, fit_folder, stem_in_set
@@ -34,7 +35,6 @@ CHUNK = 32
 """Photos that a worker fits at a time, whole groups where they share an identity."""
 
 JOBS_AHEAD = 4
-_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -198,8 +198,8 @@ def _fitted(chunks, model: FitModel, grouped: bool, workers: int | None) -> Iter
 
 @contextmanager
 def _one_blas_thread():
-    before = {name: os.environ.get(name) for name in _BLAS_THREADS}
-    os.environ.update(dict.fromkeys(_BLAS_THREADS, "1"))
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
     try:
         yield
     finally:

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from prnet.common.errors import in_one_line
 from prnet.fitting.evidence import FitModel
 from prnet.fitting.fit_set import Outcome, fit_together, job_of_photo
@@ -84,7 +86,7 @@ class FitWorker(ShardWorker):
         return {
             **dict(zip(("pitch", "yaw", "roll"), quality.angles, strict=True)),
             "residual": quality.residual,
-            "disagreement": quality.disagreement,
+            "disagreement": None if np.isnan(quality.disagreement) else quality.disagreement,
             "identity_size": quality.identity,
             "activity": quality.activity,
             "pose": outcome.pose,

@@ -15,6 +15,7 @@ import cv2
 
 from prnet.common.errors import UserError
 from prnet.common.files import atomic_write
+from prnet.common.threads import ONE_THREAD
 from prnet.configure.config import CHECKOUT
 from prnet.formats.photos import IMAGE_SUFFIXES
 
@@ -162,8 +163,7 @@ def _by_ray(
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     place: dict[str, Any] = {"address": cluster} if cluster else {"num_cpus": workers, **quiet}
     path = {"PYTHONPATH": str(CHECKOUT)} if CHECKOUT else {}
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    ray.init(**place, runtime_env={"env_vars": {**threads, **path}})
+    ray.init(**place, runtime_env={"env_vars": {**ONE_THREAD, **path}})
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -142,7 +142,7 @@ def test_a_killed_process_ends_the_run_and_the_same_commands_resume_it(tiny, tmp
             )
             for number, folder in enumerate((killed, tmp_path / "unused"))
         ]
-        ends = [process.communicate(timeout=300)[1].strip().splitlines()[-1:] for process in results]
+        ends = [process.communicate(timeout=1200)[1].strip().splitlines()[-1:] for process in results]
         if attempt == "train_micro":
             assert [process.returncode for process in results] == [0, 0], ends
         else:
@@ -179,5 +179,5 @@ run_script(lambda: train_model.main({flags!r}))
 
 def train(flags: list[str], **environment: str) -> subprocess.CompletedProcess:
     process = start(flags, **environment)
-    out, error = process.communicate(timeout=600)
+    out, error = process.communicate(timeout=1200)
     return subprocess.CompletedProcess(process.args, process.returncode, out, error)

@@ -6,6 +6,7 @@ from pathlib import Path
 from prnet.commands.flags import Parser, say_what_to_open
 from prnet.commands.terminal import in_flags
 from prnet.common.errors import UserError
+from prnet.common.threads import use_one_thread
 from prnet.configure.config import FACE_MODEL_PATH
 from prnet.reconstructing.settings import DETECTORS, MODEL_PATH
 
@@ -107,6 +108,7 @@ def main(argv=None) -> int:
 
 
 def _into_shards(flags) -> int:
+    use_one_thread()
     from prnet.fitting.many import fit_many
 
     for name in ("group", "zip", "check"):

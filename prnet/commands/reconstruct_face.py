@@ -1,5 +1,6 @@
 """Reconstruct faces in photos and videos: landmarks, pose, mesh, position map and pictures."""
 
+import os
 from pathlib import Path
 
 from prnet.commands.flags import Parser, say_what_to_open
@@ -106,6 +107,7 @@ def main(argv=None) -> int:
     if not named:
         parser.error("name a photo, a video or a folder of them")
 
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is loaded: more spin for longer than they help
     from prnet.reconstructing.outputs import find_inputs, output_stems, reconstruct_inputs, require_texture_size
     from prnet.reconstructing.places import known_boxes
     from prnet.reconstructing.reconstructor import FaceReconstructor

@@ -1,6 +1,7 @@
 """Reconstruct the faces of very many photos into Parquet shards, on one core, on several, or on a Ray cluster."""
 
 from prnet.commands.flags import Parser, say_what_to_open
+from prnet.common.threads import use_one_thread
 from prnet.configure.config import RUNTIMES
 from prnet.reconstructing.settings import DETECTOR_HELP, DETECTORS, MODEL_PATH, NETWORK_HELP, RUNTIME_HELP
 
@@ -34,6 +35,7 @@ def main(argv=None) -> int:
         if getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
 
+    use_one_thread()
     from prnet.reconstructing.many import reconstruct_many
 
     problems = reconstruct_many(

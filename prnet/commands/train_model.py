@@ -243,7 +243,8 @@ def main(argv=None) -> None:
         if not run.machines:
             run = dataclasses.replace(run, machines=loopback_address())
         run_processes(train_in_process, (arguments, training, run), numbers, run.processes)
-    say_what_to_open(_folder(arguments, training) / "training.png")
+    if run.process == 0:  # whose folder it is
+        say_what_to_open(_folder(arguments, training) / "training.png")
 
 
 def _folder(arguments: argparse.Namespace, training: Training) -> Path:
