@@ -13,6 +13,7 @@ import trimesh
 from PIL import Image
 
 from prnet.common.errors import UserError
+from prnet.geometry.surface_filter import smooth_map
 from prnet.model.saved_network import load_network
 from prnet.reconstructing.face import prepare_crop
 from prnet.reconstructing.gltf import glb_bytes
@@ -293,8 +294,9 @@ def test_a_network_that_cannot_be_exported_is_said_once_and_not_tried_again(samp
 
 @needs_browser
 def test_the_server_makes_live_mode_of_its_own_network(browser, sample_model, tmp_path):
-    """Also of one without named parameters: a mask without bars."""
-    app = build_application(mean_face_reconstructor(sample_model, tmp_path))
+    """Also of one without named parameters: a mask without bars, smoothed as the package does it."""
+    reconstructor = mean_face_reconstructor(sample_model, tmp_path)
+    app = build_application(reconstructor)
     with listening(app) as address:
         open_page(browser, address)
         assert browser.run("crossOriginIsolated"), "threads need an isolated page"
@@ -302,3 +304,14 @@ def test_the_server_makes_live_mode_of_its_own_network(browser, sample_model, tm
         browser.wait_for("document.body.dataset.live > 2")
         assert not browser.run("document.querySelector('#bars, #gaze').checkVisibility()")
         assert browser.run("Math.abs(parseFloat(document.getElementById('yaw').textContent))") < 5
+        rough = np.random.default_rng(0).uniform(0, 300, (reconstructor.grid.mask.sum(), 3)).astype(np.float32)
+        found = browser.run(f"""(async () => {{
+            const {{ readDescription, smoothedSurface }} = await import("./static/face_math.js");
+            const face = readDescription(await (await fetch("./live/face.json")).json());
+            return [...smoothedSurface(Float32Array.from({rough.ravel().tolist()}), face)];
+        }})()""")
+    grid = reconstructor.grid
+    field = np.zeros((*grid.mask.shape, 3), np.float32)
+    field[grid.mask] = rough
+    expected = smooth_map(field, grid.mask, grid.filter_width)[grid.mask]
+    np.testing.assert_allclose(np.reshape(found, (-1, 3)), expected, atol=0.1)
