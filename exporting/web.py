@@ -27,6 +27,7 @@ from prnet.reconstructing.gltf import LEAST_CHANGE
 from prnet.reconstructing.mesh_files import METRES_BETWEEN, closed_triangles, file_notes
 from prnet.reconstructing.morphs import morph_parts
 from prnet.reconstructing.quality import BOUNDS, CROP_SIDE, DOUBTED, DOUBTS
+from prnet.reconstructing.reconstructor import FILTER_WIDTH
 from prnet.reconstructing.smoothing import SMOOTHING
 
 NETWORK, FACE, MESH = "network.onnx", "face.json", "mesh.json"
@@ -55,7 +56,7 @@ def web_files(network: Any, layout: UVLayout) -> dict[str, bytes]:
     """
     import keras
 
-    from prnet.model.networks import has_shapes, network_image_size
+    from prnet.model.networks import has_free_surface, has_shapes, network_image_size
 
     if keras.backend.backend() != "tensorflow":
         raise UserError(f"files for browsers need KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
@@ -68,7 +69,8 @@ def web_files(network: Any, layout: UVLayout) -> dict[str, bytes]:
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         halved = _with_half_weights(onnx.load_from_string(_onnx_of(network)))
         detector = _detector_files()
-    grid = face_grid(layout, network_image_size(network))
+    width = FILTER_WIDTH if has_free_surface(network) else 0.0
+    grid = face_grid(layout, network_image_size(network), filter_width=width)
     names = network.parameter_names.names if has_shapes(network) else None
     described = {FACE: describe(network, grid), MESH: describe_mesh(grid, names)}
     texts = {name: json.dumps(content).encode() for name, content in described.items()}
@@ -148,6 +150,7 @@ def describe(network: Any, grid: FaceGrid) -> dict[str, Any]:
         "size": grid.size,
         "target_scale": TARGET_SCALE,
         "crop_margin": CROP_MARGIN,
+        "filter_width": grid.filter_width,
         "detector": {
             "centre_shift": RULES["mtcnn"].shift,
             "side_factor": RULES["mtcnn"].factor,

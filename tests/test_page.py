@@ -95,6 +95,7 @@ def test_a_photo_becomes_landmarks_and_a_mesh_to_download(browser, address, phot
     links = browser.run("[...document.querySelectorAll('#downloads a')].map((link) => link.href)")
     forms = ["glb", "obj", "ply", "texture", "sheet", "mat", "json", "zip"]
     assert [link.rpartition(".")[2] for link in links] == forms
+    assert browser.run("document.getElementById('play').hidden"), "this network names no expressions"
 
     folder = tmp_path / "downloads"
     browser.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))

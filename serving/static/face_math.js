@@ -66,11 +66,32 @@ export function restoreFace(map, coefficients, posed, box, face) {
   face.texels.forEach((texel, n) => vertices.set(place(3 * texel), 3 * n));
   const found = similarity(vertices, face.canonical), { rotation } = found;
   return {
-    box: landmarkBox(landmarks), landmarks, vertices,
+    box: landmarkBox(landmarks), landmarks, vertices: face.filter_width ? smoothedSurface(vertices, face) : vertices,
     pose: { ...angles(rotation), matrix: poseMatrix(rotation, found) },
     rotation, ...parametersOf(coefficients, face.parameters),
     unit: posed ? [0, 3, 6].map((at) => Array.from(posed.subarray(at, at + 3), (x) => x * scale)) : null,
   };
+}
+
+// Vertices of a surface that is free at every texel, as prnet.geometry.surface_filter smooths it: by a Gaussian, in texels,
+// over the face alone.
+export function smoothedSurface(vertices, { size, texels, filter_width: width }) {
+  const reach = Math.round(4 * width);
+  const kernel = Array.from({ length: 2 * reach + 1 }, (_, i) => Math.exp(-((i - reach) ** 2) / (2 * width * width)));
+  let sums = new Float32Array(size * size * 4); // x, y, z and weight
+  texels.forEach((texel, n) => sums.set([...vertices.subarray(3 * n, 3 * n + 3), 1], 4 * texel));
+  for (const [step, placeOf] of [[1, (texel) => texel % size], [size, (texel) => Math.floor(texel / size)]]) {
+    const blurred = new Float32Array(sums.length);
+    for (let texel = 0; texel < size * size; texel++) {
+      const place = placeOf(texel);
+      for (let i = Math.max(-reach, -place); i <= Math.min(reach, size - 1 - place); i++) {
+        const from = 4 * (texel + i * step), weight = kernel[i + reach];
+        for (let k = 0; k < 4; k++) blurred[4 * texel + k] += weight * sums[from + k];
+      }
+    }
+    sums = blurred;
+  }
+  return vertices.map((_, i) => sums[4 * texels[Math.floor(i / 3)] + (i % 3)] / sums[4 * texels[Math.floor(i / 3)] + 3]);
 }
 
 // Scale, rotation (y up) and mean of the similarity that takes the canonical face to vertices (N x 3, y down).

@@ -27,7 +27,7 @@ FLAGS = [
 ]
 """WebGL by SwiftShader, and a webcam that shows a test pattern."""
 
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 """Seconds until a wait fails."""
 
 
