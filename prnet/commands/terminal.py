@@ -17,6 +17,7 @@ FLAGS = {
     "box": "--bbox",
     "camera": "--camera",
     "data_mode": "--data-mode",
+    "decoder": "--decoder",
     "detector": "--detector",
     "devices": "--devices",
     "end": "--end",
