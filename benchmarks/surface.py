@@ -97,7 +97,7 @@ def roughness(position_map: np.ndarray, grid, unit_map: np.ndarray) -> float:
     of the box around the landmarks of `unit_map`."""
     around = sum(np.roll(position_map, step, axis) for step in (-1, 1) for axis in (0, 1)) / 4
     inner = binary_erosion(grid.mask)
-    return 100 * np.linalg.norm(position_map - around, axis=-1)[inner].mean() / _root(unit_map, grid)
+    return float(100 * np.linalg.norm(position_map - around, axis=-1)[inner].mean() / _root(unit_map, grid))
 
 
 def normal_angle(one: np.ndarray, other: np.ndarray, grid) -> float:

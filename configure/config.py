@@ -32,6 +32,10 @@ RUNTIMES = ("auto", "keras", "onnx")
 """What runs a network. auto is ONNX Runtime where it is installed and the network's `.onnx` file lies beside it."""
 
 HEADS = ("linear", "sigmoid")
+
+DECODERS = ("transposed", "resize")
+"""How the decoders of `prnet` and `lprnet` double their resolution (`prnet.model.blocks.upconvolve`)."""
+
 LOSSES = ("mse", "wtmse", "wtrmse", "wtmae")
 SCHEDULES = ("steps", "cosine")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -164,6 +168,7 @@ class Training:
     network: str = "prnet"
     image_size: int = 256
     head: str = "linear"  # or "sigmoid", as published
+    decoder: str = "transposed"  # as published, or "resize", against checkerboards; of `prnet` and `lprnet`
     loss: str = "mse"
     epochs: int = 50
     steps: int | None = None  # where given, as many whole epochs as hold this many steps, instead of `epochs`

@@ -69,12 +69,12 @@ def export_network(
         save_network(network, layout, path, half=True)
         return path
     if form == "keras":
-        with _atomic_folder(path) as temporary:
+        with atomic_folder(path) as temporary:
             save_network(network, layout, temporary.with_suffix(".keras"), half=True)
             unzip_network(temporary.with_suffix(".keras"), temporary)
         return path
     if form == "savedmodel":
-        with _atomic_folder(path) as temporary:
+        with atomic_folder(path) as temporary:
             network.export(temporary, format="tf_saved_model", verbose=False)
             _write_layout(layout, temporary / "assets.extra" / "uv_layout.npz")
         return path
@@ -146,7 +146,7 @@ def _calibration_crops(crops: np.ndarray | None) -> np.ndarray:
 
 
 @contextmanager
-def _atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a folder that takes the name `path` once everything in it is written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:

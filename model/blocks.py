@@ -1,4 +1,4 @@
-"""What the light networks are made of: depthwise-separable blocks and the encoder that they share."""
+"""What networks are made of: depthwise-separable blocks, the encoder that the light ones share, upsampling layers."""
 
 from keras import layers
 
@@ -28,6 +28,25 @@ def separable_block(x, channels: int, stride: int, name: str, synchronised: bool
     x = normalise(x, f"{name}_depthwise", synchronised)
     x = layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_pointwise")(x)
     return normalise(x, f"{name}_pointwise", synchronised)
+
+
+def upconvolve(x, channels: int, kernel: int, stride: int, name: str, decoder: str, **options):
+    """Features (B, s, s, .) to (B, s x stride, s x stride, channels), before normalisation.
+
+    decoder : of `DECODERS`. "transposed": a transposed convolution, whose texels take their values from different parts
+    of the kernel, in a pattern of period `stride`. "resize": bilinear enlargement and a convolution, the same for all
+    texels (Odena et al. 2016, Deconvolution and Checkerboard Artifacts); without a stride there is no difference.
+    options : of Keras' convolution.
+    """
+    if decoder == "transposed" or stride == 1:
+        return layers.Conv2DTranspose(channels, kernel, stride, padding="same", name=f"{name}_conv", **options)(x)
+    x = layers.UpSampling2D(stride, interpolation="bilinear", name=f"{name}_resize")(x)
+    return layers.Conv2D(channels, kernel, padding="same", name=f"{name}_conv", **options)(x)
+
+
+def network_name(network: str, decoder: str) -> str:
+    """What a built network is called: its decoder is part of its kind."""
+    return network if decoder == "transposed" else f"{network}_{decoder}"
 
 
 def normalise(x, name: str, synchronised: bool = False):

@@ -104,7 +104,12 @@ def compiled_network(
     try:
         with scope():
             network = build_network(
-                training.network, size, training.head, space=space, synchronised=_needs_synchronising(scope)
+                training.network,
+                size,
+                training.head,
+                decoder=training.decoder,
+                space=space,
+                synchronised=_needs_synchronising(scope),
             )
             model = MapTraining(network, training.terms, *_raw_part(training, layout, space))
             model.compile(

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.configure.config import CAMERAS, HEADS, IMAGE_SIZES, NETWORKS, PHOTO_NETWORKS, TARGET_SCALE
+from prnet.configure.config import CAMERAS, DECODERS, HEADS, IMAGE_SIZES, NETWORKS, PHOTO_NETWORKS, TARGET_SCALE
 from prnet.geometry.transforms import FLIP_Y
 from prnet.model.appearance import AlbedoSpace
 from prnet.model.face_space import FaceSpace
@@ -25,6 +25,7 @@ def build_network(
     image_size: int,
     head: str = "linear",
     *,
+    decoder: str = DECODERS[0],
     space: FaceSpace | None = None,
     albedos: AlbedoSpace | None = None,
     camera: str = CAMERAS[0],
@@ -32,6 +33,7 @@ def build_network(
 ) -> keras.Model:
     """A network with fresh weights, (B, S, S, 3) to (B, S, S, 3) float32, in the dtype policy in force.
 
+    decoder : of `DECODERS`, of `prnet` and `lprnet`.
     space : what the decoder of `morphnet` and of `photonet` is made of, on a grid of the image's side; the others take
     none. albedos, camera : of `photonet`.
     synchronised : batch statistics over all devices of a distributed run.
@@ -43,9 +45,12 @@ def build_network(
         ("network", name, NETWORKS),
         ("image size", image_size, IMAGE_SIZES),
         ("head", head, HEADS),
+        ("decoder", decoder, DECODERS),
     ):
         if value not in known:
             raise UserError(f"unknown {label} {value!r}; choose from {', '.join(map(str, known))}")
+    if name not in BUILDERS and decoder != DECODERS[0]:
+        raise UserError(f"`decoder` {decoder}: {name} has a decoder of its own; leave it out")
     if name == "morphnet":
         if space is None or space.size != image_size:
             raise UserError(f"morphnet at {image_size} pixels needs a face space of that size: train it on fits")
@@ -54,7 +59,7 @@ def build_network(
         if space is None or albedos is None or space.size != image_size:
             raise UserError(f"{name} at {image_size} pixels needs a face space and its albedo of that size")
         return build_photonet(name, image_size, space, albedos, camera, synchronised)
-    return BUILDERS[name](image_size, head, synchronised)
+    return BUILDERS[name](image_size, head, synchronised, decoder)
 
 
 def network_image_size(network: keras.Model) -> int:

@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+from prnet.model.blocks import network_name, upconvolve
+
 WEIGHT_DECAY = 2e-4
 """Of half the sum of squares of each kernel (TF-slim's form)."""
 
@@ -11,15 +13,17 @@ DECODER = (
     *((512, 1), (256, 2), (256, 1), (256, 1), (128, 2), (128, 1), (128, 1)),
     *((64, 2), (64, 1), (64, 1), (32, 2), (32, 1), (16, 2), (16, 1)),
 )
-"""Channels and stride of each residual block and of each transposed convolution."""
+"""Channels and stride of each residual block and of each convolution back."""
 
 
-def build_prnet(image_size: int, head: str = "linear", synchronised: bool = False) -> keras.Model:
+def build_prnet(
+    image_size: int, head: str = "linear", synchronised: bool = False, decoder: str = "transposed"
+) -> keras.Model:
     """An encoder of ten residual blocks and a decoder of seventeen transposed convolutions, 13.35 million parameters.
 
     head : "sigmoid" as published, batch normalisation before it; "linear" ends in a plain convolution, so that
     targets outside 0 to 1 are within reach and the output does not depend on batch statistics. synchronised : batch
-    statistics over all devices.
+    statistics over all devices. decoder : of `DECODERS`; "transposed" as published.
     """
 
     def convolve(x, channels, kernel, stride, name):
@@ -44,10 +48,8 @@ def build_prnet(image_size: int, head: str = "linear", synchronised: bool = Fals
         x = normalise(layers.Add(name=f"{name}_sum")([x, shortcut]), f"{name}_norm")
         return layers.ReLU(name=f"{name}_relu")(x)
 
-    def upconvolve(x, channels, stride, name, use_bias=False):
-        return layers.Conv2DTranspose(
-            channels, 4, stride, padding="same", use_bias=use_bias, kernel_regularizer=_decay(), name=f"{name}_conv"
-        )(x)
+    def decode(x, channels, stride, name, use_bias=False):
+        return upconvolve(x, channels, 4, stride, name, decoder, use_bias=use_bias, kernel_regularizer=_decay())
 
     inputs = keras.Input((image_size, image_size, 3), name="image")
     x = layers.ReLU(name="stem_relu")(normalise(convolve(inputs, 16, 4, 1, "stem_conv"), "stem_norm"))
@@ -55,13 +57,13 @@ def build_prnet(image_size: int, head: str = "linear", synchronised: bool = Fals
         x = residual_block(x, channels, stride, f"encoder{number}")
     for number, (channels, stride) in enumerate((*DECODER, (3, 1), (3, 1))):
         name = f"decoder{number}"
-        x = layers.ReLU(name=f"{name}_relu")(normalise(upconvolve(x, channels, stride, name), f"{name}_norm"))
+        x = layers.ReLU(name=f"{name}_relu")(normalise(decode(x, channels, stride, name), f"{name}_norm"))
     name = f"decoder{len(DECODER) + 2}"
-    x = upconvolve(x, 3, 1, name, use_bias=head == "linear")
+    x = decode(x, 3, 1, name, use_bias=head == "linear")
     if head == "sigmoid":
         x = normalise(x, f"{name}_norm")
     outputs = layers.Activation(head, dtype="float32", name="position_map")(x)
-    return keras.Model(inputs, outputs, name="prnet")
+    return keras.Model(inputs, outputs, name=network_name("prnet", decoder))
 
 
 def _decay():

@@ -1,4 +1,5 @@
-"""A network ready to be called, by Keras or by ONNX Runtime: photos, server and videos know no other.
+"""A network ready to be called, by Keras, by ONNX Runtime or, an old one, as TensorFlow's SavedModel: photos, server
+and videos know no other.
 
 An exported `.onnx` file carries all that `prnet.reconstructing` needs of a network, so that with it neither Keras nor
 TensorFlow is imported.
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.common.quiet import start_keras
+from prnet.common.quiet import start_keras, without_remarks
 from prnet.configure.config import RUNTIMES, TARGET_SCALE
 from prnet.configure.programs import command
 from prnet.formats.layout_file import layout_bytes, parse_layout
@@ -36,6 +37,10 @@ DECODER = ("decoder_kernel", "decoder_mean", "decoder_texels")
 
 MAX_ONNX_BYTES = 1 << 29
 
+SAVED_GRAPH, SAVED_LAYOUT, SAVED_SCALE = "saved_model.pb", "assets.extra/uv_layout.npz", "assets.extra/target_scale.txt"
+"""Entries of a SavedModel's folder: its graph, what the texels of its maps mean, and what its maps were divided by over
+the crop's side, where that is not `TARGET_SCALE`."""
+
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 """Where ONNX Runtime may run a network, the first that it has."""
 
@@ -45,8 +50,8 @@ class Runtime:
     """An open network. Called with crops (B, S, S, 3), float32 RGB in 0 to 1, it returns their position maps
     (B, S, S, 3) float32 in crop pixels, and the faces' parameters, or None where it has none."""
 
-    name: str  # of `RUNTIMES`
-    network: Any  # the Keras model, or ONNX Runtime's session
+    name: str  # of `RUNTIMES`, or tensorflow
+    network: Any  # the Keras model, ONNX Runtime's session, or TensorFlow's object
     layout: UVLayout
     image_size: int
     call: Callable[[np.ndarray], tuple[np.ndarray, FaceParameters | None]]
@@ -72,8 +77,9 @@ class Runtime:
 def open_runtime(path: str | Path, runtime: str = "auto", threads: int = 0) -> Runtime:
     """Open a network for inference. Raises `UserError`.
 
-    path : what `prnet.load_network` opens, or an `.onnx` file that `prnet export` wrote. runtime : of `RUNTIMES`. auto
-    takes ONNX Runtime where it is installed and the `.onnx` file of this very network lies beside it, else Keras.
+    path : what `prnet.load_network` opens, an `.onnx` file that `prnet export` wrote, or a SavedModel's folder.
+    runtime : of `RUNTIMES`. auto takes ONNX Runtime where it is installed and the `.onnx` file of this very network
+    lies beside it, else Keras; a SavedModel is TensorFlow's.
     threads : of ONNX Runtime; 0 is one for each core.
     """
     if runtime not in RUNTIMES:
@@ -83,6 +89,10 @@ def open_runtime(path: str | Path, runtime: str = "auto", threads: int = 0) -> R
         raise UserError(f"{path}: Keras does not open .onnx files; give the .keras file, or leave `runtime` out")
     if is_onnx:
         return open_onnx(path, threads=threads)
+    if Path(path, SAVED_GRAPH).is_file():
+        if runtime == "onnx":
+            raise UserError(f"{path}: a SavedModel, which TensorFlow runs; leave `runtime` out")
+        return open_saved_model(path)
     beside = Path(path).with_suffix(".onnx")
     if runtime == "onnx":
         return open_onnx(beside, path, threads)
@@ -161,6 +171,44 @@ def open_onnx(path: str | Path, source: str | Path | None = None, threads: int =
 
     runtime = Runtime("onnx", session, layout, size, call, shapes, decoder if has_decoder else None, names is None)
     return runtime
+
+
+def open_saved_model(path: str | Path) -> Runtime:
+    """Open a folder of TensorFlow's SavedModel form that also says what its texels mean, as `prnet export` writes it.
+
+    Its graph is run as it is, and a graph can read and write files: open only what you trust.
+    """
+    path = Path(path)
+    if not (path / SAVED_LAYOUT).is_file():
+        adopt = f"{command('export')} `saved_model` {path} `uv_data` uv-data `output` FOLDER"
+        raise UserError(f"{path}: a SavedModel without {SAVED_LAYOUT}; for one of PRNet's UV layout make it by {adopt}")
+    try:
+        layout = parse_layout((path / SAVED_LAYOUT).read_bytes())
+        scale = float((path / SAVED_SCALE).read_text()) if (path / SAVED_SCALE).is_file() else TARGET_SCALE
+    except Exception:  # a damaged file leads its reader to exceptions of many kinds
+        raise UserError(f"{path}: {SAVED_LAYOUT} or {SAVED_SCALE} is damaged; export the network again") from None
+    start_keras()
+    try:
+        with without_remarks():
+            import tensorflow as tf
+
+            loaded = tf.saved_model.load(str(path))
+        function = loaded.signatures["serving_default"]
+        [(taken, crop)] = function.structured_input_signature[1].items()
+        [(given, target)] = function.structured_outputs.items()
+        shapes = crop.shape.as_list(), target.shape.as_list()
+    except Exception as error:  # whatever TensorFlow meets in a file
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"{path}: not a SavedModel from crops to maps that TensorFlow opens: {reason}") from None
+    size = shapes[0][1] if len(shapes[0]) == 4 else None
+    if size is None or any(shape != [None, size, size, 3] for shape in shapes):
+        raise UserError(f"{path}: maps {shapes[0]} to {shapes[1]}, not square crops to maps of their size")
+    to_pixels = np.float32(size * scale)
+
+    def call(crops: np.ndarray) -> tuple[np.ndarray, None]:
+        return function(**{taken: tf.constant(crops)})[given].numpy() * to_pixels, None
+
+    return Runtime("tensorflow", loaded, layout, size, call, lambda: None, free_surface=True)
 
 
 def export_command(source: str | Path, path: str | Path) -> str:

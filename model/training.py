@@ -121,7 +121,9 @@ def _map_task(
         feeds,
         layout,
         training.loss,
-        build=lambda: build_network(training.network, training.image_size, training.head, space=space),
+        build=lambda: build_network(
+            training.network, training.image_size, training.head, decoder=training.decoder, space=space
+        ),
         compiled=lambda scope: compiled_network(training, run, layout, space, len(feeds.training), scope),
         keeper=lambda _, *parts: Keeper(*parts),
     )
@@ -140,8 +142,14 @@ def _photo_task(
 
     def build() -> keras.Model:
         keras.utils.set_random_seed(training.seed)
-        camera = training.photo.camera
-        return build_network(training.network, training.image_size, space=space, albedos=albedos, camera=camera)
+        return build_network(
+            training.network,
+            training.image_size,
+            decoder=training.decoder,
+            space=space,
+            albedos=albedos,
+            camera=training.photo.camera,
+        )
 
     return Task(
         feeds,

@@ -32,7 +32,7 @@ def begin_with(network: keras.Model, path, layout: UVLayout) -> None:
     if found != wanted:
         raise UserError(
             f"{path}: a {' '.join(map(str, found))} network, not {' '.join(map(str, wanted))}; "
-            "give its `network`, `image_size` and `head`"
+            "give its `network`, `image_size`, `head` and `decoder`"
         )
     require_layout(path, other_layout, layout)
     pairs = _pairs(network, other)

@@ -10,6 +10,7 @@ from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.rasterise import interpolate, rasterise, render
 from prnet.geometry.transforms import FLIP_Y, apply_transform
 from prnet.reconstructing.face import Face
+from prnet.reconstructing.settings import ON_BLACK
 from prnet.reconstructing.texture import (
     complete_texture,
     sample_texture,
@@ -127,6 +128,20 @@ def draw_dense(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
     return picture
 
 
+def draw_points(picture: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+    """All vertices (N, 3) in the picture's pixels as points coloured by depth, near warm and far cold, the nearest on
+    top. Returns a new picture."""
+    picture = picture.copy()
+    order = np.argsort(vertices[:, 2])
+    depth = vertices[order, 2]
+    levels = np.rint(255 * (depth - depth[0]) / max(float(depth[-1] - depth[0]), 1e-6)).astype(np.uint8)
+    colours = cv2.applyColorMap(levels[:, None], cv2.COLORMAP_JET)[:, 0, ::-1]
+    column, row = np.rint(vertices[order, :2]).astype(int).T
+    inside = (column >= 0) & (row >= 0) & (column < picture.shape[1]) & (row < picture.shape[0])
+    picture[row[inside], column[inside]] = colours[inside]
+    return picture
+
+
 def draw_pncc(picture: np.ndarray, face: Face) -> np.ndarray:
     """The projected normalised coordinate code of a face over a picture of its photo's size. Returns a new picture.
 
@@ -147,13 +162,15 @@ def draw_overlay(picture: np.ndarray, face: Face, overlay: str) -> np.ndarray:
         return draw_dense(picture, face.vertices[visible_vertices(face)][::DENSE_STEP])
     if overlay == "pncc":
         return draw_pncc(picture, face)
+    if overlay == "points":
+        return draw_points(picture, face.vertices)
     draw = draw_mesh if overlay == "mesh" else draw_depth
     return draw(picture, face.grid.contour @ face.vertices, face.triangles)
 
 
 def draw_overlays(image: np.ndarray, faces: Sequence[Face], overlay: str) -> np.ndarray:
-    """All faces over their photo, (H, W, 3) uint8 RGB; a code of coordinates on black. Returns a new picture."""
-    picture = np.zeros_like(image) if overlay == "pncc" else image
+    """All faces over their photo, (H, W, 3) uint8 RGB, or on black. Returns a new picture."""
+    picture = np.zeros_like(image) if overlay in ON_BLACK else image
     for face in reversed(faces):  # the first is the largest, and nearest
         picture = draw_overlay(picture, face, overlay)
     return picture

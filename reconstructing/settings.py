@@ -18,9 +18,12 @@ DETECTOR_HELP = "auto: libfacedetection if installed, else mtcnn; none: the face
 FILTER_HELP = "leave the meshes of prnet, lprnet and their like as rough as the network returns them"
 RUNTIME_HELP = "what runs the network; auto: onnx where the model's .onnx file lies beside it, else keras"
 
-OVERLAYS = ("landmarks", "mesh", "depth", "dense", "pncc")
-"""What is drawn over a video or a photo: dense is the visible vertices as points, pncc the projected normalised
-coordinate code of 3DDFA (Zhu et al., CVPR 2016), on black."""
+OVERLAYS = ("landmarks", "mesh", "depth", "dense", "pncc", "points")
+"""What is drawn over a video or a photo: dense is the visible vertices as points. On black: pncc, the projected
+normalised coordinate code of 3DDFA (Zhu et al., CVPR 2016); points, all vertices coloured by depth, L-PRNet's view."""
+
+ON_BLACK = ("pncc", "points")
+"""Those that do not show the photo."""
 
 PARTS = ("face", "eyes", "mouth")
 """What of one face can be put on another."""

@@ -15,7 +15,7 @@ from prnet.reconstructing.animation import TrackRecord, animation_bytes
 from prnet.reconstructing.drawing import draw_overlay
 from prnet.reconstructing.face import Face
 from prnet.reconstructing.look_ahead import Faces, smoothed_ahead
-from prnet.reconstructing.settings import OutputSettings
+from prnet.reconstructing.settings import ON_BLACK, OutputSettings
 from prnet.reconstructing.tables import csv_bytes
 from prnet.reconstructing.video import FaceTracker
 from prnet.reconstructing.video_files import Video, VideoFile, open_video
@@ -104,7 +104,7 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
         with VideoFile(temporary, video.rate, path, settings.start, settings.end) as result:
             tracked = made_ahead(_tracked(reconstructor, video, settings), AHEAD)
             for read, (frame, faces) in enumerate(_with_progress(tracked, video), 1):
-                picture = np.zeros_like(frame) if settings.overlay == "pncc" else frame
+                picture = np.zeros_like(frame) if settings.overlay in ON_BLACK else frame
                 for number, face in faces:
                     picture = draw_overlay(picture, face, settings.overlay)
                     tracks.add(read - 1, number, face, frame)

@@ -4,7 +4,11 @@ import pytest
 
 from prnet.common.errors import UserError
 from prnet.configure.config import TARGET_SCALE
+from prnet.geometry.position_map import layout_of_model
+from prnet.model.blocks import ENCODER_LAYERS
 from prnet.model.networks import build_network, network_image_size, predict_maps
+from prnet.model.saved_network import load_network, save_network
+from prnet.model.transfer import begin_with
 
 
 def parameter_count(variables) -> int:
@@ -60,6 +64,45 @@ def test_heads_reach_as_far_as_they_say(head):
     outputs = network.predict_on_batch(np.zeros((1, 128, 128, 3), dtype=np.float32))[0, 0, 0]
     expected = {"linear": [-2.0, 0.0, 3.0], "sigmoid": 1 / (1 + np.exp([2.0, 0.0, -3.0]))}
     np.testing.assert_allclose(outputs, expected[head], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "side"), [("prnet", 20), ("lprnet", 8)])
+@pytest.mark.parametrize("decoder", ["transposed", "resize"])
+def test_constant_features_give_a_constant_map_unless_convolutions_are_transposed(name, side, decoder):
+    """Away from the border a decoder sees the same everywhere; strided transposed convolutions draw a pattern there."""
+    network = build_network(name, 128, decoder=decoder)
+    first = next(number for number, layer in enumerate(network.layers) if layer.name.startswith("decoder0"))
+    features = outputs = keras.Input((side, side, 512))
+    for layer in network.layers[first:]:
+        outputs = layer(outputs)
+    constant = np.random.default_rng(0).random(512, dtype=np.float32) * np.ones((1, side, side, 1), np.float32)
+    found = keras.Model(features, outputs).predict_on_batch(constant)[0]
+    middle = found.shape[0] // 2
+    centre = found[middle - 8 : middle + 8, middle - 8 : middle + 8]
+    assert np.abs(centre).max() > 1e-6
+    pattern = np.ptp(centre, axis=(0, 1)).max() / np.abs(centre).max()
+    assert pattern < 1e-3 if decoder == "resize" else pattern > 0.03
+
+
+@pytest.mark.parametrize("name", ["prnet", "lprnet"])
+def test_the_decoder_is_part_of_what_a_network_is(name, tmp_path, sample_model):
+    layout = layout_of_model(sample_model)
+    network, usual = (build_network(name, 128, decoder=decoder) for decoder in ("resize", "transposed"))
+    assert (network.name, usual.name) == (f"{name}_resize", name)
+    assert network.output_shape == usual.output_shape
+    assert parameter_count(network.weights) == parameter_count(usual.weights)
+    save_network(network, layout, tmp_path / "resize.keras")
+    reopened, _ = load_network(tmp_path / "resize.keras")
+    crops = np.random.default_rng(0).random((1, 128, 128, 3), dtype=np.float32)
+    np.testing.assert_array_equal(reopened.predict_on_batch(crops), network.predict_on_batch(crops))
+    begin_with(usual, tmp_path / "resize.keras", layout)  # another kind: it takes the encoder
+    encoders = (
+        [layer for layer in each.layers if layer.name.startswith(ENCODER_LAYERS) and layer.weights]
+        for each in (network, usual)
+    )
+    for given, taken in zip(*encoders, strict=True):
+        for one, other in zip(given.get_weights(), taken.get_weights(), strict=True):
+            np.testing.assert_array_equal(other, one)
 
 
 def test_maps_come_in_crop_pixels():

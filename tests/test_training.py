@@ -211,6 +211,16 @@ def test_a_model_can_be_trained_further(micro, tiny, finished, tmp_path):
         train_model.main(command(tiny, tmp_path / "other", "--model", model, "--head", "sigmoid"))
 
 
+def test_a_run_with_another_decoder_saves_it_and_goes_on(micro, tiny, tmp_path):
+    train_model.main(command(tiny, tmp_path, "--decoder", "resize", "--epochs", 1))
+    network, _ = load_network(tmp_path / "last.keras")
+    assert (network.name, network.layers[-3].name) == ("lprnet_resize", "decoder0_resize")
+    train_model.main(command(tiny, tmp_path, "--decoder", "resize", "--epochs", 2))
+    assert [row["epoch"] for row in rows_of(tmp_path)] == [1, 2]
+    with pytest.raises(UserError, match=r"decoder resize \(now transposed\)"):
+        train_model.main(command(tiny, tmp_path, "--epochs", 3))
+
+
 def test_a_model_for_another_uv_layout_or_of_another_kind_is_refused(micro, tiny, finished, tmp_path):
     network, layout = load_network(finished / "last.keras")
     save_network(network, replace(layout, landmark_uv=layout.landmark_uv[::-1]), tmp_path / "layout.keras")
@@ -332,6 +342,7 @@ def test_precision_is_of_the_run_and_not_of_the_model(micro, tiny, tmp_path):
         (("--serverlog", "localhost"), "`server` localhost"),
         (("--model", "absent.keras"), "absent.keras: no such model file"),
         (("--steps", 5), "exclude each other"),
+        (("--network", "morphnet", "--decoder", "resize"), "`decoder` resize: morphnet has a decoder of its own"),
         (("--hdf5dir", "absent"), "absent/train.hdf5"),
         (("--facemodel", "absent.hdf5"), "absent.hdf5: no such face model"),
     ],

@@ -199,7 +199,7 @@ def test_a_video_is_written_and_read_back(tmp_path):
     assert frames[0][60:100, 60:100, 0].mean() > frames[0][60:100, 60:100, 2].mean()  # skin is red: RGB order
 
 
-@pytest.mark.parametrize("overlay", ["landmarks", "mesh", "depth", "dense", "pncc"])
+@pytest.mark.parametrize("overlay", ["landmarks", "mesh", "depth", "dense", "pncc", "points"])
 def test_the_script_draws_over_a_video(layout, tmp_path, overlay):
     clip = write_clip(tmp_path / "clip.mp4", 4)
     model = save_mean_face_network(layout, tmp_path / "mean.keras", SIZE)

@@ -5,6 +5,7 @@ from pathlib import Path
 from prnet.commands.flags import Parser, say_what_to_open
 from prnet.common.errors import UserError
 from prnet.common.quiet import start_keras
+from prnet.configure.config import TARGET_SCALE
 from prnet.reconstructing.settings import EXPORT_FORMATS, MODEL_PATH, NETWORK_HELP, QUANTIZATIONS
 
 EPILOG = """examples:
@@ -14,6 +15,7 @@ EPILOG = """examples:
   {export} --format keras --output lprnet-hub     # a folder to upload to Hugging Face's hub
   {export} --format savedmodel --output serving/prnet/1
   {export} --format web --output site             # the page, for any file host; faces are found in the browser
+  {export} --saved-model lprnet_128 --target-scale 1 --uv-data uv-data --output lprnet      # L-PRNet's
   {export} --from-prnet-checkpoint 256_256_resfcn256_weight --uv-data uv-data --output prnet.keras
   {export} --from-face-api package/model --output recognition.keras     # for prnet train --recognition
 
@@ -37,9 +39,19 @@ def make_parser() -> Parser:
         metavar="DIR",
         help="folder `model` of the npm package @vladmandic/face-api: face recognition",
     )
+    task.add_argument("--saved-model", metavar="FOLDER", help="SavedModel of another project, of PRNet's UV layout")
     parser.add_argument("--quantize", choices=QUANTIZATIONS, help="for LiteRT files; int8 for ONNX too")
     parser.add_argument("--images", help="training images, a data set or a folder (int8, keras, the check)")
-    parser.add_argument("--uv-data", help="PRNet's folder uv-data, for --from-prnet-checkpoint")
+    parser.add_argument(
+        "--uv-data", metavar="DIR", help="PRNet's folder uv-data, for --from-prnet-checkpoint and --saved-model"
+    )
+    parser.add_argument(
+        "--target-scale",
+        type=float,
+        default=TARGET_SCALE,
+        metavar="FACTOR",
+        help="what the maps of --saved-model were divided by, over the crop's side; of L-PRNet 1",
+    )
     parser.add_argument("--output", required=True, help="file (.tflite, .onnx, .keras) or folder to write")
     return parser
 
@@ -51,6 +63,8 @@ def main(argv=None) -> None:
         convert_checkpoint(options.from_prnet_checkpoint, options.uv_data, options.output)
     elif options.from_face_api:
         convert_face_api(options.from_face_api, options.output)
+    elif options.saved_model:
+        adopt(options.saved_model, options.uv_data, options.output, options.target_scale)
     else:
         export_and_check(options.model, options.format, options.quantize, options.images, options.output)
     say_what_to_open(Path(options.output, "index.html") if options.format == "web" else options.output)
@@ -82,6 +96,15 @@ def convert_face_api(folder, output) -> None:
 def require_keras_name(output) -> None:
     if not str(output).endswith(".keras"):
         raise UserError(f"{output}: the network's name must end with .keras")
+
+
+def adopt(saved_model, uv_data, output, target_scale) -> None:
+    from prnet.exporting.saved_models import adopt_saved_model
+
+    if uv_data is None:
+        raise UserError("--saved-model: needs PRNet's folder uv-data too; give it by --uv-data")
+    adopt_saved_model(saved_model, uv_data, output, target_scale)
+    print(f"{output}: {saved_model} with PRNet's UV layout, for --model")
 
 
 def export_and_check(model, form, quantize, images, output) -> None:

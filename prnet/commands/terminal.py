@@ -17,6 +17,7 @@ FLAGS = {
     "box": "--bbox",
     "camera": "--camera",
     "data_mode": "--data-mode",
+    "decoder": "--decoder",
     "detector": "--detector",
     "devices": "--devices",
     "end": "--end",
@@ -53,12 +54,14 @@ FLAGS = {
     "start": "--start",
     "texture_size": "--texture",
     "rendering": "--rendering",
+    "saved_model": "--saved-model",
     "scores": "--scores",
     "skin": "--skin",
     "types": "--types",
     "unit": "--unit",
     "units": "--units",
     "uv": "--uv",
+    "uv_data": "--uv-data",
     "with_vertices": "--with-vertices",
 }
 """The flag of each setting that a message of the library names, in back quotes, as Python calls it: `batch_size`."""

@@ -14,6 +14,7 @@ from prnet.common.progress import server_address
 from prnet.common.quiet import start_keras
 from prnet.configure.config import (
     CAMERAS,
+    DECODERS,
     FACE_MODEL_PATH,
     HEADS,
     IMAGE_SIZES,
@@ -41,6 +42,10 @@ RECIPE_FLAGS: dict[str, tuple[dict, str]] = {
     "network": ({"choices": NETWORKS}, "prnet; lprnet, morphnet, photonet are light enough for CPUs"),
     "image_size": ({"type": int, "choices": IMAGE_SIZES}, "side of the crops in pixels"),
     "head": ({"choices": HEADS}, "output activation: sigmoid as published, or linear"),
+    "decoder": (
+        {"choices": DECODERS},
+        "upsampling of prnet and lprnet: transposed as published, resize without checkerboard",
+    ),
     "loss": ({"choices": LOSSES}, "loss of the position map"),
     "epochs": ({"type": int, "metavar": "N"}, "passes over the training samples"),
     "steps": ({"type": int, "metavar": "N"}, "length in steps instead of --epochs, rounded up to full epochs"),

@@ -23,15 +23,17 @@ def use_micro_network() -> None:
     networks.BUILDERS["lprnet"] = _build_micro
 
 
-def _build_micro(image_size: int, head: str, synchronised: bool):
+def _build_micro(image_size: int, head: str, synchronised: bool, decoder: str):
     import keras
+
+    from prnet.model.blocks import network_name, upconvolve
 
     inputs = keras.Input((image_size, image_size, 3))
     x = keras.layers.Conv2D(4, 3, 8, use_bias=False, kernel_regularizer=keras.regularizers.L2(1e-4))(inputs)
     x = keras.layers.ReLU()(keras.layers.BatchNormalization(synchronized=synchronised)(x))
-    x = keras.layers.Conv2DTranspose(3, 8, 8)(x)
+    x = upconvolve(x, 3, 8, 8, "decoder0", decoder)
     outputs = keras.layers.Activation(head, dtype="float32")(x)
-    return keras.Model(inputs, outputs, name="lprnet")
+    return keras.Model(inputs, outputs, name=network_name("lprnet", decoder))
 
 
 def rows_of(output: Path) -> list[dict]:
