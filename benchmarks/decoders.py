@@ -49,7 +49,7 @@ def main(argv=None) -> None:
 
     face_model = load_face_model(options.facemodel)
     layout, training = layout_of_model(face_model), photos()
-    with open_dataset(options.train) as dataset, data_parallel(1) as scope:
+    with open_dataset(options.train) as dataset, data_parallel(Run()) as scope:
         sequence = FaceSequence(
             dataset,
             np.flatnonzero(~dataset.validation),

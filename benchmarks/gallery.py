@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.model_card import nearest_face, sparse_nme
 from prnet.commands.terminal import run_script
+from prnet.common.errors import UserError
 from prnet.reconstructing.settings import MODEL_PATH
 
 PANEL, GAP, CAPTION, COLUMNS = 160, 5, 22, 3
@@ -131,7 +132,9 @@ def tile(reconstructor, case: Case, shows_photo: bool) -> tuple[str, list[np.nda
 
     title, picture, truth = case
     faces = reconstructor.reconstruct(picture)
-    where = truth if truth is not None or not faces else faces[0].landmarks
+    if truth is None and not faces:
+        raise UserError(f"{title}: no face found")
+    where = faces[0].landmarks if truth is None else truth
     box = landmark_box(where)
     face = nearest_face(faces, where)
     found = "" if face is not None else ", not found: crop by its landmarks"

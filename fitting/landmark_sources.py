@@ -54,6 +54,6 @@ def landmark_source(given: Sequence[str], face_model: FaceModel, path, model, de
     if face_model.mediapipe is None and not any(file.has_ibug for file in files):
         raise UserError(
             f"{path}: does not know where MediaPipe's points lie on it, and {given[0]} has no"
-            " others; give 68 landmarks, or the face model of build_face_model.py --ict"
+            " others; give 68 landmarks, or ICT-FaceKit's face model"
         )
     return LandmarkSource(files)

@@ -175,7 +175,7 @@ def parts_of(content: bytes) -> dict:
         "targets": np.array([stored(tree, binary, target["POSITION"]) for target in primitive["targets"]]),
         "weights": np.array(mesh["weights"]),
         "targetNames": mesh["extras"]["targetNames"],
-        "image": np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), dtype=np.float32),
+        "image": np.asarray(Image.open(io.BytesIO(picture), formats=["PNG"]).convert("RGB"), dtype=np.float32),
     }
 
 

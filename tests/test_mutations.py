@@ -126,7 +126,7 @@ MUTATIONS = [
     ("reconstructing/face.py", "return -vertex_normals(self.vertices, self.triangles)", "return vertex_normals(self.vertices, self.triangles)"),
     ("reconstructing/face.py", "np.column_stack([linear, -linear @ self.pose.matrix[:, 3]])", "np.column_stack([linear, linear @ self.pose.matrix[:, 3]])"),
     ("geometry/contour.py", "round(2 * width**2)", "round(width)"),
-    ("geometry/contour.py", "np.add.at(equations, (np.repeat(np.arange(len(hole)), 4), beside.ravel()), -0.25)", "np.add.at(equations, (np.repeat(np.arange(len(hole)), 4), beside.ravel()), -0.2)"),
+    ("geometry/contour.py", "np.add.at(equations, (at[within], np.searchsorted(hole, beside[within])), -0.25)", "np.add.at(equations, (at[within], np.searchsorted(hole, beside[within])), -0.2)"),
     ("geometry/spreading.py", "known + _scaled(beyond, 1 - weights)", "known + beyond"),
     ("reconstructing/texture.py", "np.maximum(of_mirrored - own, 0)", "of_mirrored * 0"),
     ("reconstructing/texture.py", "np.where(np.arange(side)[:, None] < side / 2, half, -half)", "np.where(np.arange(side)[:, None] < side / 2, half, half)"),
