@@ -189,6 +189,10 @@ def main(argv=None) -> None:
                 f"{seen / seconds:.0f}",
                 *equal_time.measures(equal_time.predicted(network, images), truth, yaw, layout),
             ]
+            if name == "sadrnet":
+                posed = keras.Model(network.input, trained.parts.output[0])
+                maps = equal_time.predicted(posed, images)
+                rows["its P alone"] = ["", "", "", *equal_time.measures(maps, truth, yaw, layout)]
             heads = ("parameters [million]", "images seen", "images per processor second", *equal_time.COLUMNS)
             equal_time.report(options.outputdir, rows, heads)
 
