@@ -117,11 +117,11 @@ def measures(maps: np.ndarray, truth: np.ndarray, yaw: np.ndarray, layout) -> li
 
     points, true_points = sample_landmarks(maps, layout), sample_landmarks(truth, layout)
     errors = nme((points - true_points)[..., :2], root_box_area(true_points))
-    bins = [errors[(yaw >= low) & (yaw < high)].mean() for low, high in YAW_BINS]
+    bins = [errors[(yaw >= low) & (yaw < high)] for low, high in YAW_BINS]
     mask = face_mask(layout, maps.shape[1])
     rough = np.median(roughness(maps, mask) / root_box_area(points))
     opened = landmark_agreements(points, true_points)
-    numbers = [f"{value:.2f}" for value in (*bins, errors.mean())]
+    numbers = [f"{chosen.mean():.2f}" if len(chosen) else "" for chosen in (*bins, errors)]
     angle = np.median(normal_angles(maps, truth, mask))
     return [*numbers, f"{angle:.1f}", f"{100 * rough:.3f}", opened["mouth"].text, opened["eyes"].text]
 
