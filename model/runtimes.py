@@ -192,23 +192,26 @@ def open_saved_model(path: str | Path) -> Runtime:
         with without_remarks():
             import tensorflow as tf
 
-            loaded = tf.saved_model.load(str(path))
-        function = loaded.signatures["serving_default"]
-        [(taken, crop)] = function.structured_input_signature[1].items()
-        [(given, target)] = function.structured_outputs.items()
-        shapes = crop.shape.as_list(), target.shape.as_list()
+            graph = tf.Graph()
+            session = tf.compat.v1.Session(graph=graph)
+            # TensorFlow 2's own loader also revives the optimizer, which it cannot do for files of its early versions.
+            with graph.as_default():
+                loaded = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], str(path))
+        signature = loaded.signature_def[tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY]
+        [taken], [given] = signature.inputs.values(), signature.outputs.values()
+        crop, target = ([side.size for side in each.tensor_shape.dim] for each in (taken, given))
     except Exception as error:  # whatever TensorFlow meets in a file
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"{path}: not a SavedModel from crops to maps that TensorFlow opens: {reason}") from None
-    size = shapes[0][1] if len(shapes[0]) == 4 else None
-    if size is None or any(shape != [None, size, size, 3] for shape in shapes):
-        raise UserError(f"{path}: maps {shapes[0]} to {shapes[1]}, not square crops to maps of their size")
+    size = crop[1] if len(crop) == 4 else 0
+    if size < 1 or crop != [-1, size, size, 3] or target != crop:
+        raise UserError(f"{path}: maps {crop} to {target}, not square crops to maps of their size")
     to_pixels = np.float32(size * scale)
 
     def call(crops: np.ndarray) -> tuple[np.ndarray, None]:
-        return function(**{taken: tf.constant(crops)})[given].numpy() * to_pixels, None
+        return session.run(given.name, {taken.name: crops}) * to_pixels, None
 
-    return Runtime("tensorflow", loaded, layout, size, call, lambda: None, free_surface=True)
+    return Runtime("tensorflow", session, layout, size, call, lambda: None, free_surface=True)
 
 
 def export_command(source: str | Path, path: str | Path) -> str:
