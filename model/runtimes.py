@@ -188,6 +188,9 @@ def open_saved_model(path: str | Path) -> Runtime:
     except Exception:  # a damaged file leads its reader to exceptions of many kinds
         raise UserError(f"{path}: {SAVED_LAYOUT} or {SAVED_SCALE} is damaged; export the network again") from None
     start_keras()
+    tensorflow_log = logging.getLogger("tensorflow")
+    level = tensorflow_log.level
+    tensorflow_log.setLevel(logging.ERROR)  # it advises the loader that cannot read these files
     try:
         with without_remarks():
             import tensorflow as tf
@@ -203,6 +206,8 @@ def open_saved_model(path: str | Path) -> Runtime:
     except Exception as error:  # whatever TensorFlow meets in a file
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"{path}: not a SavedModel from crops to maps that TensorFlow opens: {reason}") from None
+    finally:
+        tensorflow_log.setLevel(level)
     size = crop[1] if len(crop) == 4 else 0
     if size < 1 or crop != [-1, size, size, 3] or target != crop:
         raise UserError(f"{path}: maps {crop} to {target}, not square crops to maps of their size")
