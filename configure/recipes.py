@@ -25,6 +25,21 @@ HARD_LOOKS = replace(
 )
 """The variety that a small set of good photos lacks."""
 
+MILD_LOOKS = replace(
+    HARD_LOOKS,
+    rotation=35.0,
+    gamma=(0.7, 1.4),
+    occlusion=0.08,
+    occluder=0.12,
+    shadow=0.12,
+    blur=0.08,
+    low_resolution=0.08,
+    noise=0.06,
+    jpeg=0.1,
+    reflection=0.6,
+)
+"""The same, about half as often: nearer to the photos that a network meets."""
+
 
 def default() -> Training:
     """The published schedule with a linear head, plain mean squared error and mirrored samples.
@@ -135,6 +150,17 @@ def morphnet() -> Training:
     )
 
 
+def morphnet_tuned() -> Training:
+    """Trains a `morphnet` on, with milder augmentation: the last run of the shipped weights; for photos of your own too.
+
+    Command: python train_model.py --recipe morphnet_tuned --hdf5-dir DIR --model resource/weights/morphnet.keras
+    Source: this project; docs/model_card.md.
+    Hardware, time: two processor cores that many programs shared, 87 minutes for 6 epochs of 23,294 samples.
+    Expect: 2.03 % validation NME against the fits, from weights of 2.27 %.
+    """
+    return replace(morphnet(), epochs=6, learning_rate=6e-4, warmup=0.05, augmentation=MILD_LOOKS)
+
+
 def weak() -> Training:
     """Photos and their 68 landmarks alone, no fits: the losses and weights of Deep3DFaceReconstruction (`PhotoTerms`).
 
@@ -162,5 +188,6 @@ def weak() -> Training:
 
 
 RECIPES = {
-    recipe.__name__: recipe for recipe in (default, paper, binaryvr, lprnet, lprnet_published, photos, morphnet, weak)
+    recipe.__name__: recipe
+    for recipe in (default, paper, binaryvr, lprnet, lprnet_published, photos, morphnet, morphnet_tuned, weak)
 }
