@@ -25,6 +25,9 @@ RENDERINGS = ("texels", "pixels")
 CAMERAS = ("weak-perspective", "perspective")
 """How a `photonet` projects a face."""
 
+OUTLIERS = ("cut", "kept")
+"""Whether points whose colour is far off, or overexposed, count in the photometric loss of a `photonet`."""
+
 CROPS = ("box", "five-points")
 """What crops are made from: the box of the 68 landmarks, or Deep3DFaceReconstruction's alignment by five points."""
 
@@ -158,6 +161,7 @@ class PhotoTerms:
     light: float = 10.0  # colour of the light
     rendering: str = "texels"  # or "pixels"
     camera: str = "weak-perspective"  # or "perspective"
+    outliers: str = "cut"  # from the photometric term: hair, gloss, overexposure; or "kept", as published
     recognition: str | None = None  # `.keras` file of the network whose features the perceptual term compares
 
 

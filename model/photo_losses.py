@@ -35,18 +35,21 @@ def landmark_weights() -> np.ndarray:
     return weights
 
 
-def photometric_error(photo, rendering, weights):
+def photometric_error(photo, rendering, weights, outliers: str = "kept"):
     """Mean over points, weighted, of the norm over red, green and blue of their difference (equation 1).
 
     photo, rendering : (B, ..., 3). weights : (B, ...), 0 where the face is hidden or no skin; an image of zeros
-    scores 0. Beyond the published loss, a point counts twice the mean or `OUTLIER` at most, whichever is more, and
-    where the photo is overexposed a rendering brighter still is right.
+    scores 0. outliers : "kept", as published, or "cut": a point counts twice the mean or `OUTLIER` at most, whichever
+    is more, and where the photo is overexposed a rendering brighter still is right.
     """
     axes = tuple(range(1, len(weights.shape)))
     difference = photo - rendering
-    difference = ops.where(photo >= BRIGHTEST, ops.maximum(difference, 0.0), difference)
+    if outliers == "cut":
+        difference = ops.where(photo >= BRIGHTEST, ops.maximum(difference, 0.0), difference)
     distance = ops.sqrt(ops.sum(ops.square(difference), axis=-1) + 1e-12)
     total = ops.maximum(ops.sum(weights, axis=axes, keepdims=True), 1e-6)
+    if outliers == "kept":
+        return ops.sum(weights / total * distance, axis=axes)
     mean = ops.stop_gradient(ops.sum(weights * distance, axis=axes, keepdims=True) / total)
     return ops.sum(weights / total * ops.minimum(distance, ops.maximum(2 * mean, OUTLIER)), axis=axes)
 

@@ -118,14 +118,15 @@ class PhotoTraining(keras.Model):
 
     def _at_pixels(self, batch, surface, colours, drawn):
         picture, seen = drawn
-        return photometric_error(batch["image"], picture, (seen * batch["skin"])[..., 0])
+        return photometric_error(batch["image"], picture, (seen * batch["skin"])[..., 0], self.terms.outliers)
 
     def _at_texels(self, batch, surface, colours, drawn):
         places = ops.reshape(surface[..., :2], (-1, self.face.size, 2))
         photo = ops.reshape(sample_image(batch["image"], places), (-1, *self.face.shape, 3))
         skin = ops.reshape(sample_image(batch["skin"], ops.stop_gradient(places)), (-1, *self.face.shape))
         seen = visible_texels(surface, self.face, self.size) * pixel_areas(surface) * self.face
-        return photometric_error(photo, colours, seen * skin * _inside(surface[..., :2], self.size))
+        weights = seen * skin * _inside(surface[..., :2], self.size)
+        return photometric_error(photo, colours, weights, self.terms.outliers)
 
     def _perceptual(self, batch, drawn):
         """Between the photo and the same photo with the lit face drawn over it, both in the aligned crop."""

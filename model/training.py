@@ -12,7 +12,7 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.common.progress import Poster
-from prnet.configure.config import CAMERAS, PHOTO_NETWORKS, RENDERINGS, Run, Training
+from prnet.configure.config import CAMERAS, OUTLIERS, PHOTO_NETWORKS, RENDERINGS, Run, Training
 from prnet.generating.dataset import LANDMARKS_ALONE, Dataset
 from prnet.geometry.face_model import FaceModel
 from prnet.geometry.position_map import MapBasis, layout_of_model, map_basis
@@ -206,6 +206,7 @@ def _check_photo_terms(training: Training, run: Run) -> None:
     for name, value, known in (
         ("rendering", training.photo.rendering, RENDERINGS),
         ("camera", training.photo.camera, CAMERAS),
+        ("outliers", training.photo.outliers, OUTLIERS),
         ("precision", training.precision, ("float32",)),
         ("devices", run.devices, (1,)),
         ("processes", run.processes, (1,)),

@@ -31,17 +31,19 @@ def test_what_differs_much_is_no_skin_and_counts_no_more_for_it():
     for off in (0.5, 1.0):
         rendering = np.zeros((1, 10, 3), np.float32)
         rendering[0, 0] = (0.6 * off, 0.0, 0.8 * off)
-        found = photometric_error(np.zeros_like(rendering), rendering, np.ones((1, 10), np.float32))
+        found = photometric_error(np.zeros_like(rendering), rendering, np.ones((1, 10), np.float32), "cut")
         np.testing.assert_allclose(found, [OUTLIER / 10], atol=2e-6)
+        published = photometric_error(np.zeros_like(rendering), rendering, np.ones((1, 10), np.float32))
+        np.testing.assert_allclose(published, [off / 10], atol=2e-6)
         everywhere = np.repeat(rendering[:, :1], 10, axis=1)
-        found = photometric_error(np.zeros_like(rendering), everywhere, np.ones((1, 10), np.float32))
+        found = photometric_error(np.zeros_like(rendering), everywhere, np.ones((1, 10), np.float32), "cut")
         np.testing.assert_allclose(found, [off], atol=2e-6)
 
 
 def test_an_overexposed_photo_may_be_of_something_brighter():
     photo = np.array([[[1.0, 0.5, 0.5]], [[1.0, 0.5, 0.5]], [[0.9, 0.5, 0.5]]], np.float32)
     rendering = photo + np.array([[[0.1, 0, 0]], [[-0.1, 0, 0]], [[0.1, 0, 0]]], np.float32)
-    found = photometric_error(photo, rendering, np.ones((3, 1), np.float32))
+    found = photometric_error(photo, rendering, np.ones((3, 1), np.float32), "cut")
     np.testing.assert_allclose(found, [0, 0.1, 0.1], atol=2e-6)
 
 

@@ -239,6 +239,7 @@ def test_settings_that_cannot_be(data, textured_model, tmp_path):
         (replace(weak(), precision="mixed_bfloat16"), "precision"),
         (replace(weak(), photo=PhotoTerms(rendering="voxels")), "rendering.*texels, pixels"),
         (replace(weak(), photo=PhotoTerms(camera="fisheye")), "camera"),
+        (replace(weak(), photo=PhotoTerms(outliers="some")), "outliers.*cut, kept"),
     ):
         with pytest.raises(UserError, match=said):
             train(replace(changed, batch_size=4), Run(), data, textured_model, tmp_path / "none")

@@ -20,6 +20,7 @@ from prnet.configure.config import (
     IMAGE_SIZES,
     LOSSES,
     NETWORKS,
+    OUTLIERS,
     PRECISIONS,
     RENDERINGS,
     SCHEDULES,
@@ -87,6 +88,7 @@ PHOTO_TERMS = {
 PHOTO_FLAGS: dict[str, tuple[dict, str]] = {
     "rendering": ({"choices": RENDERINGS}, "compare photo and face at the map's texels, or at the photo's pixels"),
     "camera": ({"choices": CAMERAS}, "how a face is projected"),
+    "outliers": ({"choices": OUTLIERS}, "of colour (hair, gloss, overexposure): cut, or kept as published"),
     "recognition": ({"metavar": "KERAS"}, "network from aligned faces to vectors, for the perceptual loss"),
 }
 """Fields of `PhotoTerms` that a flag of the same name sets."""
