@@ -151,7 +151,7 @@ def morphnet() -> Training:
 
 
 def morphnet_tuned() -> Training:
-    """Trains a `morphnet` on, with milder augmentation: the last run of the shipped weights, and for photos of your own.
+    """Trains a `morphnet` on with milder augmentation, as the shipped weights at last; for photos of your own too.
 
     Command: python train_model.py --recipe morphnet_tuned --hdf5-dir DIR --model resource/weights/morphnet.keras
     Source: this project; docs/model_card.md.
