@@ -8,6 +8,8 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+from prnet.serving.server import SHUTDOWN_SECONDS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -31,7 +33,7 @@ def running(*arguments):
             assert address, said + last_words(log)
             assert "network loaded in" in said
             yield process, address[1]
-            process.wait(20)
+            process.wait(SHUTDOWN_SECONDS + 30)
             assert "Traceback" not in (words := last_words(log)), words
         finally:
             process.kill()

@@ -39,7 +39,7 @@ def mean_face_reconstructor(face_model, folder, detector: str = "none") -> FaceR
 
     layout = layout_of_model(face_model)
     save_network(build_mean_face_network(layout, SIZE), layout, folder / "mean.keras")
-    return FaceReconstructor(folder / "mean.keras", detector)
+    return FaceReconstructor(folder / "mean.keras", detector, surface_filter=False)
 
 
 def image_file(image: np.ndarray, kind: str = "JPEG", **options) -> bytes:
