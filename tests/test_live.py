@@ -295,7 +295,7 @@ def test_a_network_that_cannot_be_exported_is_said_once_and_not_tried_again(samp
 @needs_browser
 def test_the_server_makes_live_mode_of_its_own_network(browser, sample_model, tmp_path):
     """Also of one without named parameters: a mask without bars, smoothed as the package does it."""
-    reconstructor = mean_face_reconstructor(sample_model, tmp_path)
+    reconstructor = mean_face_reconstructor(sample_model, tmp_path, surface_filter=True)
     app = build_application(reconstructor)
     with listening(app) as address:
         open_page(browser, address)

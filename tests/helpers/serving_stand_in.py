@@ -34,12 +34,14 @@ def build_mean_face_network(layout: UVLayout, size: int):
     return network
 
 
-def mean_face_reconstructor(face_model, folder, detector: str = "none") -> FaceReconstructor:
+def mean_face_reconstructor(
+    face_model, folder, detector: str = "none", surface_filter: bool = False
+) -> FaceReconstructor:
     from prnet.model.saved_network import save_network
 
     layout = layout_of_model(face_model)
     save_network(build_mean_face_network(layout, SIZE), layout, folder / "mean.keras")
-    return FaceReconstructor(folder / "mean.keras", detector, surface_filter=False)
+    return FaceReconstructor(folder / "mean.keras", detector, surface_filter=surface_filter)
 
 
 def image_file(image: np.ndarray, kind: str = "JPEG", **options) -> bytes:
