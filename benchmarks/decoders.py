@@ -44,7 +44,7 @@ def main(argv=None) -> None:
     from prnet.model.compilation import compiled_network
     from prnet.model.devices import data_parallel
     from prnet.model.saved_network import save_network
-    from prnet.model.transfer import begin_with
+    from prnet.model.transfer import begin_with, open_start
     from prnet.reconstructing.reconstructor import FaceReconstructor
 
     face_model = load_face_model(options.facemodel)
@@ -63,7 +63,7 @@ def main(argv=None) -> None:
         for decoder in DECODERS:
             chosen = replace(training, decoder=decoder)
             model = models[decoder] = compiled_network(chosen, Run(jit="off"), layout, None, 1, scope)
-            begin_with(model.network, options.start, layout)
+            begin_with(model.network, open_start(options.start), layout)
             model.optimizer = keras.optimizers.Adam(training.learning_rate)
             model.train_on_batch(*sequence[0])  # traces the step
         while min(spent.values()) < options.seconds:

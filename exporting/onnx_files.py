@@ -14,6 +14,8 @@ def decoder_constants(network: Any, path: Path) -> list[str]:
     import onnx
     from onnx import numpy_helper
 
+    from prnet.model.morphnet import SHAPE
+
     if getattr(network, "parameter_names", None) is None:
         return []
     graph = onnx.load(str(path)).graph
@@ -23,7 +25,7 @@ def decoder_constants(network: Any, path: Path) -> list[str]:
         alike = (name for name, tensor in tensors.items() if tuple(tensor.dims) == values.shape)
         return next(name for name in alike if np.array_equal(numpy_helper.to_array(tensors[name]), values))
 
-    kernel, mean = network.get_layer("shape").get_weights()
+    kernel, mean = network.get_layer(SHAPE).get_weights()
     texels = [node.input[1] for node in graph.node if node.op_type == "Gather"][-1]
     return [equal_to(kernel), equal_to(mean), texels]
 

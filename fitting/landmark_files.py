@@ -11,7 +11,6 @@ NaN is a point that is not known. Integers are parts of a pixel by the data set'
 """
 
 import re
-from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 import h5py
@@ -69,21 +68,6 @@ def read_landmark_file(path) -> LandmarkFile:
         return _read_pts(path)
     arrays = _read_npz(path) if path.suffix == ".npz" else _read_hdf5(path)
     return _checked(path, arrays)
-
-
-def ibug_landmarks(paths: Iterable[str | Path]) -> Callable[[str], np.ndarray | None]:
-    """From a photo's path without suffix to its 68 landmarks (68, 3), z NaN where it is not known, of the first of the
-    files that has them; None where none has. Raises UserError where a file holds no landmarks68."""
-    files = [read_landmark_file(path) for path in paths]
-    for file in files:
-        if not file.has_ibug:
-            raise UserError(f"{file.path}: holds no landmarks68; give files that do")
-
-    def landmarks(stem: str) -> np.ndarray | None:
-        rows = ((file, file.row(stem)) for file in files)
-        return next((file.landmarks(row).ibug for file, row in rows if row is not None), None)
-
-    return landmarks
 
 
 def _read_npz(path: Path) -> dict:

@@ -1,6 +1,9 @@
 """Where photos' landmarks come from: files, several of which may know the same photo, or a network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.fitting.evidence import Landmarks
@@ -37,6 +40,22 @@ class LandmarkSource:
             for row, name in enumerate(file.names)
             if row not in used
         ]
+
+
+def ibug_landmarks(paths: Iterable[str | Path]) -> Callable[[str], np.ndarray | None]:
+    """From a photo's path without suffix to its 68 landmarks (68, 3), z NaN where it is not known, of the first of the
+    files that has them; None where none has. Raises UserError where a file holds no landmarks68."""
+    files = [read_landmark_file(path) for path in paths]
+    for file in files:
+        if not file.has_ibug:
+            raise UserError(f"{file.path}: holds no landmarks68; give files that do")
+    source = LandmarkSource(files)
+
+    def landmarks(stem: str) -> np.ndarray | None:
+        found = source.landmarks(stem)
+        return None if found is None else found.ibug
+
+    return landmarks
 
 
 def landmark_source(given: Sequence[str], face_model: FaceModel, path, model, detector: str, threads: int = 0):

@@ -1,8 +1,7 @@
 """Losses that need no 3D label: a photo, its 68 landmarks and a face's parameters in, one value an image out.
 
 Those of Deep3DFaceReconstruction (Deng et al., CVPRW 2019, section 3), each to be multiplied by its weight in
-`prnet.configure.config.PhotoTerms`; what the photometric one adds is said there. B images; colours 0 to 1; coefficients
-in standard deviations.
+`prnet.configure.config.PhotoTerms`. B images; colours 0 to 1; coefficients in standard deviations.
 """
 
 import numpy as np

@@ -30,7 +30,7 @@ from prnet.model.photo_feeds import open_photo_feeds
 from prnet.model.photo_keeper import PhotoKeeper
 from prnet.model.photo_training import compiled_photo_network, load_recognition
 from prnet.model.run_folder import CHECKPOINT, claimed_folder, run_record
-from prnet.model.transfer import begin_with, face_space_of
+from prnet.model.transfer import Start, begin_with, face_space_of, open_start
 
 logger = logging.getLogger(__name__)
 
@@ -61,17 +61,18 @@ def train(
     """
     folder = Path(folder)
     _check(training, run, dataset, face_model, test_set)
-    data = (training, run, dataset, face_model, test_set)
-    task = _photo_task(*data) if training.network in PHOTO_NETWORKS else _map_task(*data, start_from)
-    feeds, layout = task.feeds, task.layout
-    training = dataclasses.replace(training, augmentation=feeds.training.augmentation)
-    record = run_record(training, run, dataset, face_model, start_from, start_epoch)
     first = run.process == 0
 
-    with data_parallel(run) as scope, telling_of_lost_processes(run):
+    with data_parallel(run) as scope, telling_of_lost_processes(run):  # before anything makes the backend start
+        start = None if start_from is None else open_start(start_from)
+        data = (training, run, dataset, face_model, test_set)
+        task = _photo_task(*data) if training.network in PHOTO_NETWORKS else _map_task(*data, start)
+        feeds, layout = task.feeds, task.layout
+        training = dataclasses.replace(training, augmentation=feeds.training.augmentation)
+        record = run_record(training, run, dataset, face_model, start_from, start_epoch)
         saved = task.build()
-        if start_from is not None:
-            begin_with(saved, start_from, layout)
+        if start is not None:
+            begin_with(saved, start, layout)
         with claimed_folder(folder, record, overwrite) if first else nullcontext(False) as resuming:
             network = task.compiled(scope)
             path = folder / CHECKPOINT
@@ -108,13 +109,18 @@ class Task:
 
 
 def _map_task(
-    training: Training, run: Run, dataset: Dataset, face_model: FaceModel, test_set: Dataset | None, start_from
+    training: Training,
+    run: Run,
+    dataset: Dataset,
+    face_model: FaceModel,
+    test_set: Dataset | None,
+    start: Start | None,
 ) -> Task:
     """Of networks that learn from position maps."""
     layout = layout_of_model(face_model)
     basis = map_basis(face_model, training.image_size) if dataset.stores_fits else None
     feeds = open_feeds(training, run, dataset, face_model, basis, test_set)
-    space = _face_space(training, dataset, face_model, basis, layout, start_from)
+    space = _face_space(training, dataset, face_model, basis, layout, start)
     if space is not None:  # what is saved of faces are statistics of the training set, not the face model's mean
         layout = dataclasses.replace(layout, canonical_map=space.canonical_map)
     return Task(
@@ -217,7 +223,12 @@ def _check_photo_terms(training: Training, run: Run) -> None:
 
 
 def _face_space(
-    training: Training, dataset: Dataset, face_model: FaceModel, basis: MapBasis | None, layout: UVLayout, start_from
+    training: Training,
+    dataset: Dataset,
+    face_model: FaceModel,
+    basis: MapBasis | None,
+    layout: UVLayout,
+    start: Start | None,
 ) -> FaceSpace | None:
     """Statistics of the training samples' fits for a morphable network, or those of the one that it starts from."""
     if training.network != "morphnet":
@@ -227,7 +238,7 @@ def _face_space(
             f"{dataset.path}: holds maps (data mode {dataset.data_mode}); morphnet learns from fits, data mode 5"
         )
     fits = np.asarray(dataset.coefficients)[~dataset.validation]
-    given = None if start_from is None else face_space_of(start_from, layout, training.identities)
+    given = None if start is None else face_space_of(start, layout, training.image_size, training.identities)
     space = given or face_space(face_model, basis, layout, fits, training.identities)
     return dataclasses.replace(space, scores=learned_scores(training, dataset))
 

@@ -1,6 +1,8 @@
 """What a network takes over from one that was trained before: its face space, all of its weights, or its encoder."""
 
 import logging
+from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,13 +18,27 @@ from prnet.model.saved_network import load_network
 logger = logging.getLogger(__name__)
 
 
-def begin_with(network: keras.Model, path, layout: UVLayout) -> None:
+@dataclass(frozen=True)
+class Start:
+    """A saved network that a run begins with."""
+
+    path: str | Path
+    network: keras.Model
+    layout: UVLayout
+
+
+def open_start(path: str | Path) -> Start:
+    """Raises `UserError` for a file that is no network."""
+    return Start(path, *load_network(path))
+
+
+def begin_with(network: keras.Model, start: Start, layout: UVLayout) -> None:
     """Give a network the weights of a saved one of the same kind and UV layout, or the encoder of one of another kind.
 
     What the other one lacks, as the layers of scores, is fresh. A morphable network has its face space already, by
     `face_space_of`: its trained weights mean nothing in another.
     """
-    other, other_layout = load_network(path)
+    other = start.network
     if other.name != network.name and _take_encoder(network, other):
         return
     found, wanted = (
@@ -31,35 +47,34 @@ def begin_with(network: keras.Model, path, layout: UVLayout) -> None:
     )
     if found != wanted:
         raise UserError(
-            f"{path}: a {' '.join(map(str, found))} network, not {' '.join(map(str, wanted))}; "
+            f"{start.path}: a {' '.join(map(str, found))} network, not {' '.join(map(str, wanted))}; "
             "give its `network`, `image_size`, `head` and `decoder`"
         )
-    require_layout(path, other_layout, layout)
-    pairs = _pairs(network, other)
-    for mine, given in pairs:
+    _require_layout(start, layout)
+    for mine, given in _pairs(network, other):
         mine.set_weights(given.get_weights())
 
 
-def face_space_of(path, layout: UVLayout, identities: int | None) -> FaceSpace | None:
-    """The face space of a saved `morphnet`; None where the network is another.
+def face_space_of(start: Start, layout: UVLayout, size: int, identities: int | None) -> FaceSpace | None:
+    """The face space of a `morphnet` for crops of side `size`; None where the network is another.
 
     layout, identities : its UV layout and number of identity components, as the run has them. Raises `UserError` where
     it has others.
     """
-    network, own_layout = load_network(path)
-    if network.name != "morphnet":
+    network = start.network
+    if (network.name, network.input_shape[1]) != ("morphnet", size):
         return None
-    names, size = network.parameter_names, network.input_shape[1]
+    names = getattr(network, "parameter_names", None)
     if names is None:
-        raise UserError(f"{path}: does not name its parameters; give a morphnet of this project's trainer")
-    require_layout(path, own_layout, layout)
+        raise UserError(f"{start.path}: does not name its parameters; give a morphnet of this project's trainer")
+    _require_layout(start, layout)
     if identities not in (None, names.identity_count):
         raise UserError(
-            f"{path}: has {names.identity_count} identity components, not {identities}; give that as `identities`"
+            f"{start.path}: has {names.identity_count} identity components, not {identities}; give that as `identities`"
         )
     kernel, bias = network.get_layer(SHAPE).get_weights()
     kept, raw_texels = kept_texels(layout, size), raw_map_texels(size)
-    start = resample_map(own_layout.canonical_map, size) / (MAP_SIZE * TARGET_SCALE)
+    frontal = resample_map(start.layout.canonical_map, size) / (MAP_SIZE * TARGET_SCALE)
     return FaceSpace(
         mean=bias.reshape(-1, 3),
         basis=kernel.reshape(len(kernel), -1, 3),
@@ -67,8 +82,8 @@ def face_space_of(path, layout: UVLayout, identities: int | None) -> FaceSpace |
         nearest=nearest_kept(kept),
         raw_texels=raw_texels,
         raw_face=face_mask(layout, size).ravel()[raw_texels],
-        raw_start=start.reshape(-1, 3)[raw_texels],
-        canonical_map=own_layout.canonical_map,
+        raw_start=frontal.reshape(-1, 3)[raw_texels],
+        canonical_map=start.layout.canonical_map,
         identity_count=names.identity_count,
         names=names.names,
         expression_mean=names.mean,
@@ -76,9 +91,11 @@ def face_space_of(path, layout: UVLayout, identities: int | None) -> FaceSpace |
     )
 
 
-def require_layout(path, found: UVLayout, wanted: UVLayout) -> None:
-    if found.identity != wanted.identity:
-        raise UserError(f"{path}: its maps mean another UV layout than the face model's; give the `face_model` it had")
+def _require_layout(start: Start, layout: UVLayout) -> None:
+    if start.layout.identity != layout.identity:
+        raise UserError(
+            f"{start.path}: its maps mean another UV layout than the face model's; give the `face_model` it had"
+        )
 
 
 def _pairs(network: keras.Model, other: keras.Model) -> list[tuple[keras.Layer, keras.Layer]]:

@@ -3,6 +3,7 @@
 import json
 import logging
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -39,7 +40,7 @@ class Plan:
     shard_size: int  # photos a shard
 
 
-class ShardWorker:
+class ShardWorker(ABC):
     """Turns shards into files, on one thread, the same with Ray and without. A subclass says what the rows are."""
 
     STEM: str
@@ -52,9 +53,9 @@ class ShardWorker:
         cv2.setNumThreads(1)
         self.source, self.folder = Path(plan.source), Path(folder)
 
+    @abstractmethod
     def rows(self, names: Sequence[str]) -> Iterator[dict]:
         """The rows of some photos, in their order."""
-        raise NotImplementedError
 
     def __call__(self, task: dict) -> dict:
         """Write the shard `number` of the named `photos`; what was found."""

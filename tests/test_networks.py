@@ -8,7 +8,7 @@ from prnet.geometry.position_map import layout_of_model
 from prnet.model.blocks import ENCODER_LAYERS
 from prnet.model.networks import build_network, network_image_size, predict_maps
 from prnet.model.saved_network import load_network, save_network
-from prnet.model.transfer import begin_with
+from prnet.model.transfer import begin_with, open_start
 
 
 def parameter_count(variables) -> int:
@@ -99,7 +99,7 @@ def test_the_decoder_is_part_of_what_a_network_is(name, tmp_path, sample_model):
     reopened, _ = load_network(tmp_path / "resize.keras")
     crops = np.random.default_rng(0).random((1, 128, 128, 3), dtype=np.float32)
     np.testing.assert_array_equal(reopened.predict_on_batch(crops), network.predict_on_batch(crops))
-    begin_with(usual, tmp_path / "resize.keras", layout)  # another kind: it takes the encoder
+    begin_with(usual, open_start(tmp_path / "resize.keras"), layout)  # another kind: it takes the encoder
     encoders = (
         [layer for layer in each.layers if layer.name.startswith(ENCODER_LAYERS) and layer.weights]
         for each in (network, usual)

@@ -98,7 +98,7 @@ def main(argv=None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.extend_data and arguments.build_mode == "val":
         parser.error("--extend-data adds training data; leave it out with --build-mode val")
-    from prnet.fitting.landmark_files import ibug_landmarks
+    from prnet.fitting.landmark_sources import ibug_landmarks
     from prnet.formats.face_model_file import load_face_model
     from prnet.formats.score_files import read_scores
     from prnet.generating.builder import build_dataset, describe, find_sources
