@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from benchmarks import equal_time
+from benchmarks import equal_time, held_out
 from prnet.commands.terminal import run_script
 from prnet.configure.config import SCORE_NAMES, Run
 from prnet.configure.recipes import morphnet
@@ -45,10 +45,10 @@ def main(argv=None) -> None:
     training, model = morphnet(), load_face_model(options.facemodel)
     basis, layout = map_basis(model, training.image_size), layout_of_model(model)
     begun, begun_layout = load_network(options.model)
-    heads = ("images seen", *equal_time.COLUMNS)
+    heads = ("images seen", *held_out.COLUMNS)
     with open_dataset(options.photos) as photos:
-        images, truth, yaw = equal_time.held_out(photos, basis)
-        rows = {"as it ships": ["", *equal_time.measures(equal_time.predicted(begun, images), truth, yaw, layout)]}
+        images, truth, yaw = held_out.held_out(photos, basis)
+        rows = {"as it ships": ["", *held_out.measures(held_out.predicted(begun, images), truth, yaw, layout)]}
         fits = np.asarray(photos.coefficients)[~photos.validation]
         space = replace(face_space(model, basis, layout, fits, training.identities), scores=SCORE_NAMES)
         for name, path in (("photos", options.photos), ("photos and views", options.withviews)):
@@ -62,9 +62,9 @@ def main(argv=None) -> None:
                 batches = equal_time.training_batches(dataset, model, basis, training)
                 seen, _ = equal_time.learn(trained, batches, 60 * options.minutes, options.rate)
             save_network(trained.network, begun_layout, options.outputdir / f"{name.replace(' ', '_')}.keras")
-            predicted = equal_time.predicted(trained.network, images)
-            rows[name] = [f"{seen:,}", *equal_time.measures(predicted, truth, yaw, layout)]
-            equal_time.report(options.outputdir, rows, heads)
+            predicted = held_out.predicted(trained.network, images)
+            rows[name] = [f"{seen:,}", *held_out.measures(predicted, truth, yaw, layout)]
+            held_out.report(options.outputdir, rows, heads)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from benchmarks import equal_time
+from benchmarks import equal_time, held_out
 from prnet.commands.terminal import run_script
 from prnet.configure.config import TARGET_SCALE, Run, Training
 from prnet.configure.recipes import morphnet
@@ -174,7 +174,7 @@ def main(argv=None) -> None:
     basis, layout = map_basis(model, training.image_size), layout_of_model(model)
     rows = {}
     with open_dataset(options.dataset) as dataset:
-        images, truth, yaw = equal_time.held_out(dataset, basis)
+        images, truth, yaw = held_out.held_out(dataset, basis)
         for name in options.networks:
             print(f"== {name}", flush=True)
             network, trained = networks(name, training, model, dataset, basis, layout)
@@ -187,14 +187,14 @@ def main(argv=None) -> None:
                 f"{count / 1e6:.2f}",
                 f"{seen:,}",
                 f"{seen / seconds:.0f}",
-                *equal_time.measures(equal_time.predicted(network, images), truth, yaw, layout),
+                *held_out.measures(held_out.predicted(network, images), truth, yaw, layout),
             ]
             if name == "sadrnet":
                 posed = keras.Model(network.input, trained.parts.output[0])
-                maps = equal_time.predicted(posed, images)
-                rows["its P alone"] = ["", "", "", *equal_time.measures(maps, truth, yaw, layout)]
-            heads = ("parameters [million]", "images seen", "images per processor second", *equal_time.COLUMNS)
-            equal_time.report(options.outputdir, rows, heads)
+                maps = held_out.predicted(posed, images)
+                rows["its P alone"] = ["", "", "", *held_out.measures(maps, truth, yaw, layout)]
+            heads = ("parameters [million]", "images seen", "images per processor second", *held_out.COLUMNS)
+            held_out.report(options.outputdir, rows, heads)
 
 
 def networks(name: str, training: Training, model, dataset, basis, layout) -> tuple[keras.Model, keras.Model]:

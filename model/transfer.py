@@ -74,7 +74,7 @@ def face_space_of(start: Start, layout: UVLayout, size: int, identities: int | N
         )
     kernel, bias = network.get_layer(SHAPE).get_weights()
     kept, raw_texels = kept_texels(layout, size), raw_map_texels(size)
-    frontal = resample_map(start.layout.canonical_map, size) / (MAP_SIZE * TARGET_SCALE)
+    in_crop = resample_map(start.layout.canonical_map, size) * ((size - 1) / (MAP_SIZE - 1))
     return FaceSpace(
         mean=bias.reshape(-1, 3),
         basis=kernel.reshape(len(kernel), -1, 3),
@@ -82,7 +82,7 @@ def face_space_of(start: Start, layout: UVLayout, size: int, identities: int | N
         nearest=nearest_kept(kept),
         raw_texels=raw_texels,
         raw_face=face_mask(layout, size).ravel()[raw_texels],
-        raw_start=frontal.reshape(-1, 3)[raw_texels],
+        raw_start=(in_crop / (size * TARGET_SCALE)).reshape(-1, 3)[raw_texels].astype(np.float32),
         canonical_map=start.layout.canonical_map,
         identity_count=names.identity_count,
         names=names.names,

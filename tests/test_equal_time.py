@@ -8,7 +8,7 @@ from keras import ops
 from scipy.spatial.transform import Rotation
 
 from benchmarks import sadrnet
-from benchmarks.equal_time import normal_angles, roughness
+from benchmarks.held_out import normal_angles, roughness
 from prnet.geometry.position_map import layout_of_model
 from prnet.geometry.uv_layout import landmark_stencil, resample_map, sample_landmarks
 from tests.helpers.tiny_data import write_tiny_data

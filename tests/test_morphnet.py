@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ from prnet.model.blocks import ENCODER_LAYERS
 from prnet.model.face_space import RAW_SIZE, face_space
 from prnet.model.networks import build_network
 from prnet.model.saved_network import load_network, save_network
+from prnet.model.transfer import begin_with, face_space_of, open_start
 from tests.helpers.tiny_data import write_tiny_data
 
 SIZE = 128
@@ -125,33 +127,42 @@ def test_its_canonical_map_is_the_mean_face_of_the_training_set(sample_model, ba
 
 
 def test_it_learns_from_the_command_line_beginning_with_a_light_encoder(sample_model, layout, tmp_path, terminal):
-    """Names are saved with it; a further run on other fits keeps what was trained, and its face space."""
+    """Names are saved with it, and statistics of its own fits."""
     write_tiny_data(tmp_path, sample_model)
     light = build_network("lprnet", SIZE)
     light.get_layer("stem_conv").set_weights([np.full(light.get_layer("stem_conv").weights[0].shape, 0.25)])
     save_network(light, layout, tmp_path / "light.keras")
-    places = ["--hdf5-dir", tmp_path, "--face-model", tmp_path / "face_model.hdf5", "--batch-size", 4, "--epochs", 1]
-    flags = ["--recipe", "morphnet", "--identities", 3, "--learning-rate", 1e-9, *places]
-    for start, output in (("light.keras", "first"), ("first/last.keras", "second")):
-        train_model.main(
-            [str(flag) for flag in (*flags, "--model", tmp_path / start, "--output-dir", tmp_path / output)]
-        )
-        printed = terminal.readouterr().out
-        assert ("begins with the encoder of a lprnet" in printed) == (output == "first")
-        if output == "first":
-            with open_dataset(tmp_path / "train.hdf5") as dataset:
-                training_fits = np.asarray(dataset.coefficients)[~dataset.validation]
-            write_tiny_data(tmp_path, sample_model, count=20)
-        network, saved_layout = load_network(tmp_path / output / "last.keras")
-        assert network.parameter_names.identity_count == 3
-        assert len(network.parameter_names.names) == sample_model.expression_basis.shape[2]
-        np.testing.assert_allclose(network.get_layer("stem_conv").get_weights()[0], 0.25, atol=1e-6)
-    space = face_space(sample_model, map_basis(sample_model, SIZE), layout, training_fits, 3)
-    np.testing.assert_allclose(saved_layout.canonical_map, space.canonical_map, atol=1e-3)
-    constants = network.get_layer("shape").get_weights()
-    np.testing.assert_allclose(constants[0].reshape(space.basis.shape), space.basis, atol=1e-4)
-    np.testing.assert_allclose(constants[1].reshape(space.mean.shape), space.mean, atol=1e-4)
-    np.testing.assert_allclose(network.parameter_names.deviation, space.expression_deviation, rtol=1e-5)
+    places = ["--hdf5-dir", tmp_path, "--face-model", tmp_path / "face_model.hdf5", "--output-dir", tmp_path / "run"]
+    flags = ["--recipe", "morphnet", "--identities", 3, "--learning-rate", 1e-9, "--batch-size", 4, "--epochs", 1]
+    train_model.main([str(flag) for flag in (*flags, *places, "--model", tmp_path / "light.keras")])
+    assert "begins with the encoder of a lprnet" in terminal.readouterr().out
+    network, saved_layout = load_network(tmp_path / "run" / "last.keras")
+    assert network.parameter_names.identity_count == 3
+    assert len(network.parameter_names.names) == sample_model.expression_basis.shape[2]
+    np.testing.assert_allclose(network.get_layer("stem_conv").get_weights()[0], 0.25, atol=1e-6)
+    with open_dataset(tmp_path / "train.hdf5") as dataset:
+        training_fits = np.asarray(dataset.coefficients)[~dataset.validation]
+    mean = face_space(sample_model, map_basis(sample_model, SIZE), layout, training_fits).canonical_map
+    np.testing.assert_allclose(saved_layout.canonical_map, mean, atol=1e-3)
+
+
+def test_a_network_is_trained_on_in_its_own_face_space(sample_model, layout, basis, fits, tmp_path):
+    space = face_space(sample_model, basis, layout, fits[:40], 3)
+    network = build_network("morphnet", SIZE, space=space)
+    save_network(network, replace(layout, canonical_map=space.canonical_map), tmp_path / "earlier.keras")
+    start = open_start(tmp_path / "earlier.keras")
+    found = face_space_of(start, layout, SIZE, 3)
+    for field in ("mean", "basis", "canonical_map", "expression_mean", "expression_deviation"):
+        np.testing.assert_allclose(getattr(found, field), getattr(space, field), rtol=1e-5, atol=1e-5, err_msg=field)
+    for field in ("texels", "nearest", "raw_texels", "raw_face", "names"):
+        np.testing.assert_array_equal(getattr(found, field), getattr(space, field), err_msg=field)
+    again = build_network("morphnet", SIZE, space=found)
+    begin_with(again, start, layout)
+    crops = np.random.default_rng(0).random((2, SIZE, SIZE, 3), dtype=np.float32)
+    np.testing.assert_allclose(again.predict_on_batch(crops), network.predict_on_batch(crops), atol=1e-3)
+    assert face_space_of(start, layout, 256, 3) is None
+    with pytest.raises(UserError, match="has 3 identity components, not 5; give that as `identities`"):
+        face_space_of(start, layout, SIZE, 5)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_constant_features_give_a_constant_map_unless_convolutions_are_transpose
     assert pattern < 1e-3 if decoder == "resize" else pattern > 0.03
 
 
-@pytest.mark.parametrize("name", ["prnet", "lprnet"])
+@pytest.mark.parametrize("name", [pytest.param("prnet", marks=pytest.mark.large), "lprnet"])
 def test_the_decoder_is_part_of_what_a_network_is(name, tmp_path, sample_model):
     layout = layout_of_model(sample_model)
     network, usual = (build_network(name, 128, decoder=decoder) for decoder in ("resize", "transposed"))

@@ -185,6 +185,7 @@ def test_the_perceptual_loss_asks_a_recognition_network(network, layout, data, t
         load_recognition(tmp_path / "other.keras")
 
 
+@pytest.mark.large
 def test_it_trains(data, textured_model, tmp_path):
     training = replace(weak(), epochs=1, batch_size=4, warmup=0.0)
     (row,) = train(training, Run(workers=1), data, textured_model, tmp_path / "run")

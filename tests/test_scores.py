@@ -155,6 +155,8 @@ def test_scores_are_learned_saved_and_told_and_leave_the_surface_alone(
     train_model.main([str(flag) for flag in (*flags, *places, *start)])
     network, _ = load_network(tmp_path / "with" / "last.keras")
     assert network.parameter_names.scores == SCORE_NAMES
+    for mine, given in zip(*(each.get_layer("shape").get_weights() for each in (network, without)), strict=True):
+        np.testing.assert_allclose(mine, given, atol=1e-6, err_msg="the face space is that of the start")
     crops = np.random.default_rng(0).random((2, SIZE, SIZE, 3), dtype=np.float32)
     maps, parameters = predict_faces(network, crops)
     assert parameters.scores.shape == (2, 8)
