@@ -140,7 +140,7 @@ def tile(reconstructor, case: Case, shows_photo: bool) -> tuple[str, list[np.nda
     found = "" if face is not None else ", not found: crop by its landmarks"
     face = face or reconstructor.reconstruct(picture, [box])[0]
     view = crop_transform(Box(box.centre, box.side), 2 * PANEL, margin=ZOOM)
-    vertices = apply_transform(lift_transform(view), face.grid.contour @ face.vertices).astype(np.float32)
+    vertices = apply_transform(lift_transform(view), face.grid.contour(face.vertices)).astype(np.float32)
     paper = np.full((2 * PANEL, 2 * PANEL, 3), PAPER, np.uint8)
     panels = [draw_mesh(paper, vertices, face.triangles, 1.0), draw_clay(face, 2 * PANEL)]
     panels.append(draw_clay(face, 2 * PANEL, 30))

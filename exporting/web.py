@@ -17,7 +17,6 @@ from prnet.common.errors import UserError
 from prnet.common.quiet import without_remarks
 from prnet.configure.config import CROP_MARGIN, OUTER_EYE_CORNERS, TARGET_SCALE
 from prnet.exporting.onnx_files import complete_onnx, decoder_constants
-from prnet.geometry.contour import contour_shift, hole_mixture
 from prnet.geometry.uv_layout import UVLayout, landmark_stencil
 from prnet.reconstructing import texture
 from prnet.reconstructing.detection import MIN_CONFIDENCES, RULES
@@ -37,6 +36,9 @@ DETECTOR_SIDES = {"detector1.onnx": None, "detector2.onnx": 24, "detector3.onnx"
 
 LEAST_HALVED = 256
 """Arrays of fewer values keep their precision."""
+
+LEAST_WEIGHT = 1e-6
+"""Smaller weights of a rim's vertices are left out."""
 
 OPSET = 15
 
@@ -180,7 +182,14 @@ def describe_mesh(grid: FaceGrid, names: Sequence[str] | None) -> dict[str, Any]
     """
     closed = grid.closed
     place = np.argsort(closed.face_first)
-    follow, shift, rim = contour_shift(closed.mask)
+    rim, close = closed.rim, closed.close
+    holes = np.zeros((len(close.hole), grid.mask.sum()))
+    holes[:, close.rim] = close.membrane
+    follow = np.zeros((len(place), len(rim.vertices)))
+    follow[rim.near[:, None], rim.nearest] = rim.weights
+    shift = rim.smoothed(np.eye(len(rim.vertices))) - np.eye(len(rim.vertices))
+    shift[np.abs(shift) < LEAST_WEIGHT] = 0
+    shift[np.diag_indices(len(shift))] -= shift.sum(axis=1)
     parts = morph_parts(names) if names else {}
     return {
         "generator": f"prnet {__version__}",
@@ -192,14 +201,15 @@ def describe_mesh(grid: FaceGrid, names: Sequence[str] | None) -> dict[str, Any]
         "morphs": [{"name": name, "of": of} for name, of in parts.items()],
         "texels": _base64(np.flatnonzero(closed.mask)[closed.face_first], "<u4"),
         "triangles": _base64(closed_triangles(grid), "<u4"),
-        "rim": _base64(place[rim], "<u4"),
-        "holes": _sparse(hole_mixture(grid.mask)[closed.of_hole]),
+        "rim": _base64(place[rim.vertices], "<u4"),
+        "holes": _sparse(holes),
         "follow": _sparse(follow[closed.face_first]),
         "shift": _sparse(shift),
     }
 
 
-def _sparse(matrix: sparse.csr_array) -> dict[str, str]:
+def _sparse(dense: np.ndarray) -> dict[str, str]:
+    matrix = sparse.csr_array(dense)
     parts = {"starts": (matrix.indptr, "<u4"), "columns": (matrix.indices, "<u2"), "weights": (matrix.data, "<f4")}
     return {name: _base64(values, kind) for name, (values, kind) in parts.items()}
 

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import (  # these two formats too: where one that it may read is not loaded, Pillow loads all that it has
+    Image,
+    Jpeg2KImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
 from PIL.TiffImagePlugin import TiffImageFile
 
 ORIENTATION = 0x0112

@@ -1,8 +1,9 @@
-"""The rim of a mesh of texels, which is a staircase, as a smooth contour."""
+"""The rim of a mesh of texels, which is a staircase, as a smooth contour; its holes closed."""
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy import sparse
 
 from prnet.geometry.mesh import boundary_edges
 from prnet.geometry.uv_layout import grid_triangles
@@ -18,32 +19,64 @@ DEPTH = 8.0
 NEIGHBOURS = 4
 """Vertices of the rim whose shifts a vertex within follows."""
 
-LEAST_WEIGHT = 1e-6
-"""Smaller weights are left out."""
+
+@dataclass(frozen=True)
+class SmoothRim:
+    """A linear map of what the N vertices of a mesh of texels have (places, UV coordinates, colours): the R vertices of
+    the rim move so that it is smooth, and a little the P within `DEPTH` of it; the others stay."""
+
+    vertices: np.ndarray  # (R,) of the rim
+    beside: np.ndarray  # (R, K) places in `vertices` of those that share an edge of the rim; short rows end with any
+    shares: np.ndarray  # (R, K) that each of these has in their mean; 0 at the end of short rows
+    steps: np.ndarray  # (R,) of a random walk along the rim: their Gaussian's variance is half of that
+    near: np.ndarray  # (P,) vertices that follow the rim, its own included
+    nearest: np.ndarray  # (P, NEIGHBOURS) places in `vertices`
+    weights: np.ndarray  # (P, NEIGHBOURS)
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Values (N, ...) of the vertices, mixed."""
+        of_rim = values[self.vertices].reshape(len(self.vertices), -1)
+        shift = self.smoothed(of_rim) - of_rim
+        mixed = values.reshape(len(values), -1).astype(shift.dtype)
+        for place, weights in zip(self.nearest.T, self.weights.T, strict=True):
+            mixed[self.near] += weights[:, None].astype(shift.dtype) * shift[place]
+        return mixed.reshape(values.shape)
+
+    def smoothed(self, of_rim: np.ndarray) -> np.ndarray:
+        """Values (R, C) of the rim's vertices averaged along it, by a Gaussian."""
+        result = walked = of_rim.astype(np.result_type(of_rim, np.float32))
+        shares = self.shares.astype(result.dtype)
+        for step in range(1, self.steps.max(initial=0) + 1):
+            mean = sum(share[:, None] * walked[place] for place, share in zip(self.beside.T, shares.T, strict=True))
+            walked = (walked + mean) / 2
+            result = np.where((self.steps == step)[:, None], walked, result)
+        return result
 
 
-def contour_mixture(mask: np.ndarray) -> sparse.csr_array:
-    """How the vertices of a mesh of texels mix so that its rim is smooth: (N, N), rows sum to 1.
+@dataclass(frozen=True)
+class ClosedHoles:
+    """A linear map of what the N texels of a mask have to the M of the same with its holes closed: a texel within a
+    hole has the mean of its neighbours, a membrane over the rim. The others are themselves."""
 
-    mask : (S, S) bool, N texels, joined by `grid_triangles`. The product with anything that vertices have (places, UV
-    coordinates, colours) moves the vertices of the rim, and a little those within `DEPTH` of it; the others stay.
-    """
-    follow, shift, rim = contour_shift(mask)
-    of_rim = sparse.csr_array((np.ones(len(rim)), (np.arange(len(rim)), rim)), (len(rim), mask.sum()))
-    mixture = sparse.eye_array(mask.sum(), format="csr") + follow @ shift @ of_rim
-    mixture.data[np.abs(mixture.data) < LEAST_WEIGHT] = 0
-    mixture.eliminate_zeros()
-    return sparse.csr_array(mixture / mixture.sum(axis=1)[:, None])
+    hole: np.ndarray  # (H,) places among the M
+    face: np.ndarray  # (N,) places among the M
+    rim: np.ndarray  # (R,) places among the N
+    membrane: np.ndarray  # (H, R), rows sum to 1
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Values (N, ...) as (M, ...)."""
+        closed = np.empty((len(self.face) + len(self.hole), *values.shape[1:]), np.result_type(values, np.float32))
+        closed[self.face] = values
+        closed[self.hole] = np.tensordot(self.membrane, values[self.rim], 1)
+        return closed
 
 
-def contour_shift(mask: np.ndarray) -> tuple[sparse.csr_array, sparse.csr_array, np.ndarray]:
-    """What `contour_mixture` adds to the vertices, in its parts: follow (N, R), shift (R, R), and the R vertices of the
-    rim; x becomes x + follow @ (shift @ x[rim])."""
+def smooth_rim(mask: np.ndarray) -> SmoothRim:
+    """Of a mask (S, S) bool, whose N texels `grid_triangles` joins."""
     place = np.argwhere(mask)
     edges = boundary_edges(grid_triangles(mask))
     rim, ends = np.unique(edges, return_inverse=True)
-    following = sparse.csr_array((np.ones(len(edges)), ends.reshape(-1, 2).T), (len(rim), len(rim)))
-    shift = _smoothed(following + following.T, place[rim], len(mask) / 128) - np.eye(len(rim))
+    ends = ends.reshape(-1, 2)
     depth = DEPTH * len(mask) / 128
     at_rim = np.ones_like(mask, np.uint8)
     at_rim[tuple(place[rim].T)] = 0
@@ -52,26 +85,37 @@ def contour_shift(mask: np.ndarray) -> tuple[sparse.csr_array, sparse.csr_array,
     weights = 1 / np.maximum(distance, 1e-6) ** 2
     reach = np.maximum(1 - distance[:, 0] / depth, 0) ** 2
     weights *= (reach / weights.sum(axis=1))[:, None]
-    follow = sparse.csr_array((weights.ravel(), (np.repeat(near, NEIGHBOURS), nearest.ravel())), (len(place), len(rim)))
-    follow.eliminate_zeros()
-    shift[np.abs(shift) < LEAST_WEIGHT] = 0
-    shift[np.diag_indices(len(rim))] -= shift.sum(axis=1)
-    return follow, sparse.csr_array(shift), rim
+    beside, shares = _neighbours(np.concatenate([ends, ends[:, ::-1]]), len(rim))
+    return SmoothRim(rim, beside, shares, _steps(ends, place[rim], len(mask) / 128), near, nearest, weights)
 
 
-def hole_mixture(mask: np.ndarray) -> sparse.csr_array:
-    """How the texels of a mask with its holes closed mix those of the mask (S, S): (M, N), rows sum to 1.
+def _neighbours(edges: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where edges (E, 2) from each of `count` vertices lead to, and the share of each: (count, K), (count, K)."""
+    edges = edges[np.argsort(edges[:, 0], kind="stable")]
+    degree = np.bincount(edges[:, 0], minlength=count)
+    column = np.arange(len(edges)) - (np.cumsum(degree) - degree)[edges[:, 0]]
+    beside, shares = np.zeros((2, count, degree.max(initial=0)))
+    beside[edges[:, 0], column] = edges[:, 1]
+    shares[edges[:, 0], column] = 1 / degree[edges[:, 0]]
+    return beside.astype(int), shares
 
-    A texel within a hole has the mean of its neighbours: a membrane over the rim. The others are themselves.
-    """
+
+def _steps(ends: np.ndarray, place: np.ndarray, unit: float) -> np.ndarray:
+    """Steps of the walk along each vertex's rim (R,). A step to either side with a quarter's chance each adds half a
+    texel to the variance. ends : (E, 2) edges. place : (R, 2)."""
+    rim = _components(*np.concatenate([ends, ends[:, ::-1]]).T, len(place))
+    outer = max(np.unique(rim), key=lambda number: np.ptp(place[rim == number], axis=0).sum())
+    width = np.where(rim == outer, OUTER_WIDTH, HOLE_WIDTH) * unit
+    return np.maximum(np.rint(2 * width**2), 1).astype(int)
+
+
+def closed_holes(mask: np.ndarray) -> ClosedHoles:
+    """Of a mask (S, S) bool."""
     filled = without_holes(mask)
     row, column = np.nonzero(filled)
     index = np.full(mask.shape, -1)
     index[filled] = np.arange(len(row))
     hole, face = np.flatnonzero(~mask[filled]), np.flatnonzero(mask[filled])
-    mixture = sparse.eye_array(len(face), format="csr")
-    if len(hole) == 0:
-        return mixture
     beside = np.stack([index[row[hole] + y, column[hole] + x] for y, x in NEIGHBOURS_OF_TEXEL], axis=1)
     at = np.broadcast_to(np.arange(len(hole))[:, None], beside.shape)
     within = np.isin(beside, hole)
@@ -79,11 +123,7 @@ def hole_mixture(mask: np.ndarray) -> sparse.csr_array:
     equations, known = np.eye(len(hole)), np.zeros((len(hole), len(rim)))
     np.add.at(equations, (at[within], np.searchsorted(hole, beside[within])), -0.25)
     np.add.at(known, (at[~within], np.searchsorted(rim, beside[~within])), 0.25)
-    solved = np.linalg.solve(equations, known)
-    places = np.nonzero(solved)
-    columns = np.searchsorted(face, rim)[places[1]]
-    of_hole = sparse.csr_array((solved[places], (places[0], columns)), (len(hole), len(face)))
-    return sparse.vstack([mixture, of_hole], format="csr")[np.argsort(np.concatenate([face, hole]))]
+    return ClosedHoles(hole, face, np.searchsorted(face, rim), np.linalg.solve(equations, known))
 
 
 def without_holes(mask: np.ndarray) -> np.ndarray:
@@ -97,24 +137,13 @@ def _nearest(places: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.nda
     """Distances (P, `NEIGHBOURS`), the least first, from places (P, 2) to the nearest of others (R, 2), and which."""
     places, others = places.astype(np.float32), others.astype(np.float32)  # whole numbers: exact
     squared = np.sum(places**2, axis=1)[:, None] + np.sum(others**2, axis=1) - 2 * places @ others.T
-    found = np.argpartition(squared, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
-    squared = np.take_along_axis(squared, found, axis=1)
-    order = np.argsort(squared, axis=1)
-    return np.sqrt(np.take_along_axis(squared, order, axis=1)), np.take_along_axis(found, order, axis=1)
-
-
-def _smoothed(joined: sparse.csr_array, place: np.ndarray, unit: float) -> np.ndarray:
-    """A Gaussian along the rims (R, R): steps of a random walk, whose variance grows by half a texel each."""
-    step = (_identity(place) + joined / joined.sum(axis=1)[:, None]).toarray().astype(np.float32) / 2
-    first, second = joined.nonzero()
-    rim = _components(first, second, len(place))
-    outer = max(np.unique(rim), key=lambda number: np.ptp(place[rim == number], axis=0).sum())
-    result = np.eye(len(place), dtype=np.float32)
-    for number in np.unique(rim):
-        width = (OUTER_WIDTH if number == outer else HOLE_WIDTH) * unit
-        at = np.ix_(rim == number, rim == number)
-        result[at] = np.linalg.matrix_power(step[at], max(round(2 * width**2), 1))
-    return result
+    found, distance = np.empty((2, len(places), NEIGHBOURS))
+    every = np.arange(len(places))
+    for column in range(NEIGHBOURS):
+        nearest = squared.argmin(axis=1)
+        found[:, column], distance[:, column] = nearest, np.sqrt(squared[every, nearest])
+        squared[every, nearest] = np.inf
+    return distance, found.astype(int)
 
 
 def _components(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
@@ -125,7 +154,3 @@ def _components(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray
         np.minimum.at(least, first, before[second])
         least = least[least]
     return least
-
-
-def _identity(rows: np.ndarray) -> sparse.csr_array:
-    return sparse.eye_array(len(rows), format="csr")

@@ -93,7 +93,7 @@ def rasterise(
 def _groups_of_similar_size(columns: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Which of the bounding boxes fit one common shape, in pieces of a bounded number of candidate pixels."""
     shape_class = np.ceil(np.log2(columns)).astype(int) * 32 + np.ceil(np.log2(rows)).astype(int)
-    for value in np.unique(shape_class):
+    for value in np.flatnonzero(np.bincount(shape_class)):  # `np.unique` would load NumPy's masked arrays
         members = np.flatnonzero(shape_class == value)
         per_triangle = int(columns[members].max()) * int(rows[members].max())
         step = max(_CANDIDATES_AT_ONCE // per_triangle, 1)
@@ -103,8 +103,12 @@ def _groups_of_similar_size(columns: np.ndarray, rows: np.ndarray) -> Iterator[n
 
 def interpolate(raster: Raster, triangles: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Vertex values at each pixel: (V, C) to (H, W, C) float32, 0 where nothing is seen."""
-    corners = triangles[np.maximum(raster.triangle, 0)]
-    return np.einsum("hwk,hwkc->hwc", raster.barycentric, values[corners].astype(np.float32), optimize=True)
+    seen = np.flatnonzero(raster.triangle >= 0)
+    corners, weights = triangles[raster.triangle.ravel()[seen]], raster.barycentric.reshape(-1, 3)[seen]
+    values = values.astype(np.float32)
+    result = np.zeros((raster.triangle.size, values.shape[1]), np.float32)
+    result[seen] = sum(weights[:, corner, None] * values[corners[:, corner]] for corner in range(3))
+    return result.reshape(*raster.triangle.shape, -1)
 
 
 def render(

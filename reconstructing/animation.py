@@ -12,7 +12,7 @@ from prnet.reconstructing.face import Face
 from prnet.reconstructing.gltf import Motion, Part, glb_bytes
 from prnet.reconstructing.mesh_files import METRES_BETWEEN, closed_triangles, file_notes, texture_uv
 from prnet.reconstructing.morphs import named_morphs, pixels_of_unit, shown_weights
-from prnet.reconstructing.texture import complete_texture, texture_side, visible_vertices
+from prnet.reconstructing.texture import Texture, complete_texture, texture_side, visible_vertices
 
 BETTER = 1.05
 """A frame is kept for the texture instead of an earlier one where this many times as much of the face is seen."""
@@ -61,23 +61,22 @@ def _part(track: TrackRecord, name: str, origin: np.ndarray) -> Part:
     _, face, frame = track.best
     shapes, closed = face.grid.shapes, face.grid.closed
     assert shapes is not None
-    contour = closed.contour[closed.face_first]
     neutral_map = shapes.face(np.mean(track.identities, axis=0), np.zeros(len(shapes.names)))
     eyes = sample_landmarks(neutral_map, face.grid.layout)[list(OUTER_EYE_CORNERS)]
     metre = METRES_BETWEEN / float(np.linalg.norm(eyes[0] - eyes[1]))  # metres per unit of the face model
     neutral = neutral_map[face.grid.mask]
     centre = neutral.mean(axis=0)
     changes = shapes.shapes[:, face.grid.mask] * np.float32(metre)
-    morphs = named_morphs(shapes.names, changes, track.expressions[0]).mixed(contour)
+    morphs = named_morphs(shapes.names, changes, track.expressions[0]).mixed(closed.in_files)
     weights = np.array([shown_weights(morphs.names, expressions) for expressions in track.expressions])
-    vertices = (contour @ ((neutral - centre) * metre)).astype(np.float32)
-    texture = complete_texture(face, frame, texture_side(face))
+    vertices = closed.in_files((neutral - centre) * metre).astype(np.float32)
+    texture = Texture(complete_texture(face, frame, texture_side(face)))
     return Part(
         name=name,
         vertices=(vertices + np.tensordot(morphs.weights, morphs.changes, 1)).astype(np.float32),
         triangles=closed_triangles(face.grid),
         normals=vertex_normals(vertices, closed_triangles(face.grid)),
-        uv=texture_uv(face.grid, len(texture)),
+        uv=texture_uv(face.grid, len(texture.pixels)),
         texture=texture,
         morphs=morphs,
         motion=_motion(track, origin, metre, weights),

@@ -1,6 +1,6 @@
 """Pictures of faces: landmarks, mesh, depth and pose drawn over a photo, and one sheet that shows all of a face."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -148,10 +148,10 @@ def draw_pncc(picture: np.ndarray, face: Face) -> np.ndarray:
     Each point has the place of the same point of the mean face as its colour: x red, y green, z blue, each from 0 to
     255 over that face (Zhu et al., Face Alignment Across Large Poses, CVPR 2016, section 3.2).
     """
-    canonical = face.grid.closed.contour @ face.grid.canonical
+    canonical = face.grid.closed.contour(face.grid.canonical)
     low, high = canonical.min(axis=0), canonical.max(axis=0)
     colours = 255 * (canonical - low) / (high - low)
-    return render(face.grid.closed.contour @ face.vertices, face.grid.closed.triangles, colours, picture)
+    return render(face.grid.closed.contour(face.vertices), face.grid.closed.triangles, colours, picture)
 
 
 def draw_overlay(picture: np.ndarray, face: Face, overlay: str) -> np.ndarray:
@@ -165,7 +165,7 @@ def draw_overlay(picture: np.ndarray, face: Face, overlay: str) -> np.ndarray:
     if overlay == "points":
         return draw_points(picture, face.vertices)
     draw = draw_mesh if overlay == "mesh" else draw_depth
-    return draw(picture, face.grid.contour @ face.vertices, face.triangles)
+    return draw(picture, face.grid.contour(face.vertices), face.triangles)
 
 
 def draw_overlays(image: np.ndarray, faces: Sequence[Face], overlay: str) -> np.ndarray:
@@ -204,7 +204,7 @@ def draw_clay(face: Face, size: int, yaw: float = 0.0) -> np.ndarray:
     angle = np.deg2rad(yaw)
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
     closed = face.grid.closed
-    place = _on_paper(face.to_frontal(closed.contour @ face.vertices) @ turn.T, face, SUPERSAMPLING * size)
+    place = _on_paper(face.to_frontal(closed.contour(face.vertices)) @ turn.T, face, SUPERSAMPLING * size)
     paper = np.full((SUPERSAMPLING * size, SUPERSAMPLING * size, 3), PAPER, dtype=np.uint8)
     shades = np.full((len(place), 3), CAVITY)
     shades[~closed.of_hole] = _shading(-vertex_normals(place[~closed.of_hole], face.triangles))
@@ -215,7 +215,7 @@ def draw_clay(face: Face, size: int, yaw: float = 0.0) -> np.ndarray:
 def draw_frontal(face: Face, texture: np.ndarray, size: int) -> np.ndarray:
     """The face with its texture (side, side, 3) as it would look from the front, (size, size, 3) uint8."""
     side, closed = SUPERSAMPLING * size, face.grid.closed
-    place = _on_paper(face.to_frontal(closed.contour @ face.vertices), face, side)
+    place = _on_paper(face.to_frontal(closed.contour(face.vertices)), face, side)
     raster = rasterise(place, closed.triangles, side, side)
     uv = interpolate(raster, closed.triangles, closed.uv)
     picture = sample_texture(texture, uv.reshape(-1, 2)).reshape(side, side, 3)
@@ -229,19 +229,19 @@ def _on_paper(vertices: np.ndarray, face: Face, size: int) -> np.ndarray:
     return (vertices * FLIP_Y * (size / 2 / reach) + [size / 2, size / 2, 0]).astype(np.float32)
 
 
-def draw_sheet(face: Face, image: np.ndarray, texture: np.ndarray | None = None) -> np.ndarray:
+def draw_sheet(face: Face, image: np.ndarray, texture: Callable[[], np.ndarray] | None = None) -> np.ndarray:
     """One picture of all that is known of a face, (., ., 3) uint8.
 
-    image : the photo, (H, W, 3) uint8 RGB. texture : of `complete_texture`, where it is made already.
+    image : the photo, (H, W, 3) uint8 RGB. texture : returns that of `complete_texture`, where another made it.
     """
     found = face.tracked_box
     view = crop_transform(Box(found.centre, max(found.side, 1e-3)), PANEL, margin=SHEET_MARGIN)
     photo = crop_image(image, view, PANEL)
     lifted = lift_transform(view)
-    vertices = apply_transform(lifted, face.grid.contour @ face.vertices).astype(np.float32)
+    vertices = apply_transform(lifted, face.grid.contour(face.vertices)).astype(np.float32)
     landmarks = apply_transform(lifted, face.landmarks)
     pose = face.pose
-    texture = complete_texture(face, image, SHEET_TEXTURE) if texture is None else texture
+    texture = texture or (lambda: complete_texture(face, image, SHEET_TEXTURE))
     unrolled = uv_texture(face, image, PANEL)
     unrolled[~seen_texels(face, PANEL)] //= 3
     panels = [
@@ -256,7 +256,7 @@ def draw_sheet(face: Face, image: np.ndarray, texture: np.ndarray | None = None)
         ),
         ("position map: x red, y green, z blue", _map_picture(face)),
         ("photo on the map, hidden parts dark", unrolled),
-        ("turned to the front", draw_frontal(face, texture, PANEL)),
+        ("turned to the front", draw_frontal(face, texture(), PANEL)),
         (f"turned by {TURN}°", draw_clay(face, PANEL, TURN)),
     ]
     if face.expressions:

@@ -5,11 +5,10 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from scipy import sparse
 
 from prnet.configure.config import MAP_SIZE
 from prnet.geometry.alignment import align_directions
-from prnet.geometry.contour import contour_mixture, hole_mixture, without_holes
+from prnet.geometry.contour import ClosedHoles, SmoothRim, closed_holes, smooth_rim, without_holes
 from prnet.geometry.crop import Box, crop_image, crop_transform, invert_transform, landmark_box, lift_transform
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.pose import pixels_to_fit
@@ -48,22 +47,21 @@ class FaceGrid:
         return self.mask.shape[0]
 
     @cached_property
-    def contour(self) -> sparse.csr_array:
-        """(N, N): its product with what vertices have is that of a mesh with a smooth rim."""
-        return contour_mixture(self.mask)
+    def contour(self) -> SmoothRim:
+        """Of what vertices have (N, ...) it makes that of a mesh with a smooth rim."""
+        return smooth_rim(self.mask)
 
     @cached_property
     def closed(self) -> "ClosedGrid":
         """The same grid with its holes, eyes and mouth, closed."""
         filled = without_holes(self.mask)
-        smooth = contour_mixture(filled)
-        mixture = hole_mixture(self.mask)
+        rim = smooth_rim(filled)
         return ClosedGrid(
             mask=filled,
             triangles=grid_triangles(filled),
-            mixture=mixture,
-            contour=smooth @ mixture,
-            uv=smooth @ _grid_uv(filled),
+            close=closed_holes(self.mask),
+            rim=rim,
+            uv=rim(_grid_uv(filled)).astype(np.float32),
             of_hole=~self.mask[filled],
         )
 
@@ -74,10 +72,18 @@ class ClosedGrid:
 
     mask: np.ndarray  # (S, S) bool
     triangles: np.ndarray  # (T, 3) int32
-    mixture: sparse.csr_array  # (M, N), of the face's vertices: those in holes lie on a membrane over the rim
-    contour: sparse.csr_array  # (M, N), the same with a smooth outer rim
+    close: ClosedHoles  # of what the face's vertices have (N, ...): those in holes lie on a membrane over the rim
+    rim: SmoothRim  # of the closed face
     uv: np.ndarray  # (M, 2) float32, as `FaceGrid.uv`, of the smooth rim
     of_hole: np.ndarray  # (M,) bool, vertices that the face itself does not have
+
+    def contour(self, values: np.ndarray) -> np.ndarray:
+        """Of what the face's vertices have (N, ...) that of the closed face with a smooth rim, (M, ...)."""
+        return self.rim(self.close(values))
+
+    def in_files(self, values: np.ndarray) -> np.ndarray:
+        """The same in the order of mesh files."""
+        return self.contour(values)[self.face_first]
 
     @property
     def face_first(self) -> np.ndarray:

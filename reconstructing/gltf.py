@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from prnet import __version__
-from prnet.formats.encoding import encode_png
 from prnet.reconstructing.morphs import Morphs
+from prnet.reconstructing.texture import Texture
 
 UNLIT = "KHR_materials_unlit"
 """The extension for materials whose texture holds the light already, as a photo's does."""
@@ -45,7 +45,7 @@ class Part:
     triangles: np.ndarray  # (T, 3) int32, counter-clockwise as seen from outside
     normals: np.ndarray  # (N, 3) float32
     uv: np.ndarray  # (N, 2) float32, v up
-    texture: np.ndarray  # (size, size, 3) uint8 RGB
+    texture: Texture
     morphs: Morphs | None = None
     motion: Motion | None = None
 
@@ -131,7 +131,7 @@ def _add_mesh(part: Part, file: _Contents) -> int:
 
 def _add_material(part: Part, file: _Contents) -> int:
     """An unlit material with the part's texture, and for viewers that know none, a matt one."""
-    view = file.add_bytes(encode_png(part.texture))
+    view = file.add_bytes(part.texture.png)
     image = file.add("images", {"name": part.name, "mimeType": "image/png", "bufferView": view})
     texture = file.add("textures", {"source": image})
     matt = {"baseColorTexture": {"index": texture}, "metallicFactor": 0.0, "roughnessFactor": 1.0}
@@ -188,7 +188,8 @@ def _animation(moving: Sequence[tuple[Part, int]], file: _Contents) -> dict:
 
 def _accessor_of(values: np.ndarray, kind: str) -> dict:
     """All of an accessor but where its values lie. values : (n, c) float32."""
-    low, high = values.min(axis=0), values.max(axis=0)
+    columns = np.ascontiguousarray(values.T)  # over long rows NumPy is ten times faster
+    low, high = columns.min(axis=1), columns.max(axis=1)
     return {
         "componentType": FLOAT,
         "type": kind,

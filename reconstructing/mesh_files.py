@@ -14,13 +14,12 @@ import numpy as np
 
 from prnet.common.files import atomic_write, plain_name
 from prnet.configure.config import OUTER_EYE_CORNERS
-from prnet.formats.encoding import encode_png
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.transforms import FLIP_Y, apply_transform
 from prnet.reconstructing.face import Face, FaceGrid
 from prnet.reconstructing.gltf import Part, glb_bytes
 from prnet.reconstructing.morphs import Morphs, face_morphs
-from prnet.reconstructing.texture import complete_texture, sample_texture, texture_side, vertex_colours
+from prnet.reconstructing.texture import Texture, complete_texture, sample_texture, texture_side, vertex_colours
 
 METRES_BETWEEN = 0.0892
 """How far apart the outer corners of the eyes are taken to be, since a photo does not know its scale: as in
@@ -35,7 +34,7 @@ class Mesh:
     triangles: np.ndarray  # (T, 3) int32, counter-clockwise as seen from outside
     uv: np.ndarray  # (N, 2) float32, image convention of viewers: (0, 0) the texture's lower left corner
     colours: np.ndarray  # (N, 3) uint8 RGB
-    texture: np.ndarray  # (size, size, 3) uint8 RGB
+    texture: Texture
     to_metres: np.ndarray  # (3, 4) float64: the face upright, looking at the viewer, in metres about its centroid
     morphs: Morphs | None = None  # expressions, in the unit of the vertices
 
@@ -56,7 +55,7 @@ def face_mesh(
     *,
     frontal: bool = False,
     texture_size: int | None = None,
-    texture: np.ndarray | None = None,
+    texture: Texture | None = None,
     with_morphs: bool = False,
 ) -> Mesh:
     """The mesh of a face with the colours of its photo (H, W, 3) uint8 RGB, its rim a smooth contour.
@@ -67,20 +66,19 @@ def face_mesh(
     `complete_texture`, where it is made already. with_morphs : with the network's expressions, where it has them.
     """
     closed = face.grid.closed
-    contour, uv = closed.contour[closed.face_first], closed.uv[closed.face_first]
     if texture is None:
-        texture = complete_texture(face, image, texture_size or texture_side(face))
+        texture = Texture(complete_texture(face, image, texture_size or texture_side(face)))
     to_viewer = face.to_frontal_transform if frontal else _upright(image.shape[0])
-    vertices = apply_transform(to_viewer, contour @ face.vertices).astype(np.float32)
+    vertices = apply_transform(to_viewer, closed.in_files(face.vertices)).astype(np.float32)
     morphs = face_morphs(face) if with_morphs else None
     return Mesh(
         vertices=vertices,
         triangles=closed_triangles(face.grid),
-        uv=texture_uv(face.grid, len(texture)),
-        colours=sample_texture(texture, uv),
+        uv=texture_uv(face.grid, len(texture.pixels)),
+        colours=sample_texture(texture.pixels, closed.uv[closed.face_first]),
         texture=texture,
         to_metres=_metres(face, vertices, to_viewer),
-        morphs=None if morphs is None else morphs.mixed(contour).mapped(to_viewer[:, :3]),
+        morphs=None if morphs is None else morphs.mixed(closed.in_files).mapped(to_viewer[:, :3]),
     )
 
 
@@ -123,7 +121,7 @@ def _write_obj(mesh: Mesh, path: Path) -> list[Path]:
     stem = plain_name(path.stem)  # the files name each other, each in one line
     material, texture = path.with_name(f"{stem}.mtl"), path.with_name(f"{stem}_texture.png")
     with atomic_write(texture) as temporary:
-        temporary.write_bytes(encode_png(mesh.texture))
+        temporary.write_bytes(mesh.texture.png)
     with atomic_write(material) as temporary:
         temporary.write_text(
             f"newmtl face\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {texture.name}\n", encoding="utf-8"

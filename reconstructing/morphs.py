@@ -1,6 +1,6 @@
 """Expressions as changes of a face's surface: what a network's face model adds for each, in the pixels of the photo."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,9 +24,9 @@ class Morphs:
         """The vertices (N, 3) of the same face at rest."""
         return vertices - np.tensordot(self.weights, self.changes, 1)
 
-    def mixed(self, mixture) -> "Morphs":
-        """Of other vertices, which mix these: mixture (M, N)."""
-        return replace(self, changes=np.stack([mixture @ change for change in self.changes]).astype(np.float32))
+    def mixed(self, mixture: Callable[[np.ndarray], np.ndarray]) -> "Morphs":
+        """Of other vertices: mixture makes what they have (M, ...) of what these have (N, ...), and is linear."""
+        return replace(self, changes=np.moveaxis(mixture(np.moveaxis(self.changes, 0, 1)), 1, 0).astype(np.float32))
 
     def mapped(self, linear: np.ndarray) -> "Morphs":
         """In the axes and unit that `linear` (3, 3) leads to."""

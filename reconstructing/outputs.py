@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count, product
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from prnet.reconstructing.places import require_near
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.settings import MAX_TEXTURE, MESH_FORMATS, OVERLAYS, UNITS, OutputSettings
 from prnet.reconstructing.tables import landmark_table, vertex_table
-from prnet.reconstructing.texture import complete_texture, texture_side, visibility_mask, visible_landmarks
+from prnet.reconstructing.texture import Texture, complete_texture, texture_side, visibility_mask, visible_landmarks
 from prnet.reconstructing.video_files import VIDEO_SUFFIXES
 from prnet.reconstructing.video_outputs import write_video
 
@@ -194,38 +195,61 @@ def write_photo_files(
 
 def write_face(face: Face, image: np.ndarray, folder: Path, stem: str, settings: OutputSettings) -> dict:
     """Write the files of one face of a photo (H, W, 3) uint8 RGB. Returns its entry of the JSON file."""
-    depth = depth_map(face, *image.shape[:2])
-    levels, depth_range = _depth_levels(depth)
-    texture = complete_texture(face, image, settings.texture_size or texture_side(face))
-    visible = visibility_mask(face, len(texture)).astype(np.uint8) * 255
+    with ThreadPoolExecutor(1) as other_core:  # NumPy and OpenCV let both threads run
+        texture = other_core.submit(_texture, face, image, settings)
+        meshes = other_core.submit(_write_meshes, face, image, texture, folder, stem, settings)
+        levels, depth_range = _depth_levels(depth_map(face, *image.shape[:2]))
+        files = {}
+        for name, (ending, content) in _contents(face, image, texture, levels, settings).items():
+            _write_bytes(folder / f"{stem}{ending}", content)
+            files[name] = f"{stem}{ending}"
+        files |= meshes.result()
+    seen = visible_landmarks(face).tolist()
+    return {**face.to_dict(), "landmarks_visible": seen, "depth_range": depth_range, "files": files}
+
+
+def _texture(face: Face, image: np.ndarray, settings: OutputSettings) -> Texture:
+    return Texture(complete_texture(face, image, settings.texture_size or texture_side(face)))
+
+
+def _contents(
+    face: Face, image: np.ndarray, texture: Future[Texture], depth_levels: np.ndarray, settings: OutputSettings
+) -> dict[str, tuple[str, bytes]]:
+    """Ending and content of the files of a face, by name, but for its meshes and their texture."""
+    sheet = draw_sheet(face, image, lambda: texture.result().pixels)
+    pixels = texture.result().pixels
+    visible = visibility_mask(face, len(pixels)).astype(np.uint8) * 255
     contents = {
         "landmarks": ("_landmarks.txt", landmark_text(face)),
-        "sheet": ("_sheet.png", encode_png(draw_sheet(face, image, texture))),
-        "depth": ("_depth.png", encode_png(levels)),
+        "sheet": ("_sheet.png", encode_png(sheet)),
+        "depth": ("_depth.png", encode_png(depth_levels)),
         "position_map": ("_uv_map.npy", _npy_bytes(face.position_map)),
-        "texture": ("_texture.png", encode_png(texture)),
         "visible": ("_texture_visible.png", encode_png(visible)),
     }
     if settings.masked:
-        contents["masked"] = ("_texture_masked.png", encode_png(np.dstack([texture, visible])))
+        contents["masked"] = ("_texture_masked.png", encode_png(np.dstack([pixels, visible])))
     contents |= appearance_files(face, image)
     if settings.mat:
         contents["mat"] = (".mat", mat_bytes(face, image))
     if settings.csv:
         contents["landmark_table"] = ("_landmarks.csv", landmark_table(face))
         contents["vertex_table"] = ("_vertices.csv", vertex_table(face, image))
-    files = {}
-    for name, (ending, content) in contents.items():
-        _write_bytes(folder / f"{stem}{ending}", content)
-        files[name] = f"{stem}{ending}"
+    return contents
+
+
+def _write_meshes(
+    face: Face, image: np.ndarray, texture: Future[Texture], folder: Path, stem: str, settings: OutputSettings
+) -> dict[str, str]:
+    """Write the meshes and the texture of a face. Returns their names."""
+    files = {"texture": f"{stem}_texture.png"}
+    _write_bytes(folder / files["texture"], texture.result().png)
     for frontal in (False, True) if settings.frontal else (False,):
-        mesh = face_mesh(face, image, frontal=frontal, texture=texture, with_morphs="glb" in settings.meshes)
+        mesh = face_mesh(face, image, frontal=frontal, texture=texture.result(), with_morphs="glb" in settings.meshes)
         for suffix in settings.meshes:
             ending = f"{'_frontal' if frontal else ''}.{suffix}"
             for written in write_mesh(mesh, folder / f"{stem}{ending}", units=settings.units):
                 files[written.name.removeprefix(stem)[1:].removesuffix(".png").replace(".", "_")] = written.name
-    seen = visible_landmarks(face).tolist()
-    return {**face.to_dict(), "landmarks_visible": seen, "depth_range": depth_range, "files": files}
+    return files
 
 
 def save_face(

@@ -1,9 +1,13 @@
 """Colours of a face from its photo: at vertices, and unrolled into the UV square, with what the camera could not see
 filled in."""
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import cv2
 import numpy as np
 
+from prnet.formats.encoding import encode_png
 from prnet.geometry.crop import transform_points
 from prnet.geometry.mesh import vertex_normals
 from prnet.geometry.rasterise import rasterise
@@ -46,6 +50,17 @@ TEXTURE_SIDES, LARGE_FACE = (1024, 2048), 800
 ROW = 1024
 
 
+@dataclass(frozen=True, eq=False)
+class Texture:
+    """A texture of a face, and its file, which is encoded once for all that hold it."""
+
+    pixels: np.ndarray  # (side, side, 3) uint8 RGB
+
+    @cached_property
+    def png(self) -> bytes:
+        return encode_png(self.pixels)
+
+
 def sample_photo(image: np.ndarray, position_map: np.ndarray) -> np.ndarray:
     """Colours (rows, columns, 3) uint8 of a photo at a map's x and y, bilinear; beyond its edge the nearest pixel.
 
@@ -54,15 +69,17 @@ def sample_photo(image: np.ndarray, position_map: np.ndarray) -> np.ndarray:
     """
     # cv2.remap takes sources up to 32,766 pixels a side: only the part that the map covers is handed over.
     height, width = image.shape[:2]
-    low = np.clip(np.floor(position_map[..., :2].min(axis=(0, 1))) - 1, 0, (width - 1, height - 1)).astype(int)
-    high = np.clip(np.ceil(position_map[..., :2].max(axis=(0, 1))) + 2, low + 1, (width, height)).astype(int)
+    x, y = position_map[..., 0], position_map[..., 1]
+    low = np.clip(np.floor((x.min(), y.min())) - 1, 0, (width - 1, height - 1)).astype(int)
+    high = np.clip(np.ceil((x.max(), y.max())) + 2, low + 1, (width, height)).astype(int)
     part = image[low[1] : high[1], low[0] : high[0]]
     step = int((high - low).max() / max(position_map.shape[:2]))
     if step >= 2:
         columns, rows = np.maximum((high - low) // step, 1).tolist()
         part = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
-    place = (position_map[..., :2] - low + 0.5) * (np.array(part.shape[1::-1]) / (high - low)) - 0.5
-    place = place.astype(np.float32)
+    scale = np.array(part.shape[1::-1]) / (high - low)
+    place = position_map[..., :2] * scale.astype(np.float32)
+    place += ((0.5 - low) * scale - 0.5).astype(np.float32)
     # OpenCV's stubs do not know that the second map may be left out.
     return cv2.remap(part, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
 
@@ -80,7 +97,7 @@ def uv_texture(face: Face, image: np.ndarray, size: int = 256) -> np.ndarray:
 def closed_map(face: Face, size: int) -> np.ndarray:
     """The position map on a grid of side `size`, in which eyes and mouth are closed: (size, size, 3) float32."""
     closed = face.surface_map.copy()
-    closed[face.grid.closed.mask] = face.grid.closed.mixture @ face.vertices
+    closed[face.grid.closed.mask] = face.grid.closed.close(face.vertices)
     return resample_map(closed, size)
 
 
@@ -129,7 +146,7 @@ def _raw_visibility(face: Face) -> np.ndarray:
     not the surface that is there.
     """
     closed, size = face.grid.closed, face.grid.size
-    place = transform_points(face.to_crop, closed.mixture @ face.vertices)
+    place = transform_points(face.to_crop, closed.close(face.vertices))
     normals = -vertex_normals(place, closed.triangles)
     depth = rasterise(place, closed.triangles, size, size).depth
     nearest = np.rint(place[:, :2]).astype(int)
@@ -138,7 +155,7 @@ def _raw_visibility(face: Face) -> np.ndarray:
     in_front = place[:, 2] >= depth[row, column] - HIDDEN_DEPTH * size
     in_front |= ~inside
     seen = (in_front & (closed.of_hole | (normals[:, 2] > LEAST_FACING))).astype(np.float32)
-    around = closed.mixture @ seen[~closed.of_hole]
+    around = closed.close(seen[~closed.of_hole])
     return np.where(closed.of_hole, np.maximum(seen, np.minimum(around / RIM_SHARE, 1)), seen)
 
 
@@ -146,7 +163,7 @@ def _facing(face: Face, size: int) -> np.ndarray:
     """How far texels of the closed face face the camera: 0 edge-on to 1 at `FULL_FACING`, and in eyes and mouth:
     (size, size) float32."""
     closed = face.grid.closed
-    normals = -vertex_normals(closed.mixture @ face.vertices, closed.triangles)
+    normals = -vertex_normals(closed.close(face.vertices), closed.triangles)
     facing = np.zeros((*closed.mask.shape, 1), dtype=np.float32)
     facing[closed.mask, 0] = np.where(closed.of_hole, 1, np.clip(normals[:, 2] / FULL_FACING, 0, 1))
     return cv2.resize(spread(facing, closed.mask), (size, size), interpolation=cv2.INTER_LINEAR)
@@ -188,10 +205,13 @@ def _filled(colours: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Colours (S, S, 3) continued from where they are known (S, S), 0 to 1, to where they are not."""
     side = min(len(known), FILLING_SIDE)
     weights = cv2.resize(known, (side, side), interpolation=cv2.INTER_AREA)
-    coarse = cv2.resize(colours * known[..., None], (side, side), interpolation=cv2.INTER_AREA)
+    weighted = colours * known[..., None]
+    coarse = cv2.resize(weighted, (side, side), interpolation=cv2.INTER_AREA)
     filling = spread(coarse / np.maximum(weights, 1e-6)[..., None], np.where(weights > LEAST_KNOWN, weights, 0))
     filling = cv2.resize(filling, known.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return filling + known[..., None] * (colours - filling)
+    filling *= (1 - known)[..., None]
+    filling += weighted
+    return filling
 
 
 def _within(position_map: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -143,7 +143,7 @@ def _window(face: Face, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _rendered(face: Face, low, shape, texture: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A texture and a mask on the face as a window of its photo shows them; the mask stays clear of its border."""
     closed = face.grid.closed
-    place = closed.contour @ face.vertices - np.array([*low, 0])
+    place = closed.contour(face.vertices) - np.array([*low, 0])
     raster = rasterise(place, closed.triangles, *shape)
     uv = interpolate(raster, closed.triangles, closed.uv).reshape(-1, 2)
     layer = sample_texture(texture, uv).reshape(*shape, 3)

@@ -53,7 +53,7 @@ def test_the_texture_goes_with_its_coordinates(mesh, tmp_path, suffix):
     np.testing.assert_allclose(again.visual.uv, mesh.uv, atol=1e-5)
     material = again.visual.material
     texture = np.asarray(material.image if suffix == "obj" else material.baseColorTexture)
-    np.testing.assert_array_equal(texture[..., :3], mesh.texture)
+    np.testing.assert_array_equal(texture[..., :3], mesh.texture.pixels)
 
 
 def test_vertex_colours_go_with_a_ply(mesh, tmp_path):
@@ -89,7 +89,7 @@ def test_texture_coordinates_meet_their_texels(face, photo):
     row = (1 - mesh.uv[:, 1]) * SIZE - 0.5
     exact = (np.abs(column - np.rint(column)) < 1e-4) & (np.abs(row - np.rint(row)) < 1e-4)
     assert exact.mean() > 0.6
-    texels = mesh.texture[np.rint(row).astype(int), np.rint(column).astype(int)]
+    texels = mesh.texture.pixels[np.rint(row).astype(int), np.rint(column).astype(int)]
     assert np.abs(texels[exact].astype(int) - mesh.colours[exact]).max() <= 1
 
 

@@ -147,7 +147,7 @@ def test_an_animation_is_the_faces_of_the_frames(face, shipped):
             values["rotation"][number]
         ).as_matrix().T
         closed = shown.grid.closed
-        seen = (closed.contour[closed.face_first] @ shown.vertices) * (1, -1, 1)
+        seen = closed.in_files(shown.vertices) * (1, -1, 1)
         scale = np.ptp(place, axis=0).max() / np.ptp(seen, axis=0).max()
         apart = (place - place.mean(axis=0)) - scale * (seen - seen.mean(axis=0))
         assert np.abs(apart).max() < 0.002  # metres; expressions below 0 are clipped

@@ -45,7 +45,7 @@ def painted(face, colour_of_uv, background=(0, 0, 255)):
     """A photo of the face in the colours (N, 3) of its vertices on a garish background."""
     closed = face.grid.closed
     canvas = np.full((HEIGHT, WIDTH, 3), background, dtype=np.uint8)
-    return render(closed.mixture @ face.vertices, closed.triangles, colour_of_uv(closed.uv), canvas)
+    return render(closed.close(face.vertices), closed.triangles, colour_of_uv(closed.uv), canvas)
 
 
 def skin(uv):
