@@ -266,6 +266,10 @@ def _fit(
         return
     averaging = [] if training.average is None else [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
     try:
+        if keras.backend.backend() != "tensorflow":
+            # `fit` would build the metrics with a batch of the sequence's threads, which then is lost: every later
+            # batch would come one too late (Keras 3.15, `PyDataset` with more than one worker).
+            network._symbolic_build(data_batch=feeds.training[0])
         network.fit(
             feeds.training,
             validation_data=feeds.validation,
