@@ -38,15 +38,21 @@ def measure() -> list[Figure]:
         site = write_site(*load_network(MODEL_PATH), Path(folder) / "site")
         webcam = write_webcam(Path(folder) / "webcam.y4m")
         flags = [f"--use-file-for-fake-video-capture={webcam}"]
-        with file_host(site) as address, Browser(Path(folder) / "profile", flags=flags) as browser:
-            browser.open(address)
-            in_browser, native = _times_in_turn(browser, site / "live" / NETWORK)
-            rate = _live_rate(browser)
+        with file_host(site) as address:
+            with Browser(Path(folder) / "still") as browser:
+                browser.open(address)
+                in_browser, native = _times_in_turn(browser, site / "live" / NETWORK)
+            rates = []
+            for number, drawing in enumerate(([], ["--disable-3d-apis"])):
+                with Browser(Path(folder) / f"live{number}", flags=[*flags, *drawing]) as browser:
+                    browser.open(address)
+                    rates.append(_live_rate(browser))
     return [
         Figure("network in the browser, one thread, a crop", 1000 * min(in_browser), "ms at best"),
         Figure("the same file, native, one thread", 1000 * min(native), "ms at best"),
         Figure("browser over native", median_ratio(in_browser, native), "x"),
-        Figure("live, software WebGL", rate, "frames/s"),
+        Figure("live, landmarks and mask by software WebGL", rates[0], "frames/s"),
+        Figure("live, landmarks alone: without WebGL", rates[1], "frames/s", at_least=20),
     ]
 
 
