@@ -64,7 +64,7 @@ def learn(model, batches: Iterator[tuple], seconds: float, rate: float) -> tuple
         model.optimizer.learning_rate = rate * min(spent / WARMUP, 1.0) * falling
         images, targets = next(batches)
         loss = model.train_on_batch(images, targets, return_dict=True)["loss"]
-        seen += len(images)
+        seen += len(targets)
         if spent >= told:
             print(f"{spent:4.0%} {seen:7} images, loss {keras.ops.convert_to_numpy(loss):.4f}", flush=True)
             told += 0.05

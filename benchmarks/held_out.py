@@ -11,11 +11,12 @@ BATCH = 50
 """Samples predicted at once."""
 
 
-def held_out(dataset, basis) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Reference crops (N, S, S, 3), true maps in pixels of the crop, and |yaw| in degrees of the held-out samples."""
+def held_out(dataset, basis, chosen: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reference crops (N, S, S, 3), true maps in pixels of the crop, and |yaw| in degrees of the samples that a data
+    set holds out, or of chosen ones."""
     from prnet.generating.sequence import FaceSequence
 
-    chosen = np.flatnonzero(dataset.validation)
+    chosen = np.flatnonzero(dataset.validation) if chosen is None else chosen
     size = basis.size
     sequence = FaceSequence(
         dataset, chosen, basis=basis, image_size=size, batch_size=len(chosen), augmentation=NO_AUGMENTATION

@@ -103,7 +103,8 @@ def _neighbours(edges: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 def _steps(ends: np.ndarray, place: np.ndarray, unit: float) -> np.ndarray:
     """Steps of the walk along each vertex's rim (R,). A step to either side with a quarter's chance each adds half a
     texel to the variance. ends : (E, 2) edges. place : (R, 2)."""
-    rim = _components(*np.concatenate([ends, ends[:, ::-1]]).T, len(place))
+    first, second = np.concatenate([ends, ends[:, ::-1]]).T
+    rim = _components(first, second, len(place))
     outer = max(np.unique(rim), key=lambda number: np.ptp(place[rim == number], axis=0).sum())
     width = np.where(rim == outer, OUTER_WIDTH, HOLE_WIDTH) * unit
     return np.maximum(np.rint(2 * width**2), 1).astype(int)
