@@ -24,6 +24,7 @@ from tests.helpers.tiny_data import write_tiny_data
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FUNCTIONS = [name for name in prnet.__all__ if name not in ("RECIPES", "Run", "Training")]
+LARGE = {"train": pytest.mark.large}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ class Checker(doctest.OutputChecker):
         return not want or super().check_output(want, got, optionflags)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=LARGE.get(name, ())) for name in FUNCTIONS])
 def test_the_docstring_of_every_public_name_runs(name, folder, monkeypatch):
     monkeypatch.chdir(folder)
     parts = getattr(prnet, name), *(getattr(prnet, name).__mro__[1:-1] if name == "PhotoFace" else ())

@@ -205,6 +205,7 @@ def test_it_resumes(data, textured_model, tmp_path):
     assert second[1]["loss"] < first[0]["loss"]
 
 
+@pytest.mark.large
 def test_photos_with_landmarks_alone_are_enough(data, textured_model, tmp_path):
     """Built without fits, the same photos give the same batches, and a run."""
     photos = tmp_path / "photos"

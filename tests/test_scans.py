@@ -73,6 +73,7 @@ def test_size_turn_and_place_of_a_prediction_do_not_count(head, scan, name):
     assert SCAN_PROTOCOLS[name].distances(elsewhere, scan, False).max() < 0.05
 
 
+@pytest.mark.large
 def test_the_metric_variant_counts_size_and_not_turn(head, scan):
     turned = moved(head, transform_of((20, -50, 10), (5, 300, -70)))
     assert NOW(turned, scan, True).max() < 0.05
@@ -86,6 +87,7 @@ def test_wrong_landmarks_are_mended_by_the_refinement_if_they_are_near(head, sca
     assert np.median(NOW(replace(head, landmarks=head.landmarks + off), scan, False)) < 0.1
 
 
+@pytest.mark.large
 def test_landmarks_in_another_order_do_not_go_unnoticed(head, scan):
     swapped = replace(head, landmarks=head.landmarks[[3, 2, 1, 0, 4, 6, 5]])
     assert np.median(NOW(swapped, scan, False)) > 2

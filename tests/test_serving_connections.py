@@ -202,7 +202,7 @@ async def large_answers(scope, receive, send):
         await send({"type": "http.response.body", "body": piece, "more_body": number < pieces - 1})
 
 
-@pytest.mark.parametrize("path", ["whole", "pieces"])
+@pytest.mark.parametrize("path", ["whole", pytest.param("pieces", marks=pytest.mark.large)])
 def test_who_does_not_read_is_left_and_who_reads_slowly_is_not(path):
     limits = Limits(stall_seconds=1.0)
     with listening(large_answers, limits) as address, connect(address) as idle, connect(address) as slow:

@@ -61,6 +61,7 @@ def test_a_signal_lets_requests_be_answered(sample_model, tmp_path, ending):
             assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.large
 def test_mirrored_serves_the_mean_with_the_mirrored_photo():
     crop = astronaut()[20:180, 145:305]
     with started("--mirrored", "--detector", "none") as address:

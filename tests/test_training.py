@@ -65,6 +65,7 @@ def command(data: Path, output: Path, *flags) -> list[str]:
     return [str(value) for value in (*base, *places, *flags)]
 
 
+@pytest.mark.large
 def test_the_light_network_trains_from_the_command_line(tiny, tmp_path, terminal):
     output = tmp_path / "run"
     train_model.main(command(tiny, output, "--epochs", 2, "--batchsize", 4, "--report-test"))
@@ -320,6 +321,7 @@ def test_without_tensorboard_one_line_says_so(tmp_path, monkeypatch, terminal):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.large
 def test_precision_is_of_the_run_and_not_of_the_model(micro, tiny, tmp_path):
     train_model.main(command(tiny, tmp_path, "--epochs", 1, "--precision", "mixed_float16"))
     network, _ = load_network(tmp_path / "last.keras")
@@ -421,6 +423,7 @@ def run_python(code: str, **environment) -> str:
     return result.stdout
 
 
+@pytest.mark.large
 def test_two_devices_take_the_same_first_step(tiny, tmp_path):
     code = f"""{MICRO}
 from prnet.commands import train_model
