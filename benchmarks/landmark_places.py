@@ -1,10 +1,11 @@
-"""Where the 68 landmarks lie on the UV grid of a network's faces, found on photos with landmarks.
+r"""Where the 68 landmarks lie on the UV grid of a network's faces, found on photos with landmarks.
 
-A face model's landmarks are points of its mesh that someone named, and those of an annotation are others. Each landmark
-(a pair of mirrored ones together) is moved over the grid to where the network's maps of the training photos come nearest
-to the photos' own landmarks; what that is worth is measured on the held-out photos.
+A face model's landmarks are points of its mesh that someone named, and those of an annotation are others. Each of them
+(a pair of mirrored ones together) is moved over the grid to where the network's maps of the training photos come
+nearest to the photos' own landmarks; what that is worth is measured on the held-out photos.
 
-python -m benchmarks.landmark_places --dataset train.hdf5 --facemodel face_model.hdf5 --network morphnet.keras --output f
+python -m benchmarks.landmark_places --dataset train.hdf5 --facemodel face_model.hdf5 --network morphnet.keras \
+    --output places.csv
 """
 
 import argparse
@@ -13,9 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import held_out
-from benchmarks.model_card import YAW_BINS
 from prnet.commands.terminal import run_script
-from prnet.configure.config import NO_AUGMENTATION, TARGET_SCALE
+from prnet.configure.config import NO_AUGMENTATION
 from prnet.generating.photo_batches import MIRRORED_LANDMARKS
 
 SEARCHES = ((8.0, 1.0), (1.0, 0.25), (0.25, 0.0625))
@@ -32,28 +32,27 @@ def main(argv=None) -> None:
 
     from prnet.formats.face_model_file import load_face_model
     from prnet.generating.dataset import open_dataset
-    from prnet.geometry.uv_layout import face_mask, landmark_places
+    from prnet.geometry.uv_layout import face_mask
     from prnet.model.saved_network import load_network
 
     network, layout = load_network(options.network)
     size = network.input_shape[1]
-    places = landmark_places(layout) * (1, -1) * (size - 1) + (0, size - 1)
+    places = layout.landmark_uv.astype(np.float64) * (1, -1) * (size - 1) + (0, size - 1)
     with open_dataset(options.dataset) as dataset:
         found = {
             name: photos(dataset, load_face_model(options.facemodel), network, np.flatnonzero(which))
             for name, which in (("learned", ~dataset.validation), ("held out", dataset.validation))
         }
-        yaw = np.abs(dataset.yaw[dataset.validation])
-    print("before", report(*found["held out"], places, yaw))
+    print(f"before {mean_error(*found['held out'], places):.3f} %")
     moved = moved_places(*found["learned"], places, face_mask(layout, size))
-    print("after ", report(*found["held out"], moved, yaw))
+    print(f"after {mean_error(*found['held out'], moved):.3f} %")
     print("texels moved:", np.round(np.linalg.norm(moved - places, axis=1), 1).tolist())
     np.savetxt(options.output, moved / (size - 1) * (1, -1) + (0, 1), fmt="%.5f", delimiter=",")
 
 
 def photos(dataset, model, network, indices) -> tuple[np.ndarray, np.ndarray]:
-    """The network's maps (N, S, S, 2) float16 of reference crops, and the photos' landmarks (N, 68, 2) float32, in pixels
-    of the crop."""
+    """The network's maps (N, S, S, 2) float16 of reference crops, and the photos' landmarks (N, 68, 2) float32, in
+    pixels of the crop."""
     from prnet.generating.photo_batches import make_photo_batch, photo_landmarks
 
     size, known = network.input_shape[1], photo_landmarks(dataset, model)
@@ -113,10 +112,8 @@ def moved_places(maps, landmarks, places: np.ndarray, mask: np.ndarray) -> np.nd
     return places
 
 
-def report(maps, landmarks, places, yaw) -> str:
-    each = errors(maps, landmarks, places, np.arange(68)).mean(axis=1)
-    bins = [each[(yaw >= low) & (yaw < high)].mean() for low, high in YAW_BINS]
-    return f"{each.mean():.3f} % (by yaw {', '.join(f'{mean:.2f}' for mean in bins)})"
+def mean_error(maps, landmarks, places) -> float:
+    return float(errors(maps, landmarks, places, np.arange(68)).mean())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from prnet.configure.config import LANDMARK_WEIGHT, MAP_SIZE
+from prnet.geometry.landmark_places import FOUND_ON_PHOTOS
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,18 @@ def texel_coordinates(uv: np.ndarray, size: int) -> np.ndarray:
     return np.stack([uv[..., 0] * (size - 1), (1.0 - uv[..., 1]) * (size - 1)], axis=-1)
 
 
+def landmark_places(layout: UVLayout) -> np.ndarray:
+    """Where the 68 landmarks are read off maps: (68, 2) float64, u and v. Of ICT-FaceKit's layout, the places that were
+    found on photos (`prnet.geometry.landmark_places`); of others the layout's own."""
+    return FOUND_ON_PHOTOS.get(layout.identity, layout.landmark_uv).astype(np.float64)
+
+
 def landmark_stencil(layout: UVLayout, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The four texels around each landmark and their bilinear weights.
 
     Returns flat texel indices (68, 4) int32 and weights (68, 4) float32 that sum to 1.
     """
-    column, row = texel_coordinates(layout.landmark_uv.astype(np.float64), size).T
+    column, row = texel_coordinates(landmark_places(layout), size).T
     left = np.clip(np.floor(column), 0, size - 2).astype(np.int32)
     top = np.clip(np.floor(row), 0, size - 2).astype(np.int32)
     x, y = column - left, row - top
@@ -73,7 +80,7 @@ def sample_landmarks(maps: np.ndarray, layout: UVLayout) -> np.ndarray:
 
 def landmark_texels(layout: UVLayout, size: int) -> np.ndarray:
     """Nearest texels of the landmarks: (68, 2) int, column and row."""
-    return np.rint(texel_coordinates(layout.landmark_uv, size)).astype(int)
+    return np.rint(texel_coordinates(landmark_places(layout), size)).astype(int)
 
 
 def region_weights(layout: UVLayout, size: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from prnet.common.errors import UserError
 from prnet.geometry.rasterise import interpolate, rasterise
 from prnet.geometry.transforms import FLIP_Y
-from prnet.geometry.uv_layout import UVLayout, texel_coordinates
+from prnet.geometry.uv_layout import UVLayout, landmark_places, texel_coordinates
 from prnet.reconstructing.face import Face, FaceGrid, place_face
 from prnet.reconstructing.morphs import pixels_of_unit, with_expressions
 from prnet.reconstructing.texture import complete_texture, sample_texture, texture_side
@@ -36,7 +36,7 @@ BORDER = 3
 
 def part_mask(layout: UVLayout, part: str, side: int, margin: float | None = None) -> np.ndarray:
     """Texels of one of `settings.PARTS`, (side, side) uint8 of 0 and 255; eyes come with the brows."""
-    points = texel_coordinates(layout.landmark_uv[list(LANDMARKS[part])], side)
+    points = texel_coordinates(landmark_places(layout)[list(LANDMARKS[part])], side)
     mask = np.zeros((side, side), dtype=np.uint8)
     cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points).astype(np.int32)), 255)
     reach = (MARGINS[part] if margin is None else margin) * np.ptp(points[:, 1])
