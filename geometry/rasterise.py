@@ -93,7 +93,7 @@ def rasterise(
 def _groups_of_similar_size(columns: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Which of the bounding boxes fit one common shape, in pieces of a bounded number of candidate pixels."""
     shape_class = np.ceil(np.log2(columns)).astype(int) * 32 + np.ceil(np.log2(rows)).astype(int)
-    for value in np.flatnonzero(np.bincount(shape_class)):  # `np.unique` would load NumPy's masked arrays
+    for value in np.unique(shape_class):
         members = np.flatnonzero(shape_class == value)
         per_triangle = int(columns[members].max()) * int(rows[members].max())
         step = max(_CANDIDATES_AT_ONCE // per_triangle, 1)
