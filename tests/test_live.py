@@ -226,6 +226,38 @@ CHIN = "Number(document.getElementById('mesh').dataset.lowest)"
 """Height of the lowest vertex of the face that the 3D stage holds."""
 
 
+FACES = """(async () => {
+    const { start, facesOf } = await import("./static/network.js");
+    const { provider } = await start();
+    const picture = await createImageBitmap(await (await fetch("./static/samples/face1.jpg")).blob());
+    const { faces: [face] } = await facesOf(picture, { side: 800, smallest: 24 });
+    return { provider, landmarks: face.landmarks };
+})()"""
+
+
+@needs_browser
+@pytest.mark.large
+def test_webgpu_sees_the_same_face(site, tmp_path):
+    """By SwiftShader, a GPU in software, which is taken only where the address asks for it."""
+    flags = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
+    found = {}
+    with file_host(site) as address, Browser(tmp_path / "profile", flags=flags) as browser:
+        browser.open(address)
+        if not browser.run("navigator.gpu?.requestAdapter().then(Boolean) ?? false"):
+            pytest.skip("this browser has no WebGPU, not even in software")
+        for query in ("", "?runtime=webgpu"):
+            open_page(browser, f"{address}/{query}")
+            face = browser.run(FACES)
+            found[face["provider"]] = np.array(face["landmarks"])
+        assert browser.errors() == []
+    assert list(found) == ["wasm", "webgpu"]
+    np.testing.assert_allclose(found["webgpu"], found["wasm"], atol=0.01)
+    with Browser(tmp_path / "other") as browser, file_host(site) as address:
+        open_page(browser, f"{address}/?runtime=webgpu")
+        told = browser.run("import('./static/network.js').then(({ start }) => start()).catch((error) => error.message)")
+        assert told == "This browser has no WebGPU that the network could use."
+
+
 @needs_browser
 def test_live_mode_follows_the_webcam_and_ends(browser, site):
     with file_host(site) as address:

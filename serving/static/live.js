@@ -23,12 +23,12 @@ export class LiveMode {
   }
 
   async start() {
-    const [{ face, threads }, mesh] = await Promise.all([start(), meshDescription()]);
+    const [{ face, threads, provider }, mesh] = await Promise.all([start(), meshDescription()]);
     this.grid = readDescription(face);
     this.mesh = { ...mesh, layout: textureUv(face.size, mesh) };
     const canvas = Object.assign(document.createElement("canvas"), { width: face.size, height: face.size });
     this.crop = canvas.getContext("2d", { willReadFrequently: true });
-    document.body.dataset.threads = threads;
+    Object.assign(document.body.dataset, { threads, provider });
     this.lastSeen = performance.now();
     if (!this.stopped) this.loop();
   }

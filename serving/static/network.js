@@ -17,7 +17,7 @@ function ask(message, transfer = []) {
 }
 
 function startWorker() {
-  const made = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  const made = new Worker(new URL(`./worker.js${location.search}`, import.meta.url), { type: "module" });
   made.addEventListener("message", ({ data: { id, problem, ...answer } }) => {
     const { resolve, reject } = waiting.get(id);
     waiting.delete(id);
@@ -32,7 +32,7 @@ function startWorker() {
   return made;
 }
 
-// Resolves with { face: what face.json says, threads } once the network runs.
+// Resolves with { face: what face.json says, threads, provider } once the network runs.
 export function start() {
   started ??= ask({ start: true }).catch((error) => { started = null; throw error; });
   return started;

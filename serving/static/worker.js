@@ -1,4 +1,4 @@
-// Runs detector and network beside the page. { id, start: true } loads them, and answers { id, face, threads }. Then it
+// Runs detector and network beside the page. { id, start: true } loads them, and answers { id, face, threads, provider }. Then it
 // takes a picture (ImageBitmap) with rectangles [x, y, width, height] of its faces, or with the side to which it is reduced
 // before they are looked for, and their smallest size there; or a crop (floats), the box that it was cut around and the
 // picture's size. It answers { id, faces, seconds }, or { id, problem }. Asked { id, shapes: true } it answers with what each
@@ -11,6 +11,8 @@ const LIVE = new URL("../live/", import.meta.url);
 const RUNTIME = new URL("./vendor/onnxruntime/", import.meta.url);
 const MOST_THREADS = 4; // and one core fewer than there are, which draws
 const MOST_FACES = 32;
+const TRIAL_CALLS = 3;
+const ASKED = new URLSearchParams(self.location.search).get("runtime"); // "wasm" or "webgpu", or what is faster
 const DECODER = ["decoder_kernel", "decoder_mean", "decoder_texels"]; // outputs that are the same for every crop
 
 let loading = null; // what `load` will have
@@ -19,7 +21,7 @@ onmessage = async ({ data: { id, start, shapes, ...asked } }) => {
   try {
     loading ??= load();
     const loaded = await loading;
-    if (start) postMessage({ id, face: loaded.json, threads: loaded.threads });
+    if (start) postMessage({ id, face: loaded.json, threads: loaded.threads, provider: loaded.provider });
     else if (shapes) postMessage({ id, shapes: await shapesOf(loaded) });
     else answer(id, await facesOf(asked, loaded));
   } catch (error) {
@@ -33,28 +35,59 @@ function answer(id, { faces, seconds }) {
 }
 
 async function load() {
-  const ort = await import(new URL("ort.wasm.min.mjs", RUNTIME));
+  const gpu = ASKED !== "wasm" && (await hasGpu());
+  if (ASKED === "webgpu" && !gpu) throw new Error("This browser has no WebGPU that the network could use.");
+  const ort = await import(new URL(gpu ? "ort.jspi.min.mjs" : "ort.wasm.min.mjs", RUNTIME));
   const threads = self.crossOriginIsolated ? Math.min(Math.max(navigator.hardwareConcurrency - 1, 1), MOST_THREADS) : 1;
   const [binary, json, ...networks] = await Promise.all([
-    unpacked(new URL("ort-wasm-simd-threaded.wasm.gz", RUNTIME)),
+    unpacked(new URL(`ort-wasm-simd-threaded${gpu ? ".jspi" : ""}.wasm.gz`, RUNTIME)),
     fetched(new URL("face.json", LIVE)).then((text) => JSON.parse(new TextDecoder().decode(text))),
     ...["network", "detector1", "detector2", "detector3"].map((name) => fetched(new URL(`${name}.onnx`, LIVE))),
   ]);
   Object.assign(ort.env.wasm, { numThreads: threads, wasmBinary: binary, wasmPaths: RUNTIME.href });
   ort.env.logLevel = "error";
-  const sessions = [];
-  for (const network of networks) {
-    sessions.push(await ort.InferenceSession.create(new Uint8Array(network), { executionProviders: ["wasm"] }));
-  }
   const face = readDescription(json);
   const crop = new OffscreenCanvas(face.size, face.size).getContext("2d", { willReadFrequently: true });
-  const run = async (number, floats, shape, wanted = (name) => !DECODER.includes(name)) => {
-    const session = sessions[number], names = session.outputNames.filter(wanted);
+  const runOn = async (session, floats, shape, wanted = (name) => !DECODER.includes(name)) => {
+    const names = session.outputNames.filter(wanted);
     const found = await session.run({ [session.inputNames[0]]: new ort.Tensor("float32", floats, shape) }, names);
     return names.map((name) => found[name]);
   };
-  await run(0, new Float32Array(face.size * face.size * 3), [1, face.size, face.size, 3]);
-  return { face, json, run, crop, threads };
+  const open = (file, provider) => ort.InferenceSession.create(new Uint8Array(file), { executionProviders: [provider], logSeverityLevel: 3 });
+  const call = (session) => runOn(session, new Float32Array(face.size * face.size * 3), [1, face.size, face.size, 3]);
+  const providers = gpu && ASKED === "webgpu" ? ["webgpu"] : gpu ? ["wasm", "webgpu"] : ["wasm"];
+  const { session, provider } = await fastest(providers, (each) => open(networks[0], each), call);
+  const sessions = [session];
+  for (const detector of networks.slice(1)) sessions.push(await open(detector, "wasm"));
+  const run = (number, ...asked) => runOn(sessions[number], ...asked);
+  return { face, json, run, crop, threads, provider };
+}
+
+// Whether there is a GPU, and what onnxruntime-web's smaller build for it needs of JavaScript. A renderer in software is
+// taken only where it is asked for.
+async function hasGpu() {
+  if (!("Suspending" in WebAssembly)) return false;
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  return Boolean(adapter) && (ASKED === "webgpu" || !adapter.info.isFallbackAdapter);
+}
+
+// The session whose calls are the fastest here, and its provider: with so small a network a GPU may be slower.
+async function fastest(providers, open, call) {
+  const tried = [];
+  for (const provider of providers) {
+    try {
+      const session = await open(provider);
+      await call(session);
+      const begun = performance.now();
+      for (let n = 0; n < TRIAL_CALLS; n++) await call(session);
+      tried.push({ provider, session, spent: performance.now() - begun });
+    } catch (error) {
+      if (provider === providers.at(-1) && !tried.length) throw error;
+    }
+  }
+  const [best, ...others] = tried.sort((a, b) => a.spent - b.spent);
+  for (const { session } of others) await session.release();
+  return best;
 }
 
 async function fetched(url) {
