@@ -18,6 +18,9 @@ from prnet.commands.terminal import run_script
 from prnet.configure.config import NO_AUGMENTATION
 from prnet.generating.photo_batches import MIRRORED_LANDMARKS
 
+SIDES = (128, 256)
+"""Of the grids on which landmarks have to lie on the face."""
+
 SEARCHES = ((8.0, 1.0), (1.0, 0.25), (0.25, 0.0625))
 """Each time how far around a landmark is looked, and in which steps, in texels."""
 
@@ -44,7 +47,7 @@ def main(argv=None) -> None:
             for name, which in (("learned", ~dataset.validation), ("held out", dataset.validation))
         }
     print(f"before {mean_error(*found['held out'], places):.3f} %")
-    moved = moved_places(*found["learned"], places, face_mask(layout, size))
+    moved = moved_places(*found["learned"], places, [face_mask(layout, side) for side in SIDES])
     print(f"after {mean_error(*found['held out'], moved):.3f} %")
     print("texels moved:", np.round(np.linalg.norm(moved - places, axis=1), 1).tolist())
     np.savetxt(options.output, moved / (size - 1) * (1, -1) + (0, 1), fmt="%.5f", delimiter=",")
@@ -91,9 +94,10 @@ def errors(maps, landmarks, places, which) -> np.ndarray:
     return 100 * np.linalg.norm(at - landmarks[:, which], axis=-1) / np.sqrt(sides.prod(axis=1))[:, None]
 
 
-def moved_places(maps, landmarks, places: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Places (68, 2), column and row, of least mean NME on the face's texels, mirrored landmarks at mirrored places."""
-    places, last = places.copy(), len(mask) - 1
+def moved_places(maps, landmarks, places: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
+    """Places (68, 2), column and row, of least mean NME, mirrored landmarks at mirrored places. masks : of the face on
+    grids of several sides, on which the four texels around a place belong to the face."""
+    places, last = places.copy(), maps.shape[1] - 1
     for reach, step in SEARCHES:
         steps = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1e-9, step)] * 2), axis=-1).reshape(-1, 2)
         for left, right in enumerate(MIRRORED_LANDMARKS):
@@ -105,11 +109,17 @@ def moved_places(maps, landmarks, places: np.ndarray, mask: np.ndarray) -> np.nd
                 errors(maps, landmarks, at, np.full(len(at), which)).mean(axis=0)
                 for at, which in ((tried, left), (mirrored, right))
             ]
-            on_face = mask[tuple(np.rint(tried[:, ::-1]).astype(int).T)]
+            on_face = np.all([four_on_face(at / last, mask) for at in (tried, mirrored) for mask in masks], axis=0)
             best = np.where(on_face, cost[0] + cost[1], np.inf).argmin()
             places[left] = tried[best]
             places[right] = mirrored[best] if right != left else tried[best]
     return places
+
+
+def four_on_face(places: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Whether the four texels around places (P, 2), column and row in 0 to 1, are the face's, (P,) bool."""
+    corner = np.clip(np.floor(places * (len(mask) - 1)), 0, len(mask) - 2).astype(int)
+    return np.all([mask[corner[:, 1] + y, corner[:, 0] + x] for x in (0, 1) for y in (0, 1)], axis=0)
 
 
 def mean_error(maps, landmarks, places) -> float:
