@@ -43,6 +43,11 @@ def training_batches(dataset, face_model, basis, training: Training) -> Iterator
         shuffle=True,
         weights=sampling_weights(dataset, face_model, training.balance)[learned] if training.balance else None,
     )
+    return endless(sequence)
+
+
+def endless(sequence) -> Iterator[tuple]:
+    """A sequence's batches, epoch after epoch."""
     while True:
         yield from map(sequence.__getitem__, range(len(sequence)))
         sequence.on_epoch_end()

@@ -63,7 +63,7 @@ def main(argv=None) -> None:
         print(f"== {name}", flush=True)
         terms = replace(LOSSES[name], recognition=options.recognition if LOSSES[name].perceptual else None)
         with open_dataset(options.dataset) as dataset:
-            trained = compiled(dataset, model, basis, layout, terms, options.start)
+            trained = compiled(model, basis, layout, terms, options.start)
             batches = photo_batches(dataset, model, trained)
             seen, _ = equal_time.learn(trained, batches, 60 * options.minutes, weak().learning_rate)
         save_network(trained.network, layout, options.outputdir / f"{name}.keras")
@@ -77,7 +77,7 @@ def main(argv=None) -> None:
         held_out.report(options.outputdir, rows, COLUMNS[: len(rows[name])])
 
 
-def compiled(dataset, model, basis, layout, terms: PhotoTerms, start: str):
+def compiled(model, basis, layout, terms: PhotoTerms, start: str):
     """A `photonet` that trains on such losses, its encoder that of `start`."""
     from prnet.model.appearance import albedo_space, prior_face_space
     from prnet.model.networks import build_network
@@ -99,25 +99,10 @@ def compiled(dataset, model, basis, layout, terms: PhotoTerms, start: str):
 
 def photo_batches(dataset, model, trained) -> Iterator[tuple]:
     """Augmented batches of the training samples, without end."""
-    from prnet.generating.photo_batches import photo_landmarks
-    from prnet.model.photo_feeds import PhotoSequence
+    from prnet.model.photo_feeds import open_photo_feeds
 
-    training = weak()
     side = None if trained.recognition is None else trained.recognition.input_shape[1]
-    sequence = PhotoSequence(
-        dataset,
-        np.flatnonzero(~dataset.validation),
-        photo_landmarks(dataset, model),
-        side,
-        image_size=training.image_size,
-        batch_size=training.batch_size,
-        augmentation=training.augmentation,
-        seed=training.seed,
-        shuffle=True,
-    )
-    while True:
-        yield from map(sequence.__getitem__, range(len(sequence)))
-        sequence.on_epoch_end()
+    return equal_time.endless(open_photo_feeds(weak(), Run(), dataset, model, None, side).training)
 
 
 def true_albedo(archive: str, names, mixture) -> np.ndarray:

@@ -77,6 +77,7 @@ def smooth_rim(mask: np.ndarray) -> SmoothRim:
     edges = boundary_edges(grid_triangles(mask))
     rim, ends = np.unique(edges, return_inverse=True)
     ends = ends.reshape(-1, 2)
+    both_ways = np.concatenate([ends, ends[:, ::-1]])
     depth = DEPTH * len(mask) / 128
     at_rim = np.ones_like(mask, np.uint8)
     at_rim[tuple(place[rim].T)] = 0
@@ -85,8 +86,8 @@ def smooth_rim(mask: np.ndarray) -> SmoothRim:
     weights = 1 / np.maximum(distance, 1e-6) ** 2
     reach = np.maximum(1 - distance[:, 0] / depth, 0) ** 2
     weights *= (reach / weights.sum(axis=1))[:, None]
-    beside, shares = _neighbours(np.concatenate([ends, ends[:, ::-1]]), len(rim))
-    return SmoothRim(rim, beside, shares, _steps(ends, place[rim], len(mask) / 128), near, nearest, weights)
+    beside, shares = _neighbours(both_ways, len(rim))
+    return SmoothRim(rim, beside, shares, _steps(both_ways, place[rim], len(mask) / 128), near, nearest, weights)
 
 
 def _neighbours(edges: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -100,11 +101,10 @@ def _neighbours(edges: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return beside.astype(int), shares
 
 
-def _steps(ends: np.ndarray, place: np.ndarray, unit: float) -> np.ndarray:
+def _steps(edges: np.ndarray, place: np.ndarray, unit: float) -> np.ndarray:
     """Steps of the walk along each vertex's rim (R,). A step to either side with a quarter's chance each adds half a
-    texel to the variance. ends : (E, 2) edges. place : (R, 2)."""
-    first, second = np.concatenate([ends, ends[:, ::-1]]).T
-    rim = _components(first, second, len(place))
+    texel to the variance. edges : (E, 2), both ways. place : (R, 2)."""
+    rim = _components(edges[:, 0], edges[:, 1], len(place))
     outer = max(np.unique(rim), key=lambda number: np.ptp(place[rim == number], axis=0).sum())
     width = np.where(rim == outer, OUTER_WIDTH, HOLE_WIDTH) * unit
     return np.maximum(np.rint(2 * width**2), 1).astype(int)

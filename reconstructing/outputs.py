@@ -241,8 +241,10 @@ def _write_meshes(
     face: Face, image: np.ndarray, texture: Future[Texture], folder: Path, stem: str, settings: OutputSettings
 ) -> dict[str, str]:
     """Write the meshes and the texture of a face. Returns their names."""
-    files = {"texture": f"{stem}_texture.png"}
-    _write_bytes(folder / files["texture"], texture.result().png)
+    files = {}
+    if "obj" not in settings.meshes:  # which brings its texture along
+        files["texture"] = f"{stem}_texture.png"
+        _write_bytes(folder / files["texture"], texture.result().png)
     for frontal in (False, True) if settings.frontal else (False,):
         mesh = face_mesh(face, image, frontal=frontal, texture=texture.result(), with_morphs="glb" in settings.meshes)
         for suffix in settings.meshes:
