@@ -67,7 +67,8 @@ RECIPE_FLAGS: dict[str, tuple[dict, str]] = {
 """Fields of `Training` that a flag of the same name sets, with how it is parsed and its help."""
 
 TERMS = {
-    "landmarks": "mean distance of the 68 landmarks",
+    "landmarks": "mean distance of the 68 landmarks from the true map's",
+    "photo_landmarks": "mean distance of the 68 landmarks from those that came with the photos (pt3d_68)",
     "apertures": "how far eyes and mouth are open",
     "edges": "lengths of edges between neighbouring texels",
     "normals": "surface normals",
