@@ -118,7 +118,7 @@ def make_parser() -> Parser:
     for term, meaning in TERMS.items():
         value = getattr(RECIPES["default"]().terms, term)
         help_text = f"weight in the loss: {meaning} (default: {value}, or the recipe's)"
-        what.add_argument(f"--{term}-loss", type=float, metavar="WEIGHT", help=help_text)
+        what.add_argument(f"{kebab(term)}-loss", type=float, metavar="WEIGHT", help=help_text)
     photo = parser.add_argument_group("learning from photos without fits (--recipe weak, docs/weak.md)")
     weights = RECIPES["weak"]().photo
     for term, meaning in PHOTO_TERMS.items():
