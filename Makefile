@@ -1,5 +1,5 @@
 # make demo        the whole road on sample faces, and a photo by the shipped network: tables and pictures in output/demo
-# make test        the quick tests;  make test-large  the slow ones
+# make test        the quick tests, two files at a time;  make test-large  the slow ones
 # make bench-scans the sample people in millimetres: tables in output/scans
 # make test-scale  training in several processes on JAX, many photos on two workers of Ray, in an environment of its own
 # make bench       speed against its floors;  make lint  style, types and import rules
@@ -36,7 +36,7 @@ demo: $(VENV)/.installed
 	@echo "Done. Look at $(DEMO)/astronaut/astronaut_face0_sheet.png (the shipped network), $(DEMO)/examples.png, $(DEMO)/benchmark.md, $(DEMO)/ced.png and $(DEMO)/training.png."
 
 test: $(VENV)/.installed
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 test-large: $(VENV)/.installed
 	$(RUN) -m pytest -m large

@@ -137,10 +137,11 @@ NO_AUGMENTATION = Augmentation(
 
 @dataclass(frozen=True)
 class LossTerms:
-    """Weights of what is added to the loss of a map; 0 leaves a term out. Definitions: `model.losses`; `raw` and
-    `scores` are added in `model.compilation`."""
+    """Weights of what is added to the loss of a map; 0 leaves a term out. Definitions: `model.losses`; `raw`,
+    `scores` and `photo_landmarks` are added in `model.compilation`."""
 
-    landmarks: float = 0.0  # mean distance of the 68
+    landmarks: float = 0.0  # mean distance of the 68 from the true map's
+    photo_landmarks: float = 0.0  # mean distance of the 68 from those that came with the photo
     apertures: float = 0.0  # how far eyes and mouth are open
     edges: float = 0.0  # lengths between neighbouring texels (SADRNet: 1)
     normals: float = 0.0  # directions of the surface (SADRNet: 0.1)

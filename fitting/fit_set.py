@@ -57,6 +57,7 @@ class Outcome:
     expression: np.ndarray | None = None  # (E,)
     pose: np.ndarray | None = None  # (7,) `Pose_Para`
     quality: Quality | None = None
+    landmarks: np.ndarray | None = None  # (68, 3) that were given, pixels of the photo, where all are known
     reason: str | None = None  # why it is left out
 
     @property
@@ -237,8 +238,13 @@ def fit_together(model: FitModel, jobs: list[Job]) -> list[Outcome]:
         quality = measure(model, evidence, solution)
         identity, expression = model.full(solution.coefficients)
         pose = pose_parameters(solution, job.height)
-        outcomes.append(Outcome(job.photo, job.height, identity, expression, pose, quality, complaint(quality)))
+        given = _all_known(job.landmarks.ibug)
+        outcomes.append(Outcome(job.photo, job.height, identity, expression, pose, quality, given, complaint(quality)))
     return outcomes
+
+
+def _all_known(points: np.ndarray | None) -> np.ndarray | None:
+    return None if points is None or not np.isfinite(points[:, :2]).all() else points
 
 
 def pose_parameters(solution: Solution, height: int) -> np.ndarray:
@@ -256,7 +262,8 @@ def _write(outcome: Outcome, source: PairSource, face_model: FaceModel, add) -> 
     stem = stem_in_set(outcome.photo, source.path)
     landmarks = face_landmarks(face_model, outcome.coefficients)
     add(f"{stem}.jpg", as_jpeg(content, name))
-    add(f"{stem}.mat", fit_file(outcome.identity, outcome.expression, outcome.pose, landmarks, height, width))
+    fit = fit_file(outcome.identity, outcome.expression, outcome.pose, landmarks, height, width, outcome.landmarks)
+    add(f"{stem}.mat", fit)
 
 
 def write_table(made: FitSet, path: Path) -> None:

@@ -69,16 +69,22 @@ def as_jpeg(content: bytes, name: str) -> bytes:
     return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
 
 
-def fit_file(identity, expression, pose, landmarks: np.ndarray, height: int, width: int) -> bytes:
-    """A `.mat` in 300W-LP's fields. landmarks : (68, 3) model units; `pt2d` are they in 1-based pixels."""
+def fit_file(
+    identity, expression, pose, landmarks: np.ndarray, height: int, width: int, given: np.ndarray | None = None
+) -> bytes:
+    """A `.mat` in 300W-LP's fields. landmarks : (68, 3) model units; `pt2d` are they in 1-based pixels. given :
+    (68, 3) those that were fitted, 0-based pixels, z NaN where it is not known; they become `pt3d_68`, as in
+    AFLW2000-3D, an unknown z the fit's."""
     to_pixels = fit_to_pixels(pose, height)
-    placed = (landmarks @ to_pixels[:2, :3].T + to_pixels[:2, 3]).T + 1
-    return mat_file_bytes(
-        {
-            "Shape_Para": identity[:, None].astype(np.float32),
-            "Exp_Para": expression[:, None].astype(np.float32),
-            "Pose_Para": np.asarray(pose, np.float32)[None],
-            "pt2d": placed.astype(np.float32),
-            "roi": np.array([[1, 1, width, height]], np.int16),
-        }
-    )
+    placed = landmarks @ to_pixels[:, :3].T + to_pixels[:, 3]
+    fields = {
+        "Shape_Para": identity[:, None].astype(np.float32),
+        "Exp_Para": expression[:, None].astype(np.float32),
+        "Pose_Para": np.asarray(pose, np.float32)[None],
+        "pt2d": (placed[:, :2] + 1).T.astype(np.float32),
+        "roi": np.array([[1, 1, width, height]], np.int16),
+    }
+    if given is not None:
+        known = np.where(np.isfinite(given), given, placed)
+        fields["pt3d_68"] = (known + (1, 1, 0)).T.astype(np.float32)
+    return mat_file_bytes(fields)

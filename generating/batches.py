@@ -13,10 +13,21 @@ from prnet.common.sides import other_side
 from prnet.configure.config import TARGET_SCALE, Augmentation
 from prnet.generating.augmentation import change_looks, draw_crop, tone_table
 from prnet.generating.dataset import Dataset
-from prnet.geometry.crop import compose, crop_image, lift_transform
+from prnet.geometry.crop import compose, crop_image, lift_transform, transform_points
 from prnet.geometry.pose import fit_to_pixels
 from prnet.geometry.position_map import MapBasis, place_map, position_maps
 from prnet.geometry.uv_layout import resample_map
+
+MIRRORED_LANDMARKS = np.array(
+    [
+        *range(16, -1, -1),
+        *range(26, 16, -1),
+        *(27, 28, 29, 30, 35, 34, 33, 32, 31),
+        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+        *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65),
+    ]
+)
+"""Of each landmark the one that takes its place in a mirrored photo."""
 
 
 def make_batch(
@@ -30,13 +41,15 @@ def make_batch(
     seed: int,
     epoch: int,
     scores: Sequence[str] = (),
-) -> tuple[np.ndarray, np.ndarray | tuple[np.ndarray, np.ndarray]]:
+    landmarks: bool = False,
+) -> tuple[np.ndarray, np.ndarray | dict[str, np.ndarray]]:
     """Images and targets of some samples of a data set.
 
     basis : the face model on a grid of side `size`; needed where the data set stores fits (`Dataset.stores_fits`).
     texture : what occluding patches are cut from (`augmentation.noise_texture`).
-    Returns images (B, size, size, 3) float32 in 0 to 1 and targets, position maps / (size x 1.1), of the same shape;
-    with `scores`, names of some of the data set's, a pair of the maps and of those scores (B, M), NaN where not known.
+    Returns images (B, size, size, 3) float32 in 0 to 1 and targets, position maps / (size x 1.1), of the same shape.
+    With `scores`, names of some of the data set's, or `landmarks` the targets are a dictionary: the `maps`, those
+    `scores` (B, M), and the `landmarks` (B, 68, 2) that came with the photos, in the maps' unit; NaN where not known.
     """
     images, crops, mirrored = draw_crops(
         dataset, indices, size=size, augmentation=augmentation, texture=texture, seed=seed, epoch=epoch
@@ -53,9 +66,22 @@ def make_batch(
     for target, mirror in zip(targets, mirrored, strict=True):
         if mirror:
             target[:] = target[:, ::-1].copy()
-    if not scores:
+    if not scores and not landmarks:
         return images, targets
-    return images, (targets, _scores(dataset, indices, mirrored, scores))
+    beside = {"maps": targets}
+    if scores:
+        beside["scores"] = _scores(dataset, indices, mirrored, scores)
+    if landmarks:
+        points = moved_landmarks(dataset.landmarks[indices][..., :2], crops, mirrored)
+        beside["landmarks"] = (points / (size * TARGET_SCALE)).astype(np.float32)
+    return images, beside
+
+
+def moved_landmarks(landmarks: np.ndarray, transforms: np.ndarray, mirrored: list[bool]) -> np.ndarray:
+    """Landmarks (B, 68, 2) of photos in their crops, named anew where a crop is mirrored. transforms : (B, 2, 3)."""
+    points = np.stack([transform_points(*each) for each in zip(transforms, landmarks, strict=True)])
+    points[mirrored] = points[mirrored][:, MIRRORED_LANDMARKS]
+    return points
 
 
 def _scores(dataset: Dataset, indices: np.ndarray, mirrored: list[bool], names: Sequence[str]) -> np.ndarray:

@@ -5,23 +5,12 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.configure.config import Augmentation
-from prnet.generating.batches import draw_crops
+from prnet.generating.batches import draw_crops, moved_landmarks
 from prnet.generating.dataset import Dataset
-from prnet.geometry.crop import invert_transform, transform_points
+from prnet.geometry.crop import invert_transform
 from prnet.geometry.face_model import FaceModel
 from prnet.geometry.five_points import five_points, recognition_transform
 from prnet.geometry.pose import fitted_landmarks
-
-MIRRORED_LANDMARKS = np.array(
-    [
-        *range(16, -1, -1),
-        *range(26, 16, -1),
-        *(27, 28, 29, 30, 35, 34, 33, 32, 31),
-        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
-        *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65),
-    ]
-)
-"""Of each landmark the one that takes its place in a mirrored photo."""
 
 
 def photo_landmarks(dataset: Dataset, model: FaceModel) -> np.ndarray:
@@ -62,8 +51,7 @@ def make_photo_batch(
     images, transforms, mirrored = draw_crops(
         dataset, indices, size=size, augmentation=augmentation, texture=texture, seed=seed, epoch=epoch
     )
-    points = np.stack([transform_points(move, landmarks[i]) for move, i in zip(transforms, indices, strict=True)])
-    points[mirrored] = points[mirrored][:, MIRRORED_LANDMARKS]
+    points = moved_landmarks(landmarks[indices], transforms, mirrored)
     batch = {
         "image": images,
         "landmarks": (points / size).astype(np.float32),

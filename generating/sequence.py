@@ -22,13 +22,15 @@ class FaceSequence(keras.utils.PyDataset):
         where the data set stores maps (data modes 0 to 4).
     shuffle : a new order each epoch, and an incomplete last batch is left out.
     weights : with `shuffle`, how often each of the indices is drawn, beside the others; by default once an epoch.
-    scores : names of scores of the data set that each target has beside its map, as a pair.
+    scores : names of scores of the data set that each target has beside its map.
+    landmarks : whether each target has the landmarks beside its map that came with the photo.
     workers : threads that prepare batches ahead of the network.
     part : (k, n): emit the k-th of n equal parts of every batch; n processes emit the whole.
     multiple : without `shuffle`, an incomplete batch is filled up to a multiple of this with its last sample, and every
         target has a weight beside it, 0 for what was filled up.
 
-    Emits images (B, S, S, 3) float32 in 0 to 1 and targets (B, S, S, 3) float32: position maps / (S x 1.1).
+    Emits images (B, S, S, 3) float32 in 0 to 1 and targets (B, S, S, 3) float32: position maps / (S x 1.1); with
+    `scores` or `landmarks` the dictionary that `prnet.generating.batches.make_batch` describes.
     `epoch` counts on by itself after each pass; set it to resume from a checkpoint.
 
     >>> from prnet.geometry.position_map import map_basis
@@ -53,6 +55,7 @@ class FaceSequence(keras.utils.PyDataset):
         shuffle: bool = False,
         weights: np.ndarray | None = None,
         scores: Sequence[str] = (),
+        landmarks: bool = False,
         workers: int = 1,
         part: tuple[int, int] = (0, 1),
         multiple: int = 1,
@@ -68,7 +71,7 @@ class FaceSequence(keras.utils.PyDataset):
         self.seed = seed
         self.shuffle = shuffle
         self.weights = weights
-        self.scores = tuple(scores)
+        self.scores, self.landmarks = tuple(scores), landmarks
         self.part, self.multiple = part, multiple
         self.epoch = 0
         self.texture = noise_texture(seed)
@@ -89,6 +92,7 @@ class FaceSequence(keras.utils.PyDataset):
             seed=self.seed,
             epoch=self.epoch,
             scores=self.scores,
+            landmarks=self.landmarks,
         )
         return images_and_targets if self.shuffle or self.multiple == 1 else (*images_and_targets, weights)
 

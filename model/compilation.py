@@ -7,11 +7,11 @@ import keras
 import numpy as np
 
 from prnet.configure.config import LossTerms, Run, Training
-from prnet.geometry.uv_layout import UVLayout, weight_mask
+from prnet.geometry.uv_layout import UVLayout, landmark_stencil, weight_mask
 from prnet.model.devices import uses_xla
 from prnet.model.face_space import FaceSpace
-from prnet.model.losses import FaceLoss, MapLoss, map_loss, score_error
-from prnet.model.metrics import LandmarkNME
+from prnet.model.losses import FaceLoss, MapLoss, known_landmark_error, map_loss, score_error
+from prnet.model.metrics import LandmarkNME, landmarks_of_maps
 from prnet.model.morphnet import COEFFICIENTS, RAW_MAP
 from prnet.model.networks import build_network
 
@@ -58,12 +58,13 @@ def optimizer(training: Training, steps_per_epoch: int) -> keras.optimizers.Opti
 class MapTraining(keras.Model):
     """A network under training: its map meets the loss, and so do a morphable one's raw map, where it lies, and scores.
 
-    Targets are maps, or pairs of maps and scores (B, M), NaN where one is not known.
+    Targets are maps, or what `prnet.generating.batches.make_batch` returns beside them. stencil : of the landmarks
+    (`prnet.geometry.uv_layout.landmark_stencil`).
     """
 
-    def __init__(self, network: keras.Model, terms: LossTerms, raw_loss=None, raw_texels=None):
+    def __init__(self, network: keras.Model, terms: LossTerms, stencil, raw_loss=None, raw_texels=None):
         super().__init__(name="training")
-        self.network, self.terms = network, terms
+        self.network, self.terms, self.stencil = network, terms, stencil
         self.raw_loss, self.raw_texels = raw_loss, raw_texels
         self.with_parts = None
         if raw_loss is not None:
@@ -77,19 +78,24 @@ class MapTraining(keras.Model):
         return self.with_parts(images, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        true_maps, true_scores = y if isinstance(y, (tuple, list)) else (y, None)
+        known = y if isinstance(y, dict) else {"maps": y}
+        true_maps = known["maps"]
         loss = super().compute_loss(x, true_maps, y_pred[0], sample_weight, training)
+        if "landmarks" in known:
+            points = landmarks_of_maps(y_pred[0], *self.stencil)
+            loss += self.terms.photo_landmarks * known_landmark_error(known["landmarks"], points)
         if self.with_parts is None:
             return loss
         _, raw, coefficients = y_pred
         flat = keras.ops.reshape(true_maps, (-1, true_maps.shape[1] * true_maps.shape[2], 3))
         loss += self.terms.raw * self.raw_loss(keras.ops.take(flat, self.raw_texels, axis=1), raw)
-        if true_scores is not None:
-            loss += self.terms.scores * score_error(true_scores, coefficients[:, -true_scores.shape[1] :])
+        if "scores" in known:
+            scores = known["scores"]
+            loss += self.terms.scores * score_error(scores, coefficients[:, -scores.shape[1] :])
         return loss
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return super().compute_metrics(x, y[0] if isinstance(y, (tuple, list)) else y, y_pred[0], sample_weight)
+        return super().compute_metrics(x, y["maps"] if isinstance(y, dict) else y, y_pred[0], sample_weight)
 
 
 def compiled_network(
@@ -111,7 +117,8 @@ def compiled_network(
                 space=space,
                 synchronised=_needs_synchronising(scope),
             )
-            model = MapTraining(network, training.terms, *_raw_part(training, layout, space))
+            stencil = landmark_stencil(layout, size)
+            model = MapTraining(network, training.terms, stencil, *_raw_part(training, layout, space))
             model.compile(
                 optimizer=optimizer(training, steps_per_epoch),
                 loss=FaceLoss(loss, training.terms, layout, size),

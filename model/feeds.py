@@ -52,7 +52,7 @@ def open_feeds(
         size = training.image_size
         return WatchedSequence(data, indices, basis=basis, image_size=size, batch_size=batch_size, **options)
 
-    scores = learned_scores(training, dataset)
+    beside = {"scores": learned_scores(training, dataset), "landmarks": learns_landmarks(training, dataset)}
     shared: dict[str, Any] = {"part": (run.process, run.processes), "multiple": equal_shares(run)}
 
     sequence = WatchedSequence(
@@ -65,13 +65,13 @@ def open_feeds(
         seed=training.seed,
         shuffle=True,
         weights=weights[learned] if training.balance else None,
-        scores=scores,
+        **beside,
         workers=run.workers,
         **shared,
     )
     return Feeds(
         training=sequence,
-        validation=plain(dataset, chosen, scores=scores, **shared),
+        validation=plain(dataset, chosen, **beside, **shared),
         test=None if test_set is None else plain(test_set, np.arange(len(test_set)), **shared),
         shown=plain(dataset, shown_samples(chosen), SHOWN)[0],
     )
@@ -82,6 +82,11 @@ def learned_scores(training: Training, dataset: Dataset) -> tuple[str, ...]:
     if training.network != "morphnet" or not training.terms.scores:
         return ()
     return tuple(name for name in SCORE_NAMES if name in dataset.score_names)
+
+
+def learns_landmarks(training: Training, dataset: Dataset) -> bool:
+    """Whether a network learns the landmarks that came with photos: where there are any and they count in the loss."""
+    return training.terms.photo_landmarks > 0 and bool(np.isfinite(dataset.landmarks).any())
 
 
 def chosen_samples(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:

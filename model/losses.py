@@ -84,6 +84,14 @@ def landmark_error(truth, prediction):
     return ops.mean(_length((prediction - truth)[..., :2]), axis=-1)
 
 
+def known_landmark_error(truth, prediction):
+    """Mean 2D distance of landmarks over those that are known. truth : (B, 68, 2), NaN where not. prediction :
+    (B, 68, 3). Returns a scalar."""
+    known = ops.logical_not(ops.any(ops.isnan(truth), axis=-1))
+    distance = _length(prediction[..., :2] - ops.where(known[..., None], truth, 0.0))
+    return ops.sum(ops.where(known, distance, 0.0)) / ops.maximum(ops.sum(ops.cast(known, "float32")), 1.0)
+
+
 def aperture_error(truth, prediction):
     """Mean difference of the vectors between the pairs of `LID_AND_LIP_PAIRS`, x, y and z summed. Returns (B,).
 

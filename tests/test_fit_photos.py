@@ -97,6 +97,22 @@ def test_photos_come_with_their_fits_in_300w_lps_layout(fitted, photos, sample_m
     assert (fitted / "300W_LP/people/anna_0.jpg").read_bytes() == first.read_bytes()
 
 
+def test_fits_keep_the_landmarks_that_they_were_made_of(fitted, photos, tmp_path):
+    """As `pt3d_68`; a depth that nobody gave is the fit's, and where a point is missing none are told."""
+    for name, landmarks in zip(("people/anna_0", "images/bert_0"), photos[1][[0, 2]], strict=True):
+        np.testing.assert_allclose(read_fit(fitted / f"300W_LP/{name}.mat").landmarks, landmarks, atol=1e-4)
+    flat = photos[1].copy()
+    flat[1:, :, 2] = np.nan
+    flat[2, 30] = np.nan
+    source = write_npz(tmp_path / "flat.npz", NAMES, landmarks68=flat)
+    assert fit(photos, [source], tmp_path / "out") == 0
+    found = read_fit(tmp_path / "out/300W_LP/people/anna_1.mat").landmarks
+    np.testing.assert_allclose(found[:, :2], photos[1][1][:, :2], atol=1e-4)
+    depths = found[:, 2] - photos[1][1][:, 2]
+    assert np.abs(depths - np.median(depths)).mean() < 3
+    assert read_fit(tmp_path / "out/300W_LP/images/bert_0.mat").landmarks is None
+
+
 def test_the_report_has_a_line_for_each_photo_and_pictures(fitted):
     rows = table(fitted)
     assert list(rows) == ["bert_0.png", "people/anna_0.jpg", "people/anna_1.jpg"]

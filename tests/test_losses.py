@@ -5,12 +5,14 @@ from keras import ops
 
 from prnet.common.errors import UserError
 from prnet.configure.config import LossTerms
-from prnet.geometry.uv_layout import UVLayout, sample_landmarks, weight_mask
+from prnet.geometry.uv_layout import UVLayout, landmark_stencil, sample_landmarks, weight_mask
+from prnet.model.compilation import MapTraining
 from prnet.model.losses import (
     FaceLoss,
     MapLoss,
     aperture_error,
     edge_length_error,
+    known_landmark_error,
     landmark_error,
     map_loss,
     normal_error,
@@ -132,6 +134,15 @@ def test_landmarks_are_measured_in_the_picture():
     np.testing.assert_allclose(ops.convert_to_numpy(landmark_error(truth, prediction)), [5 / 68, 0], atol=1e-5)
 
 
+def test_landmarks_of_photos_count_where_they_are_known():
+    truth, prediction = np.zeros((3, 68, 2), np.float32), np.zeros((3, 68, 3), np.float32)
+    truth[0, 7], truth[1], truth[2, 1:] = np.nan, np.nan, np.nan
+    prediction[0, 5], prediction[0, 7], prediction[1] = (3, 4, 100), (50, 0, 0), 9
+    moved = keras.Variable(prediction)
+    assert float(known_landmark_error(truth, moved)) == pytest.approx(5 / 68, abs=1e-5)
+    assert float(known_landmark_error(np.full_like(truth, np.nan), moved)) == 0
+
+
 def test_apertures_do_not_feel_where_the_face_lies():
     random = np.random.default_rng(0)
     truth = random.normal(size=(1, 68, 3)).astype(np.float32)
@@ -172,3 +183,18 @@ def test_every_term_counts_by_its_weight(layout, term):
     assert base == pytest.approx(float(plain(truth, prediction)), rel=1e-5)
     assert once > base
     assert twice - once == pytest.approx(once - base, rel=1e-3)
+
+
+def test_photos_landmarks_are_added_to_the_loss_of_the_maps(layout):
+    truth = np.random.default_rng(2).random((2, 128, 128, 3), dtype=np.float32)
+    given = sample_landmarks(truth, layout)[..., :2].astype(np.float32) + (0.3, -0.4)
+    given[1] = np.nan
+    crops = keras.Input((128, 128, 3))
+    losses = []
+    for weight in (0.0, 2.0):
+        terms = LossTerms(photo_landmarks=weight)
+        trained = MapTraining(keras.Model(crops, crops), terms, landmark_stencil(layout, 128))
+        trained.compile(loss=FaceLoss(map_loss("wtmae", layout, 128), terms, layout, 128))
+        known = {"maps": truth, "landmarks": given.astype(np.float32)}
+        losses.append(float(trained.compute_loss(truth, known, (ops.convert_to_tensor(truth),))))
+    assert losses == pytest.approx([0, 2 * 0.5], abs=1e-4)

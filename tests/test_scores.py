@@ -105,10 +105,11 @@ def test_a_batch_has_the_scores_of_its_samples_mirrored_with_them(sample_model, 
         assert np.isnan(dataset.scores[places[-1]]).all()
         np.testing.assert_allclose(dataset.scores[places[1]] * 255, 10 + np.arange(10), atol=1e-4)
         batch = {"basis": map_basis(sample_model, SIZE), "image_size": SIZE, "batch_size": 2, "scores": SCORE_NAMES}
-        _, (maps, plain) = FaceSequence(dataset, places[:2], **batch)[0]
+        _, plain = FaceSequence(dataset, places[:2], **batch)[0]
         mirror = replace(NO_AUGMENTATION, mirror=1.0)
-        _, (_, mirrored) = FaceSequence(dataset, places[:2], augmentation=mirror, **batch)[0]
-    assert maps.shape == (2, SIZE, SIZE, 3)
+        _, mirrored = FaceSequence(dataset, places[:2], augmentation=mirror, **batch)[0]
+    assert plain["maps"].shape == (2, SIZE, SIZE, 3)
+    plain, mirrored = plain["scores"], mirrored["scores"]
     np.testing.assert_allclose(plain, dataset.scores[places[:2]][:, 1:9])
     left, right = SCORE_NAMES.index("eyeLookInLeft"), SCORE_NAMES.index("eyeLookInRight")
     np.testing.assert_allclose(mirrored[:, [left, right]], plain[:, [right, left]])

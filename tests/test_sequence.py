@@ -69,6 +69,20 @@ def test_landmarks_of_the_target_lie_where_the_fit_puts_them_in_the_crop(dataset
         assert np.ptp(depths) < 3
 
 
+def test_landmarks_of_photos_go_with_them_into_the_crop(dataset, basis):
+    given = dataset.landmarks
+    assert np.isfinite(given).any()
+    _, plain = sequence(dataset, basis, landmarks=True)[0]
+    _, mirrored = sequence(dataset, basis, landmarks=True, augmentation=replace(NO_AUGMENTATION, mirror=1.0))[0]
+    for index in range(4):
+        x, y, side = dataset.boxes[index].astype(float)
+        expected = transform_points(crop_transform(Box(np.array([x, y]), side), SIZE), given[index, :, :2])
+        np.testing.assert_allclose(plain["landmarks"][index] * SIZE * TARGET_SCALE, expected, atol=1e-3)
+    jaw, other_jaw = (each["landmarks"][:, [0, 16]] * SIZE * TARGET_SCALE for each in (plain, mirrored))
+    np.testing.assert_allclose(other_jaw[:, ::-1] * (-1, 1) + (SIZE - 1, 0), jaw, atol=1e-3)
+    np.testing.assert_array_equal(plain["maps"], sequence(dataset, basis)[0][1])
+
+
 def test_image_and_target_move_together(sample_model, basis, tmp_path):
     """Photos that show x as red and y as green tell where each pixel of an augmented crop came from."""
     write_tiny_data(tmp_path, sample_model)

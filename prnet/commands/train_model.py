@@ -67,7 +67,8 @@ RECIPE_FLAGS: dict[str, tuple[dict, str]] = {
 """Fields of `Training` that a flag of the same name sets, with how it is parsed and its help."""
 
 TERMS = {
-    "landmarks": "mean distance of the 68 landmarks",
+    "landmarks": "mean distance of the 68 landmarks from the true map's",
+    "photo_landmarks": "mean distance of the 68 landmarks from those that came with the photos (pt3d_68)",
     "apertures": "how far eyes and mouth are open",
     "edges": "lengths of edges between neighbouring texels",
     "normals": "surface normals",
@@ -117,7 +118,7 @@ def make_parser() -> Parser:
     for term, meaning in TERMS.items():
         value = getattr(RECIPES["default"]().terms, term)
         help_text = f"weight in the loss: {meaning} (default: {value}, or the recipe's)"
-        what.add_argument(f"--{term}-loss", type=float, metavar="WEIGHT", help=help_text)
+        what.add_argument(f"{kebab(term)}-loss", type=float, metavar="WEIGHT", help=help_text)
     photo = parser.add_argument_group("learning from photos without fits (--recipe weak, docs/weak.md)")
     weights = RECIPES["weak"]().photo
     for term, meaning in PHOTO_TERMS.items():
