@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks import held_out
 from prnet.commands.terminal import run_script
 from prnet.configure.config import NO_AUGMENTATION
-from prnet.generating.photo_batches import MIRRORED_LANDMARKS
+from prnet.generating.batches import MIRRORED_LANDMARKS
 
 SIDES = (128, 256)
 """Of the grids on which landmarks have to lie on the face."""

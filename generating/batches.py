@@ -54,7 +54,8 @@ def make_batch(
     images, crops, mirrored = draw_crops(
         dataset, indices, size=size, augmentation=augmentation, texture=texture, seed=seed, epoch=epoch
     )
-    transforms = np.array([lift_transform(crop) for crop in crops]) / (size * TARGET_SCALE)
+    unit = size * TARGET_SCALE
+    transforms = np.array([lift_transform(crop) for crop in crops]) / unit
     if basis is not None:
         coefficients, poses = dataset.fits(indices)
         to_photo = fit_to_pixels(poses, dataset.image_heights[indices])
@@ -73,7 +74,7 @@ def make_batch(
         beside["scores"] = _scores(dataset, indices, mirrored, scores)
     if landmarks:
         points = moved_landmarks(dataset.landmarks[indices][..., :2], crops, mirrored)
-        beside["landmarks"] = (points / (size * TARGET_SCALE)).astype(np.float32)
+        beside["landmarks"] = (points / unit).astype(np.float32)
     return images, beside
 
 

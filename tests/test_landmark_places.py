@@ -7,7 +7,7 @@ import numpy as np
 
 from prnet.evaluating.nme import nme, root_box_area
 from prnet.formats.photos import decode_image
-from prnet.generating.photo_batches import MIRRORED_LANDMARKS
+from prnet.generating.batches import MIRRORED_LANDMARKS
 from prnet.generating.split import split_by_group
 from prnet.geometry.crop import landmark_box
 from prnet.geometry.landmark_places import FOUND_ON_PHOTOS

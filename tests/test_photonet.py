@@ -15,8 +15,9 @@ from prnet.configure.recipes import lprnet, weak
 from prnet.evaluating.subjects import DatasetSubjects
 from prnet.formats.face_model_file import load_face_model, save_face_model
 from prnet.generating.augmentation import noise_texture
+from prnet.generating.batches import MIRRORED_LANDMARKS
 from prnet.generating.dataset import open_dataset
-from prnet.generating.photo_batches import MIRRORED_LANDMARKS, make_photo_batch, photo_landmarks
+from prnet.generating.photo_batches import make_photo_batch, photo_landmarks
 from prnet.generating.texture import learn_texture
 from prnet.geometry.face_model import TextureBasis, at_landmarks
 from prnet.geometry.harmonics import AMBIENT
