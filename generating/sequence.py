@@ -71,7 +71,7 @@ class FaceSequence(keras.utils.PyDataset):
         self.seed = seed
         self.shuffle = shuffle
         self.weights = weights
-        self.scores, self.landmarks = tuple(scores), landmarks
+        self.scores, self.with_landmarks = tuple(scores), landmarks
         self.part, self.multiple = part, multiple
         self.epoch = 0
         self.texture = noise_texture(seed)
@@ -92,7 +92,7 @@ class FaceSequence(keras.utils.PyDataset):
             seed=self.seed,
             epoch=self.epoch,
             scores=self.scores,
-            landmarks=self.landmarks,
+            landmarks=self.with_landmarks,
         )
         return images_and_targets if self.shuffle or self.multiple == 1 else (*images_and_targets, weights)
 

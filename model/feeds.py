@@ -52,7 +52,10 @@ def open_feeds(
         size = training.image_size
         return WatchedSequence(data, indices, basis=basis, image_size=size, batch_size=batch_size, **options)
 
-    beside = {"scores": learned_scores(training, dataset), "landmarks": learns_landmarks(training, dataset)}
+    beside: dict[str, Any] = {
+        "scores": learned_scores(training, dataset),
+        "landmarks": learns_landmarks(training, dataset),
+    }
     shared: dict[str, Any] = {"part": (run.process, run.processes), "multiple": equal_shares(run)}
 
     sequence = WatchedSequence(
