@@ -56,7 +56,7 @@ def claimed_folder(folder: Path, record: dict, overwrite: bool) -> Iterator[bool
             remove_left_behind(*(folder / name for name in FILES))
         resuming = _claim(folder, record, overwrite)
         for part, values in record.items():
-            logger.info(f"{part}: {', '.join(f'{_words(name)} {value}' for name, value in values.items())}")
+            logger.info(f"{part}: {', '.join(f'{name} {value}' for name, value in _flat(values).items())}")
         yield resuming
 
 
@@ -95,20 +95,21 @@ def _claim(folder: Path, record: dict, overwrite: bool) -> bool:
 
 def _decisive(record: dict) -> dict:
     """What makes a run another run: everything but how long, from which path, on what and with how many workers."""
-    values = {
-        f"data {name}" if part == "data" else _words(name): value
-        for part in ("training", "augmentation", "data")
-        for name, value in record[part].items()
-    }
+    values = _flat(record["training"]) | _flat(record["augmentation"]) | _flat(record["data"], "data ")
     return {name: value for name, value in values.items() if name not in ("epochs", "steps", "data path")}
 
 
 def _defaults(names: set[str]) -> dict:
     """What settings were before there were any: a run of an older version lacks them."""
     training = json.loads(json.dumps(dataclasses.asdict(Training())))
-    values = {_words(name): value for name, value in {**training, **training["augmentation"]}.items()}
+    values = _flat(training.pop("augmentation")) | _flat(training)
     return {name: values[name] for name in names if name in values}
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+def _flat(values: dict, before: str = "") -> dict:
+    """Settings by one name each, of those within settings too: `terms landmarks`."""
+    flat: dict = {}
+    for name, value in values.items():
+        label = before + name.replace("_", " ")
+        flat |= _flat(value, f"{label} ") if isinstance(value, dict) else {label: value}
+    return flat
