@@ -57,8 +57,8 @@ class Outcome:
     expression: np.ndarray | None = None  # (E,)
     pose: np.ndarray | None = None  # (7,) `Pose_Para`
     quality: Quality | None = None
-    landmarks: np.ndarray | None = None  # (68, 3) that were given, pixels of the photo, where all are known
     reason: str | None = None  # why it is left out
+    landmarks: np.ndarray | None = None  # (68, 3) that were given, pixels of the photo, where all are known
 
     @property
     def residual(self) -> float:
@@ -238,8 +238,8 @@ def fit_together(model: FitModel, jobs: list[Job]) -> list[Outcome]:
         quality = measure(model, evidence, solution)
         identity, expression = model.full(solution.coefficients)
         pose = pose_parameters(solution, job.height)
-        given = _all_known(job.landmarks.ibug)
-        outcomes.append(Outcome(job.photo, job.height, identity, expression, pose, quality, given, complaint(quality)))
+        fitted = identity, expression, pose, quality, complaint(quality)
+        outcomes.append(Outcome(job.photo, job.height, *fitted, landmarks=_all_known(job.landmarks.ibug)))
     return outcomes
 
 

@@ -100,7 +100,7 @@ def _decode(pose, coefficients, space: FaceSpace, image_size: int):
     )
     pose = ops.multiply(pose, FLIP_Y)
     turned = ops.take(ops.matmul(ops.reshape(shape, (-1, count, 3)), pose[:, :3]), space.nearest, axis=1)
-    # To whole rows of the map: ONNX Runtime is ten times as slow where only three numbers in turn repeat.
+    # The offset is added to whole rows of the map: for three numbers at a time ONNX Runtime takes 0.2 ms more.
     rows = ops.reshape(turned, (-1, image_size, 3 * image_size))
     placed = ops.add(rows, ops.tile(pose[:, 3:], (1, 1, image_size)))
     return layers.Reshape((image_size, image_size, 3), name="position_map", dtype="float32")(placed)
