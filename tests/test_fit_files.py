@@ -198,9 +198,9 @@ def test_a_bomb_is_refused_quickly_and_in_little_memory():
     inner = struct.pack(">II", 14, 100 << 20) + bytes(100 << 20)
     for bomb in (zlib.compress(inner, 9), zlib.compress(struct.pack(">II", 14, 0xFFFFFFFF) + bytes(64))):
         tracemalloc.start()
-        start = time.perf_counter()
+        start = time.process_time()
         assert re.search("decompressed|damaged", refusal(header + struct.pack(">II", 15, len(bomb)) + bomb))
-        assert time.perf_counter() - start < 2
+        assert time.process_time() - start < 2
         assert tracemalloc.get_traced_memory()[1] < 20 << 20
         tracemalloc.stop()
 
@@ -235,10 +235,10 @@ def test_all_arrays_of_a_file_share_one_budget(content):
 def test_an_array_of_a_million_dimensions_is_refused_quickly(kind):
     """Their product alone would take minutes."""
     parts = struct.pack(">IIII", 6, 8, kind, 0) + element(5, struct.pack(">i", 0x7FFFFFFF) * 1_000_000, ">")
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ValueError, match="dimensions"):
         read_mat_arrays(version_5_file({}) + element(14, parts + element(1, b"a", ">"), ">"), 1 << 24)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_name_with_line_breaks_is_shown_on_one_line():

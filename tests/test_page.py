@@ -79,7 +79,7 @@ def reconstructed(browser, address, photo) -> None:
 def test_a_photo_becomes_landmarks_and_a_mesh_to_download(browser, address, photo, tmp_path):
     browser.open(address)
     assert browser.run("getComputedStyle(document.getElementById('panel')).display") == "none"
-    assert canvas_colours(browser) == 0
+    wait_for_colours(browser, lambda count: count == 0)
     reconstructed(browser, address, photo)
     assert browser.run("document.querySelectorAll('#overlay circle').length") == 68
     inside = browser.run("""(() => {

@@ -1,7 +1,7 @@
 """Put features of one face on another: its texture, its expressions, a drawn layer, or part of the way to it."""
 
 from prnet.commands.flags import Parser, say_what_to_open
-from prnet.reconstructing.settings import DETECTORS, MODEL_PATH, NETWORK_HELP, PARTS
+from prnet.reconstructing.settings import DETECTOR_HELP, DETECTORS, MODEL_PATH, NETWORK_HELP, PARTS
 
 EPILOG = """examples:
   {swap-faces} --from a.jpg --to b.jpg                  a's face on b's, in photo b
@@ -27,7 +27,7 @@ def make_parser() -> Parser:
     parser.add_argument("--start", type=float, default=0.0, metavar="SECONDS", help="of a video to begin at")
     parser.add_argument("--end", type=float, metavar="SECONDS", help="of a video to end before")
     parser.add_argument("--model", default=MODEL_PATH, metavar="FILE", help=NETWORK_HELP)
-    parser.add_argument("--detector", choices=DETECTORS, default="mtcnn", help="none: the face fills the photo")
+    parser.add_argument("--detector", choices=DETECTORS, default="auto", help=DETECTOR_HELP)
     parser.add_argument("--output-dir", default="output/swapped", metavar="DIR", help="folder for the results")
     return parser
 

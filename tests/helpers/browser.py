@@ -11,6 +11,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.helpers.processes import wait_or_kill
+
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -57,19 +59,23 @@ class Browser:
         os.close(to_browser)
         os.close(from_browser)
         self._buffer, self._count, self._session, self.events = b"", 0, None, []
-        targets = self.call("Target.getTargets")["targetInfos"]
-        target = next(target["targetId"] for target in targets if target["type"] == "page")
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "DOM"):
-            self.call(f"{domain}.enable")
-        self.resize(width, height)
+        try:
+            targets = self.call("Target.getTargets")["targetInfos"]
+            target = next(target["targetId"] for target in targets if target["type"] == "page")
+            self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Log", "DOM"):
+                self.call(f"{domain}.enable")
+            self.resize(width, height)
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> "Browser":
         return self
 
     def __exit__(self, *_) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        wait_or_kill(self._process, 30)
         os.close(self._reading)
         os.close(self._writing)
 

@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.helpers.processes import wait_or_kill
+
 
 class ForkedRuns:
     """Runs of `main`, which `code` defines, one after the other. Use it as a context manager.
@@ -37,7 +39,7 @@ class ForkedRuns:
 
     def __exit__(self, *_) -> None:
         self._server.stdin.close()
-        self._server.wait(60)
+        wait_or_kill(self._server, 60)
         self._server.stdout.close()
 
     def start(self, arguments: list) -> int:

@@ -24,7 +24,7 @@ def started(*arguments):
 @contextmanager
 def running(*arguments):
     """A process of `serve_model.py`, which whoever uses it must end, and its address."""
-    command = [sys.executable, "serve_model.py", *arguments, "--port", "0"]
+    command = [sys.executable, "serve_model.py", "--runs", "", *arguments, "--port", "0"]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
