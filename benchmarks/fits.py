@@ -20,13 +20,13 @@ def main(argv=None) -> None:
     parser.add_argument("--facemodel", type=Path, required=True, help="face model of the fits")
     options = parser.parse_args(argv)
 
-    from prnet.configure.config import YAW_BIN_EDGES
+    from prnet.evaluating.nme import root_box_area
+    from prnet.evaluating.protocols import yaw_bins
     from prnet.formats.face_model_file import load_face_model
 
     found, true, yaw = landmark_pairs(options.fits, options.truth, load_face_model(options.facemodel))
-    size = np.sqrt(np.ptp(true[..., :2], axis=1).prod(axis=-1))
-    error = 100 * np.linalg.norm((found - true)[..., :2], axis=-1).mean(axis=-1) / size
-    which = np.digitize(np.abs(yaw), YAW_BIN_EDGES)
+    error = 100 * np.linalg.norm((found - true)[..., :2], axis=-1).mean(axis=-1) / root_box_area(true)
+    which = yaw_bins(yaw)
     bins = [
         f"{error[which == each].mean():.2f} ({(which == each).sum()})" for each in range(3) if (which == each).any()
     ]

@@ -55,6 +55,8 @@ def main(argv=None) -> None:
     parser.add_argument("--photos", help="300W-LP.zip of the research photos")
     parser.add_argument("--labels", help="their labels.hdf5")
     options = parser.parse_args(argv)
+    if bool(options.photos) != bool(options.labels):
+        parser.error("--photos and --labels belong together; give both or neither")
 
     from prnet.reconstructing.reconstructor import FaceReconstructor
 

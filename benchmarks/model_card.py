@@ -13,7 +13,7 @@ from prnet.commands.terminal import run_script
 from prnet.formats.encoding import encode_png
 from prnet.reconstructing.settings import MODEL_PATH
 
-YAW_BINS = ((0, 30), (30, 60), (60, 91))
+YAW_BINS = ((0, 30), (30, 60), (60, 181))
 PANEL = 320
 
 

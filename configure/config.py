@@ -184,7 +184,7 @@ class Training:
     drop_unit: str = "epochs"  # or "steps"
     schedule: str = "steps"  # or "cosine", from the learning rate to a hundredth of it at the end, without drops
     warmup: float = 0.0  # epochs in which the learning rate rises from 0
-    clip_norm: float | None = None  # greatest norm of the gradient
+    clip_norm: float | None = None  # greatest norm of the gradient of each weight tensor
     average: float | None = None  # momentum of the moving average of the weights that is validated and saved
     balance: float = 0.0  # 0: each sample once an epoch; 1: rare expressions and poses as often as common ones
     identities: int | None = None  # identity components of a morphable network; None: all that the fits have

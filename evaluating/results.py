@@ -189,5 +189,5 @@ def require_comparable(all_results: list[Results]) -> None:
     for results in all_results:
         if not results.done.all():
             raise UserError(
-                f"{results.origin.method}: its evaluation is not finished; run evaluate_model.py again to resume it"
+                f"{results.origin.method}: its evaluation is not finished; run {command('evaluate')} again to resume it"
             )

@@ -4,6 +4,7 @@ without photos, from a file of landmarks.
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -66,6 +67,12 @@ class Subjects(ABC):
         """The subjects at some indices; meshes of a batch are made together."""
 
 
+def distinct_names(names: Sequence[str], folders: Sequence[str]) -> list[str]:
+    """Names of photos, with their folder where there are two of one name, such as a photo and its mirror image."""
+    count = Counter(names)
+    return [f"{folder}/{name}" if count[name] > 1 else name for name, folder in zip(names, folders, strict=True)]
+
+
 class DatasetSubjects(Subjects):
     """The samples of a `prnet.generating.dataset.Dataset`.
 
@@ -88,7 +95,8 @@ class DatasetSubjects(Subjects):
                 "correspond; build the data set with the face model that the network was trained with"
             )
         self._dataset, self._layout, self._size = dataset, layout, size
-        self.names, self.yaw, self._landmarks = dataset.names, dataset.yaw.astype(np.float64), dataset.landmarks
+        self.names = distinct_names(dataset.names, dataset.folders)
+        self.yaw, self._landmarks = dataset.yaw.astype(np.float64), dataset.landmarks
         self._maps = _map_maker(model, layout, size) if makes_maps else None
         self.has_mesh = self._maps is not None or (layout is not None and not makes_maps)
         self.identity = _hash(dataset.identity, model.identity if model else "")
@@ -154,14 +162,14 @@ class PairSubjects(Subjects):
             except UserError as error:
                 left_out.append(str(error))
                 continue
-            digest.update(pair.name.encode() + content)
+            digest.update(f"{pair.stem}\0{pair.image_size()}\0".encode() + content)
             self._pairs.append(pair)
             self._fits.append(fit)
         if not self._pairs:
             raise UserError(
                 f"{source.path}: no photo with a readable fit; {left_out[0] if left_out else 'it is empty'}"
             )
-        self.names = [pair.name for pair in self._pairs]
+        self.names = distinct_names([pair.name for pair in self._pairs], [pair.folder for pair in self._pairs])
         self.left_out = tuple(left_out)
         self.yaw = np.degrees([fit.pose[1] for fit in self._fits])
         self.identity = _hash(digest.hexdigest(), model.identity if model else "")
@@ -225,7 +233,7 @@ class Amended(Subjects):
 
     def __init__(self, subjects: Subjects, landmarks: np.ndarray | None, yaw: np.ndarray | None):
         self._subjects = subjects
-        row = np.argsort(np.argsort(subjects.names))
+        row = np.argsort(np.argsort(subjects.names, kind="stable"))
         self._landmarks = None if landmarks is None else landmarks[row]
         self.yaw = subjects.yaw if yaw is None else yaw[row]
         self.names, self.left_out = subjects.names, subjects.left_out

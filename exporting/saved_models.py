@@ -1,5 +1,6 @@
 """Networks of other projects in TensorFlow's SavedModel form, made ready for this one."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,8 @@ def adopt_saved_model(folder: str | Path, uv_data: str | Path, output: str | Pat
     scale : what the network's maps were divided by, over the crop's side. Raises `UserError`.
     """
     folder, output = Path(folder), Path(output)
+    if not 0 < scale < math.inf:
+        raise UserError(f"`target_scale` {scale}: must be above 0; PRNet's is {TARGET_SCALE}")
     if not (folder / SAVED_GRAPH).is_file():
         raise UserError(f"{folder}: holds no {SAVED_GRAPH}; give the folder of a SavedModel")
     if output.exists():

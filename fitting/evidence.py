@@ -157,7 +157,7 @@ class FitModel:
         if ibug is not None:
             of_place = _ibug_weights(ibug, beside=mediapipe is not None and not oblique)
             _enter(slice(0, LANDMARK_COUNT), ibug, of_place, IBUG_DEPTH, places, weights, depth_weights)
-            whole = ibug[np.isfinite(ibug[:, 0]), :2]
+            whole = ibug[_is_placed(ibug), :2]
             if len(whole) == LANDMARK_COUNT:
                 size = np.sqrt(np.ptp(whole, axis=0).prod())
         if mediapipe is not None:
@@ -171,7 +171,7 @@ class FitModel:
     def _pose(self, points: np.ndarray, which: int) -> Pose:
         """A first pose from the points of one source."""
         chosen = np.flatnonzero(self.points.sets == which)
-        known = np.isfinite(points[:, 0])
+        known = _is_placed(points)
         chosen, places = chosen[known], points[known] * UPWARDS
         observation = Observation(places, np.ones(len(places)), np.zeros(len(places)), 1.0)
         return start(self.points.mean[chosen], observation)
@@ -186,7 +186,12 @@ class FitModel:
 
 def _known(points: np.ndarray | None) -> np.ndarray | None:
     """The points, or None where too few are known."""
-    return None if points is None or np.isfinite(points[:, 0]).sum() < MIN_POINTS else points
+    return None if points is None or _is_placed(points).sum() < MIN_POINTS else points
+
+
+def _is_placed(points: np.ndarray) -> np.ndarray:
+    """Which points have a place in the photo (N,)."""
+    return np.isfinite(points[:, :2]).all(axis=1)
 
 
 def _yaw(pose: Pose) -> float:
@@ -212,7 +217,7 @@ def _ibug_weights(ibug: np.ndarray, beside: bool) -> np.ndarray:
 
 def _enter(where: slice, points, of_place, of_depth: float, places, weights, depth_weights) -> None:
     """Put one source's points into the arrays of an observation."""
-    known = np.isfinite(points[:, :2]).all(axis=1)
+    known = _is_placed(points)
     deep = known & np.isfinite(points[:, 2])
     places[where] = np.nan_to_num(points)
     weights[where] = np.where(known, of_place, 0.0)

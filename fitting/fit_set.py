@@ -228,6 +228,8 @@ def fit_together(model: FitModel, jobs: list[Job]) -> list[Outcome]:
             usable.append((job, model.evidence(job.landmarks)))
         except UserError as error:
             outcomes.append(Outcome(job.photo, reason=str(error)))
+        except (ValueError, np.linalg.LinAlgError) as error:
+            outcomes.append(Outcome(job.photo, reason=f"cannot be fitted: {error}"))
     try:
         solutions = (
             solve_group(model.points, [evidence.observation for _, evidence in usable], Rules()) if usable else []

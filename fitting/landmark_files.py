@@ -19,6 +19,7 @@ import numpy as np
 from prnet.common.errors import UserError
 from prnet.configure.config import LANDMARK_COUNT
 from prnet.fitting.evidence import MEDIAPIPE_COUNT, Landmarks
+from prnet.formats.hdf5_sets import own_arrays
 
 SHAPES = {
     "landmarks68": ((LANDMARK_COUNT, 2), (LANDMARK_COUNT, 3)),
@@ -81,10 +82,10 @@ def _read_npz(path: Path) -> dict:
 def _read_hdf5(path: Path) -> dict:
     try:
         with h5py.File(path) as file:
-            found = [name for name in ("names", *SHAPES, "mediapipe_found") if isinstance(file.get(name), h5py.Dataset)]
-            if sum(file[name].nbytes for name in found) > MAX_BYTES:
+            found = own_arrays(file, ("names", *SHAPES, "mediapipe_found"), str(path))
+            if sum(data.nbytes for data in found.values()) > MAX_BYTES:
                 raise UserError(f"{path}: declares more than {MAX_BYTES:,} bytes of landmarks; split it")
-            return {name: _in_pixels(file[name], path) for name in found}
+            return {name: _in_pixels(data, path) for name, data in found.items()}
     except UserError:
         raise
     except Exception as error:  # a damaged file leads its reader to exceptions of many kinds
@@ -104,7 +105,7 @@ def _in_pixels(data: h5py.Dataset, path: Path) -> np.ndarray:
 
 
 def _checked(path: Path, arrays: dict) -> LandmarkFile:
-    if "names" not in arrays or arrays["names"].ndim != 1:
+    if "names" not in arrays or np.ndim(arrays["names"]) != 1:
         raise UserError(f"{path}: has no names (N,) of its photos; add them")
     names = [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in arrays["names"]]
     if not names or not arrays.keys() & SHAPES:

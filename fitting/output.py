@@ -25,6 +25,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 @contextmanager
 def fit_archive(folder: Path):
     """Yield a function (file name, bytes) that adds to a new `300W-LP.zip` in a folder."""
+    _require_new(folder / ARCHIVE)
     with atomic_write(folder / ARCHIVE) as temporary, zipfile.ZipFile(temporary, "w") as archive:
 
         def add(name: str, content: bytes) -> None:
@@ -38,8 +39,7 @@ def fit_archive(folder: Path):
 def fit_folder(folder: Path):
     """Yield a function (file name, bytes) that writes below a folder; `300W_LP` in it appears when all is written."""
     final, partial = folder / ROOT, folder / f".{ROOT}.{os.getpid()}.partial"
-    if final.exists():
-        raise UserError(f"{final}: is there already; give another folder, or remove it first")
+    _require_new(final)
     partial.mkdir(parents=True)
 
     def add(name: str, content: bytes) -> None:
@@ -52,6 +52,11 @@ def fit_folder(folder: Path):
         os.replace(partial, final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _require_new(path: Path) -> None:
+    if path.exists():
+        raise UserError(f"{path}: is there already; give another folder, or remove it first")
 
 
 def stem_in_set(photo: str, source: Path) -> str:

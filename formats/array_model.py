@@ -35,9 +35,7 @@ def read_array_model(path: str | Path) -> FaceModel:
     try:
         model = _model(arrays, path)
     except (ValueError, IndexError, TypeError) as error:
-        raise UserError(
-            f"{path}: its arrays do not belong together ({error}); see generating/array_model.py"
-        ) from error
+        raise UserError(f"{path}: its arrays do not belong together ({error}); see formats/array_model.py") from error
     except QhullError:
         raise UserError(f"{path}: its landmarks lie on top of each other; give a model with 68 of them") from None
     return check_face_model(model, path)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import QhullError
@@ -16,6 +15,7 @@ from scipy.spatial import QhullError
 from prnet.common.errors import UserError
 from prnet.configure.config import FACE_WEIGHT, FEATURE_WEIGHT, LANDMARK_COUNT, LANDMARK_WEIGHT, MAP_SIZE
 from prnet.formats.face_model_file import check_face_model
+from prnet.formats.image_files import decode_grey
 from prnet.formats.mat_files import read_mat_arrays
 from prnet.geometry.face_model import FaceModel, TextureBasis, at_landmarks
 from prnet.geometry.mesh import vertex_normals
@@ -45,7 +45,7 @@ def read_face3d_model(
     names file and field.
     """
     bfm = _MatFile(path, struct="model")
-    mean = bfm.column("shapeMU")
+    mean = bfm.points("shapeMU")
     model = _untextured(
         mean=mean + bfm.column("expMU", rows=len(mean)),
         shape_basis=bfm.basis("shapePC", rows=len(mean)),
@@ -77,7 +77,7 @@ def read_raw_model(
     """
     raw, expression = _MatFile(path), _MatFile(expression_path)
     info = _MatFile(info_path, struct="model_info")
-    raw_mean = raw.column("shapeMU")
+    raw_mean = raw.points("shapeMU")
     kept = info.vertices("trimIndex", len(raw_mean) // 3).ravel()
     rows = (3 * kept[:, None] + np.arange(3)).ravel()
     mean = raw_mean[rows]
@@ -208,9 +208,7 @@ def _check_landmark_texels(path: Path, landmark_uv: np.ndarray) -> None:
 
 
 def _read_mask(path: Path) -> np.ndarray:
-    mask = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise UserError(f"{path}: not a picture")
+    mask = decode_grey(path.read_bytes(), str(path))
     if mask.shape != (MAP_SIZE, MAP_SIZE):
         raise UserError(f"{path}: has shape {mask.shape} and not ({MAP_SIZE}, {MAP_SIZE})")
     return mask
@@ -255,6 +253,13 @@ class _MatFile:
         if min(values.shape) != 1 or (rows is not None and values.size != rows):
             raise self._wrong_shape(name, f"({'n' if rows is None else rows}, 1)")
         return values.ravel().astype(np.float32)
+
+    def points(self, name: str) -> np.ndarray:
+        """(3 V,), x, y, z after one another."""
+        values = self.column(name)
+        if len(values) % 3:
+            raise self._wrong_shape(name, "(3 n, 1)")
+        return values
 
     def basis(self, name: str, rows: int) -> np.ndarray:
         """(rows / 3, 3, K) of (rows, K)."""

@@ -1,5 +1,7 @@
 """Which parts of an HDF5 file are stored in it: links and external storage may refer to any other file, or a pipe."""
 
+from collections.abc import Iterable
+
 import h5py
 
 from prnet.common.errors import UserError
@@ -18,6 +20,12 @@ def own_item(group: h5py.Group, key: str, name: str) -> h5py.Group | h5py.Datase
     if found is None or (isinstance(found, h5py.Dataset) and (found.external or found.is_virtual)):
         raise UserError(f"{name}: {key} lies outside of the file; only what a file holds itself is read")
     return found
+
+
+def own_arrays(file: h5py.File, names: Iterable[str], path: str) -> dict[str, h5py.Dataset]:
+    """Those of the named sets that a file has, arrays that lie in the file itself."""
+    found = {name: own_item(file, name, path) for name in names}
+    return {name: data for name, data in found.items() if isinstance(data, h5py.Dataset) and data.shape is not None}
 
 
 def require_own_items(file: h5py.File, name: str) -> None:

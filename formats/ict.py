@@ -187,7 +187,7 @@ class _Repository:
             raise UserError(f"{self.path}: lacks {place}; give ICT-FaceKit as it is published")
         try:
             return self._read(place).decode()
-        except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+        except Exception as error:  # a damaged archive leads its reader to exceptions of many kinds
             raise UserError(f"{self.path}: {place} cannot be read ({error}); download it again") from None
 
     def vertices(self, name: str, count: int) -> np.ndarray:
@@ -210,7 +210,7 @@ class _Repository:
             found = [[int(corner.partition("/")[0]) - 1 for corner in line] for line in lines]
         except ValueError:
             raise UserError(f"{self.path}: {name} has polygons that are no numbers; download it again") from None
-        if not found or min(map(min, found)) < 0:
+        if not found or not all(found) or min(map(min, found)) < 0:
             raise UserError(f"{self.path}: {name} has no polygons, or vertices below 1; download it again")
         return found
 

@@ -43,15 +43,16 @@ def check_image(content: bytes, name: str) -> tuple[int, int]:
 
 def decode_image(content: bytes | memoryview, name: str) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an encoded photo, as stored: an orientation tag is not applied, since fits ignore it."""
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise UserError(f"{name}: cannot be decoded")
-    return image
+    return _decoded(content, name, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
 def decode_grey(content: bytes | memoryview, name: str) -> np.ndarray:
     """(H, W) uint8 of an encoded grey picture."""
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return _decoded(content, name, cv2.IMREAD_GRAYSCALE)
+
+
+def _decoded(content: bytes | memoryview, name: str, flags: int) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if len(content) else None
     if image is None:
         raise UserError(f"{name}: cannot be decoded")
     return image

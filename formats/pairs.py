@@ -101,7 +101,7 @@ class PairSource:
         """Bytes in one file; 0 where it cannot be found any more."""
         try:
             return self._files.size(file)
-        except OSError:
+        except (OSError, UserError):
             return 0
 
     def read(self, file: str, limit: int) -> bytes:
@@ -110,7 +110,7 @@ class PairSource:
         Raises InputLost where the whole folder is not there any more, or the archive not all of it.
         """
         try:
-            if self.size(file) > limit:
+            if self._files.size(file) > limit:
                 raise UserError(f"{self.path}/{file}: is longer than {limit:,} bytes")
             return self._files.read(file)
         except UserError:
@@ -155,11 +155,11 @@ class _Folder:
                 subfolders.clear()
                 continue
             seen.add(real)
-            subfolders[:] = [name for name in subfolders if not _is_skipped(name)]
+            subfolders[:] = [name for name in subfolders if not is_left_out(name)]
             inside = Path(folder).relative_to(path).as_posix()
             for name in files:
                 file = name if inside == "." else f"{inside}/{name}"
-                if _is_skipped(file):
+                if is_left_out(file):
                     continue
                 if _is_clean(file):
                     self.names.append(file)
@@ -170,7 +170,10 @@ class _Folder:
         self.left_out.append(f"{error.filename}: {error.strerror}")
 
     def size(self, name: str) -> int:
-        return os.path.getsize(self.path / name)
+        status = os.stat(self.path / name)
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
+            raise UserError(f"{self.path / name}: is not a plain file")
+        return status.st_size
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
@@ -198,7 +201,7 @@ class _Archive:
         self.left_out: list[str] = []
         for entry in self.archive.infolist():
             name = entry.filename.replace("\\", "/")
-            if name.endswith("/") or _is_skipped(name):
+            if name.endswith("/") or is_left_out(name):
                 continue
             complaint = self._complaint(entry, name)
             if complaint:
@@ -239,7 +242,8 @@ class _Archive:
         self.archive.close()
 
 
-def _is_skipped(name: str) -> bool:
+def is_left_out(name: str) -> bool:
+    """Whether a path is of what systems put beside files, hidden or in a folder of their own."""
     return any(part.lower() in SKIPPED_FOLDERS or (part[0] == "." and part != "..") for part in name.split("/") if part)
 
 

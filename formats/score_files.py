@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from prnet.common.errors import UserError
+from prnet.formats.hdf5_sets import own_arrays
 
 FIELDS = ("names", "blendshape_names", "blendshapes")
 FOUND = "mediapipe_found"
@@ -53,6 +54,8 @@ def read_scores(path: str | Path) -> ScoreFile:
     if missing:
         raise UserError(f"{path}: has no {', no '.join(missing)}; add them")
     photos, names, values = (arrays[name] for name in FIELDS)
+    if np.ndim(photos) != 1 or np.ndim(names) != 1:
+        raise UserError(f"{path}: {FIELDS[0]} and {FIELDS[1]} are not lists of names; give {FIELDS} that belong")
     found = arrays.get(FOUND, np.ones(len(photos), bool))
     if values.shape != (len(photos), len(names)) or found.shape != (len(photos),) or values.dtype.kind not in "fu":
         raise UserError(f"{path}: blendshapes are {values.dtype} of shape {values.shape}; give {FIELDS} that belong")
@@ -74,7 +77,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
     with h5py.File(path) as file:
-        found = [name for name in (*FIELDS, FOUND) if isinstance(file.get(name), h5py.Dataset)]
-        if sum(file[name].nbytes for name in found) > MAX_BYTES:
+        found = own_arrays(file, (*FIELDS, FOUND), str(path))
+        if sum(data.nbytes for data in found.values()) > MAX_BYTES:
             raise UserError(f"{path}: declares more than {MAX_BYTES:,} bytes of scores; split it")
-        return {name: file[name][()] for name in found}
+        return {name: data[()] for name, data in found.items()}

@@ -1,6 +1,7 @@
 """From stored samples to (image, target) arrays: decode, crop, augment, and one matrix product for all maps.
 
-What is drawn for a sample depends on the seed, the epoch and the sample's place in the data set, and on nothing else.
+What is drawn for a sample depends on the seed, the epoch, the sample's place in the data set and, where an epoch has it
+several times, on which of them it is, and on nothing else.
 """
 
 from collections.abc import Sequence
@@ -40,19 +41,28 @@ def make_batch(
     texture: np.ndarray,
     seed: int,
     epoch: int,
+    repeats: np.ndarray | None = None,
     scores: Sequence[str] = (),
     landmarks: bool = False,
 ) -> tuple[np.ndarray, np.ndarray | dict[str, np.ndarray]]:
     """Images and targets of some samples of a data set.
 
     basis : the face model on a grid of side `size`; needed where the data set stores fits (`Dataset.stores_fits`).
-    texture : what occluding patches are cut from (`augmentation.noise_texture`).
+    texture : what occluding patches are cut from (`augmentation.noise_texture`). repeats : how often the epoch has had
+    each sample before, by default never.
     Returns images (B, size, size, 3) float32 in 0 to 1 and targets, position maps / (size x 1.1), of the same shape.
     With `scores`, names of some of the data set's, or `landmarks` the targets are a dictionary: the `maps`, those
     `scores` (B, M), and the `landmarks` (B, 68, 2) that came with the photos, in the maps' unit; NaN where not known.
     """
     images, crops, mirrored = draw_crops(
-        dataset, indices, size=size, augmentation=augmentation, texture=texture, seed=seed, epoch=epoch
+        dataset,
+        indices,
+        size=size,
+        augmentation=augmentation,
+        texture=texture,
+        seed=seed,
+        epoch=epoch,
+        repeats=repeats,
     )
     unit = size * TARGET_SCALE
     transforms = np.array([lift_transform(crop) for crop in crops]) / unit
@@ -106,13 +116,15 @@ def draw_crops(
     texture: np.ndarray,
     seed: int,
     epoch: int,
+    repeats: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, list[bool]]:
     """Augmented crops (B, size, size, 3) float32 in 0 to 1 of some samples, the transforms (B, 2, 3) from the stored
     images to them, and which of them are mirrored. The others as in `make_batch`."""
     images = np.empty((len(indices), size, size, 3), dtype=np.float32)
     crops, mirrored = [], []
-    for image, index in zip(images, indices, strict=True):
-        random = np.random.default_rng([seed, epoch, index])
+    repeats = np.zeros(len(indices), int) if repeats is None else repeats
+    for image, index, repeat in zip(images, indices, repeats, strict=True):
+        random = np.random.default_rng([seed, epoch, index, repeat])
         mirror = bool(random.random() < augmentation.mirror)
         transform = draw_crop(random, augmentation, dataset.box(index), size, mirror)
         reflect = augmentation.reflection > 0 and random.random() < augmentation.reflection

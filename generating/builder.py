@@ -28,7 +28,7 @@ from prnet.formats.score_files import ScoreFile
 from prnet.generating.dataset import DATA_MODES, LANDMARKS_ALONE
 from prnet.generating.dataset_writer import Sample, dataset_writer
 from prnet.generating.skin import SkinModel, load_skin_model
-from prnet.generating.split import split_by_group
+from prnet.generating.split import is_mirrored, split_by_group
 from prnet.geometry.crop import Box, compose, crop_image, crop_transform, lift_transform, transform_points
 from prnet.geometry.face_model import FaceModel, at_landmarks
 from prnet.geometry.five_points import crop_box
@@ -132,7 +132,7 @@ def build_dataset(
         opened = [stack.enter_context(find_pairs(source)) for source in sources]
         left_out = [line for source in opened for line in source.left_out] if landmarks is None else []
         pairs = [pair for source in opened for pair in (source if landmarks is None else source.all_photos())]
-        kept = [pair for pair in pairs if flips or not pair.folder.lower().endswith("_flip")]
+        kept = [pair for pair in pairs if flips or not is_mirrored(pair.folder)]
         if not kept:
             looked_in = " and ".join(str(source.path) for source in opened)
             wanted = "no .jpg with a .mat of the same name beside it" if landmarks is None else "no photos"

@@ -9,7 +9,7 @@ A sample is a row of every set. Attributes of the file: `format`, `format_versio
 | `groups` | (N,) int32 | samples of one photo and face share a number |
 | `validation` | (N,) bool | held out of training to select the best model |
 | `yaws` | (N,) float32 | degrees |
-| `boxes` | (N, 3) float32 | box of the 68 model landmarks: centre x, centre y, mean side, pixels of the stored image |
+| `boxes` | (N, 3) float32 | what crops are made from: centre x, centre y, side, pixels of the stored image |
 | `image_heights`, `image_widths` | (N,) int32 | pixels of the stored image |
 | `landmarks` | (N, 68, 3) float32 | `pt3d_68` in 0-based pixels of the stored image; NaN: not known |
 | `images` | (N, 256, 256, 3) | data modes 0 to 3: RGB, uint8 or floats in 0 to 1 |
@@ -252,7 +252,8 @@ class Dataset:
         return np.asarray(self._landmarks)
 
     def box(self, index: int) -> Box:
-        """The box of a sample's landmarks in its image."""
+        """What a sample's crop is made from: the box of its fit's 68 landmarks (in data mode 6 of the photo's own), or
+        with the builder's `crop` five-points Deep3D's square."""
         x, y, side = self.boxes[index].astype(np.float64)
         return Box(centre=np.array([x, y]), side=float(side))
 

@@ -16,6 +16,7 @@ from prnet.configure.config import LANDMARK_COUNT
 from prnet.formats.hdf5_attributes import write_texts
 from prnet.formats.hdf5_file import DeferredErrorFile
 from prnet.generating.dataset import DATA_MODES, FORMAT, FORMAT_VERSION, row_checksums
+from prnet.generating.split import is_mirrored
 
 CHUNK_BYTES = 1 << 16
 """About how many bytes a chunk of a growing set has: what a small file wastes at most, set by set."""
@@ -90,7 +91,9 @@ class DatasetWriter:
     def append(self, samples: list[Sample]) -> None:
         """Write samples behind those that are there."""
         for number, sample in enumerate(samples, start=len(self.names)):
-            for part in (sample.name.encode(), sample.folder.encode(), sample.pose, sample.label, sample.image):
+            whole = (sample.name.encode(), sample.folder.encode(), sample.pose, sample.label, sample.image)
+            beside = (np.array(sample.box), sample.landmarks, sample.skin)
+            for part in (*whole, *(part for part in beside if part is not None)):
                 self._digest.update(_content(part))
             if sample.landmarks is not None:
                 self._landmarks[number] = sample.landmarks
@@ -137,7 +140,7 @@ class DatasetWriter:
             columns["landmarks"][list(self._landmarks)] = list(self._landmarks.values())
             columns["landmarks_checksums"] = np.array(row_checksums(columns["landmarks"]), dtype=np.uint32)
         if scores is not None:
-            mirrored = np.array([folder.endswith("_Flip") for folder in self.folders])
+            mirrored = np.array([is_mirrored(folder) for folder in self.folders])
             columns["scores"] = np.where(mirrored[:, None], np.nan, scores).astype(np.float32)
             columns["score_names"] = _encoded(score_names)
             self._digest.update(columns["scores"].tobytes())

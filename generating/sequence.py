@@ -81,7 +81,9 @@ class FaceSequence(keras.utils.PyDataset):
         return whole if self.shuffle and whole else whole + bool(rest)
 
     def __getitem__(self, batch: int) -> tuple:
-        indices, weights = self._own(self.batch_indices(batch))
+        order, repeats = self._order()
+        own, weights = self._own(self._in_batch(batch))
+        indices = order[own]
         images_and_targets = make_batch(
             self.dataset,
             indices,
@@ -91,16 +93,17 @@ class FaceSequence(keras.utils.PyDataset):
             texture=self.texture,
             seed=self.seed,
             epoch=self.epoch,
+            repeats=repeats[own],
             scores=self.scores,
             landmarks=self.with_landmarks,
         )
         return images_and_targets if self.shuffle or self.multiple == 1 else (*images_and_targets, weights)
 
-    def _own(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """This part of a batch's indices, and their weights, float32."""
-        lacking = -len(indices) % self.multiple
-        filled = np.concatenate([indices, np.repeat(indices[-1:], lacking)])
-        weights = np.concatenate([np.ones(len(indices), np.float32), np.zeros(lacking, np.float32)])
+    def _own(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """This part of a batch's places in the epoch, and their weights, float32."""
+        lacking = -len(places) % self.multiple
+        filled = np.concatenate([places, np.repeat(places[-1:], lacking)])
+        weights = np.concatenate([np.ones(len(places), np.float32), np.zeros(lacking, np.float32)])
         number, count = self.part
         return np.split(filled, count)[number], np.split(weights, count)[number]
 
@@ -109,11 +112,21 @@ class FaceSequence(keras.utils.PyDataset):
 
     def batch_indices(self, batch: int) -> np.ndarray:
         """Places in the data set of the samples of one batch of the present epoch."""
-        order = self.indices
-        if self.shuffle:
-            random = np.random.default_rng([self.seed, self.epoch])
-            order = random.permutation(order if self.weights is None else self._drawn(random, self.weights))
-        return order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        return self._order()[0][self._in_batch(batch)]
+
+    def _in_batch(self, batch: int) -> np.ndarray:
+        """Places in the epoch of one batch's samples."""
+        return np.arange(batch * self.batch_size, min((batch + 1) * self.batch_size, len(self.indices)))
+
+    def _order(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places in the data set of the present epoch's samples, and how often each of them came before."""
+        if not self.shuffle:
+            return self.indices, np.zeros(len(self.indices), int)
+        random = np.random.default_rng([self.seed, self.epoch])
+        if self.weights is None:
+            return random.permutation(self.indices), np.zeros(len(self.indices), int)
+        order = random.permutation(self._drawn(random, self.weights))
+        return order, earlier_occurrences(order)
 
     def _drawn(self, random: np.random.Generator, weights: np.ndarray) -> np.ndarray:
         """As many of the indices as there are, each as often as its weight asks, rounded up or down by one chance."""
@@ -124,3 +137,12 @@ class FaceSequence(keras.utils.PyDataset):
     def batch_names(self, batch: int) -> list[str]:
         """Names of the samples of one batch of the present epoch."""
         return [self.dataset.names[index] for index in self.batch_indices(batch)]
+
+
+def earlier_occurrences(values: np.ndarray) -> np.ndarray:
+    """How often each of some values (N,) occurs before its own place, (N,) int."""
+    order = np.argsort(values, kind="stable")
+    _, first, count = np.unique(values[order], return_index=True, return_counts=True)
+    earlier = np.empty(len(values), int)
+    earlier[order] = np.arange(len(values)) - np.repeat(first, count)
+    return earlier

@@ -15,6 +15,11 @@ def group_name(name: str) -> str:
     return re.sub(r"_\d+$", "", re.sub(r"-v\d+$", "", name))
 
 
+def is_mirrored(folder: str) -> bool:
+    """Whether a folder holds mirror images, as 300W-LP's `AFW_Flip`."""
+    return folder.lower().endswith("_flip")
+
+
 def split_by_group(names: list[str], share: float) -> tuple[np.ndarray, np.ndarray]:
     """Group numbers (N,) int32, and which samples validate (N,) bool: all of the chosen share of the groups.
 

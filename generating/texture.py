@@ -43,15 +43,15 @@ def learn_texture(model: FaceModel, dataset: Dataset, components: int) -> FaceMo
     """The face model with a mean texture and a texture basis from the frontal photos of a data set with fits."""
     if not dataset.stores_fits:
         raise UserError(f"{dataset.path}: textures are sampled by fits; give a data set of data mode 5")
-    frontal = np.flatnonzero(np.abs(dataset.yaw) <= MOST_YAW)[:: max(len(dataset) // (4 * MOST_PHOTOS), 1)]
-    frontal = frontal[:MOST_PHOTOS]
+    frontal = np.flatnonzero(np.abs(dataset.yaw) <= MOST_YAW)
     if len(frontal) < max(LEAST_PHOTOS, components + 1):
         raise UserError(
             f"{dataset.path}: {len(frontal)} photos of faces that look ahead (yaw at most {MOST_YAW:.0f} degrees); "
             f"{components} texture components need {max(LEAST_PHOTOS, components + 1)}"
         )
     mask = face_mask(layout_of_model(model), SIZE)
-    colours, normals = sample_textures(model, dataset, frontal, mask)
+    chosen = frontal[np.linspace(0, len(frontal) - 1, min(MOST_PHOTOS, len(frontal))).astype(int)]
+    colours, normals = sample_textures(model, dataset, chosen, mask)
     albedos = divide_light_out(colours, normals)
     mean, basis, deviation = principal_components(albedos.reshape(len(albedos), -1), components)
     texels = np.concatenate([mean[None], basis]).reshape(-1, mask.sum(), 3)

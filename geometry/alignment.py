@@ -86,10 +86,10 @@ def iterative_closest_point(source: np.ndarray, target: np.ndarray, *, scale: bo
     linear = np.eye(3) * (target_size / source_size if scale else 1.0)
     transform = np.column_stack([linear, target_mean - linear @ source_mean])
 
-    points = _evenly_spaced(source, PLANE_SAMPLE)
+    points, nearest = _evenly_spaced(source, PLANE_SAMPLE), range(1, min(PLANE_NEIGHBOURS, len(target)) + 1)
     for _ in range(PLANE_STEPS):
         moved = apply_transform(transform, points)
-        step = _step_to_planes(moved, target[tree.query(moved, k=PLANE_NEIGHBOURS)[1]], scale)
+        step = _step_to_planes(moved, target[tree.query(moved, k=nearest)[1]], scale)
         transform = compose(step, transform)
         if _largest_move(step, moved) <= tolerance:
             break

@@ -78,6 +78,20 @@ class Keeper(keras.callbacks.Callback):
         return picture
 
 
+class AverageSwap(keras.callbacks.SwapEMAWeights):
+    """Puts the averages in place of the weights after each epoch, and back before the next.
+
+    resumed : from a checkpoint, which is written between the two.
+    """
+
+    def __init__(self, resumed: bool):
+        super().__init__(swap_on_epoch=True)
+        self._ema_weights_in_model = resumed
+
+    def _finalize_ema_values(self):
+        """Keras would overwrite the weights with the averages in the last epoch: a run may be given more of them."""
+
+
 class Companion(keras.callbacks.Callback):
     """Beside the first process's `Keeper`: takes part in what it measures, and writes nothing."""
 

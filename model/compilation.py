@@ -8,7 +8,7 @@ import numpy as np
 
 from prnet.configure.config import LossTerms, Run, Training
 from prnet.geometry.uv_layout import UVLayout, landmark_stencil, weight_mask
-from prnet.model.devices import uses_xla
+from prnet.model.devices import share_of_replicas, uses_xla
 from prnet.model.face_space import FaceSpace
 from prnet.model.losses import FaceLoss, MapLoss, known_landmark_error, map_loss, score_error
 from prnet.model.metrics import LandmarkNME, landmarks_of_maps
@@ -51,8 +51,17 @@ def optimizer(training: Training, steps_per_epoch: int) -> keras.optimizers.Opti
         learning_rate_schedule(training, steps_per_epoch),
         clipnorm=training.clip_norm,
         use_ema=training.average is not None,
-        ema_momentum=training.average or 0.99,
+        ema_momentum=0.99 if training.average is None else training.average,
     )
+
+
+def begin_averages(network: keras.Model) -> None:
+    """Let the averages of a compiled network's weights, where it has any, begin at the weights as they are: Keras does
+    so at step 0 alone."""
+    inner = getattr(network.optimizer, "inner_optimizer", network.optimizer)  # of one that scales losses
+    means = getattr(inner, "_model_variables_moving_average", ())
+    for mean, weight in zip(means, network.trainable_variables if means else (), strict=True):
+        mean.assign(weight)
 
 
 class MapTraining(keras.Model):
@@ -81,18 +90,24 @@ class MapTraining(keras.Model):
         known = y if isinstance(y, dict) else {"maps": y}
         true_maps = known["maps"]
         loss = super().compute_loss(x, true_maps, y_pred[0], sample_weight, training)
+        return loss + share_of_replicas(self._terms_beside(known, y_pred))
+
+    def _terms_beside(self, known: dict, predicted: tuple):
+        """What the map's own loss does not see, a mean over the samples."""
+        total = 0.0
         if "landmarks" in known:
-            points = landmarks_of_maps(y_pred[0], *self.stencil)
-            loss += self.terms.photo_landmarks * known_landmark_error(known["landmarks"], points)
+            points = landmarks_of_maps(predicted[0], *self.stencil)
+            total += self.terms.photo_landmarks * known_landmark_error(known["landmarks"], points)
         if self.with_parts is None:
-            return loss
-        _, raw, coefficients = y_pred
+            return total
+        _, raw, coefficients = predicted
+        true_maps = known["maps"]
         flat = keras.ops.reshape(true_maps, (-1, true_maps.shape[1] * true_maps.shape[2], 3))
-        loss += self.terms.raw * self.raw_loss(keras.ops.take(flat, self.raw_texels, axis=1), raw)
+        total += self.terms.raw * self.raw_loss(keras.ops.take(flat, self.raw_texels, axis=1), raw)
         if "scores" in known:
             scores = known["scores"]
-            loss += self.terms.scores * score_error(scores, coefficients[:, -scores.shape[1] :])
-        return loss
+            total += self.terms.scores * score_error(scores, coefficients[:, -scores.shape[1] :])
+        return total
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return super().compute_metrics(x, y["maps"] if isinstance(y, dict) else y, y_pred[0], sample_weight)

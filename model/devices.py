@@ -45,6 +45,16 @@ def equal_shares(run: Run) -> int:
     return run.processes * run.devices if keras.backend.backend() == "jax" else 1
 
 
+def share_of_replicas(loss):
+    """A mean over one replica's share of a batch, as it counts in the sum over all of them, which TensorFlow takes;
+    Keras does so for losses that it is given at `compile`."""
+    if keras.backend.backend() != "tensorflow":
+        return loss
+    import tensorflow
+
+    return loss / tensorflow.distribute.get_strategy().num_replicas_in_sync
+
+
 def from_first(content: bytes, run: Run) -> bytes:
     """What the first process of a run holds, in all of them; the others' own content does not count."""
     if run.processes == 1:

@@ -9,6 +9,7 @@ import numpy as np
 from prnet.configure.config import SCORE_NAMES, Augmentation, Run, Training
 from prnet.generating.dataset import Dataset
 from prnet.generating.sampling import sampling_weights
+from prnet.generating.split import is_mirrored
 from prnet.geometry.face_model import FaceModel
 from prnet.geometry.position_map import MapBasis
 from prnet.model.devices import equal_shares
@@ -44,13 +45,13 @@ def open_feeds(
     basis: MapBasis | None,
     test_set: Dataset | None,
 ) -> Feeds:
-    """basis : makes the maps of a data set that stores fits. Without validation samples those to learn from serve."""
+    """basis : makes the maps of data sets that store fits. Without validation samples those to learn from serve."""
     weights = sampling_weights(dataset, face_model, training.balance)
     learned, chosen = chosen_samples(dataset)
 
     def plain(data: Dataset, indices: np.ndarray, batch_size: int = training.batch_size, **options) -> WatchedSequence:
-        size = training.image_size
-        return WatchedSequence(data, indices, basis=basis, image_size=size, batch_size=batch_size, **options)
+        size, maps = training.image_size, basis if data.stores_fits else None
+        return WatchedSequence(data, indices, basis=maps, image_size=size, batch_size=batch_size, **options)
 
     beside: dict[str, Any] = {
         "scores": learned_scores(training, dataset),
@@ -61,7 +62,7 @@ def open_feeds(
     sequence = WatchedSequence(
         dataset,
         learned,
-        basis=basis,
+        basis=basis if dataset.stores_fits else None,
         image_size=training.image_size,
         batch_size=training.batch_size,
         augmentation=augmentation_of(training, dataset),
@@ -108,6 +109,6 @@ def shown_samples(chosen: np.ndarray) -> np.ndarray:
 
 def augmentation_of(training: Training, dataset: Dataset) -> Augmentation:
     """As the training says; with mirrored folders nothing is mirrored again."""
-    if any(folder.endswith("_Flip") for folder in dataset.folders):
+    if any(map(is_mirrored, dataset.folders)):
         return dataclasses.replace(training.augmentation, mirror=0.0)
     return training.augmentation

@@ -7,14 +7,20 @@ from prnet.geometry.uv_layout import UVLayout, landmark_stencil
 
 
 def landmark_nme(truth, prediction, texels, weights):
-    """Normalised mean error of the 68 landmarks in 2D, in per cent, (B,).
+    """`normalised_error` of the 68 landmarks of maps in 2D, (B,).
 
-    Mean distance over the square root of the area of the box around the true landmarks (AFLW2000-3D's protocol).
     truth, prediction : (B, S, S, 3) in any common unit. texels, weights : (68, 4), `landmark_stencil`'s.
     """
-    true_points, points = (landmarks_of_maps(maps, texels, weights)[..., :2] for maps in (truth, prediction))
-    error = ops.mean(ops.norm(points - true_points, axis=-1), axis=-1)
-    width_height = ops.max(true_points, axis=1) - ops.min(true_points, axis=1)
+    return normalised_error(*(landmarks_of_maps(maps, texels, weights)[..., :2] for maps in (truth, prediction)))
+
+
+def normalised_error(truth, prediction):
+    """Normalised mean error of landmarks (B, 68, 2), in per cent, (B,).
+
+    Mean distance over the square root of the area of the box around the true landmarks (AFLW2000-3D's protocol).
+    """
+    error = ops.mean(ops.norm(prediction - truth, axis=-1), axis=-1)
+    width_height = ops.max(truth, axis=1) - ops.min(truth, axis=1)
     return 100.0 * error / ops.sqrt(ops.prod(width_height, axis=-1))
 
 

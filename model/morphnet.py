@@ -76,7 +76,7 @@ def _project(raw, space: FaceSpace):
     explain[space.raw_face] = solved.T.reshape(-1, 3, len(basis))
 
     points = ops.multiply(raw, FLIP_Y)
-    axes = _fixed_dense(ops.transpose(points, (0, 2, 1)), affine, None, "affine")
+    axes = constant_dense(ops.transpose(points, (0, 2, 1)), affine, None, "affine")
     x_axis, y_axis, offset = axes[:, :, 0], axes[:, :, 1], axes[:, :, 3]
     x_length, y_length = _length(x_axis), _length(y_axis)
     first = ops.divide(x_axis, x_length)
@@ -89,13 +89,13 @@ def _project(raw, space: FaceSpace):
 
     upright = ops.divide(ops.matmul(ops.subtract(points, offset), ops.transpose(rotation, (0, 2, 1))), scale)
     flat = ops.reshape(upright, (-1, RAW_SIZE**2 * 3))
-    return pose, _fixed_dense(flat, explain.reshape(-1, len(basis)), -solved @ mean.ravel(), "explain")
+    return pose, constant_dense(flat, explain.reshape(-1, len(basis)), -solved @ mean.ravel(), "explain")
 
 
 def _decode(pose, coefficients, space: FaceSpace, image_size: int):
     """The position map of a posed face, every texel of it."""
     count = len(space.mean)
-    shape = _fixed_dense(
+    shape = constant_dense(
         coefficients[:, : len(space.basis)], space.basis.reshape(len(space.basis), -1), space.mean.ravel(), SHAPE
     )
     pose = ops.multiply(pose, FLIP_Y)
@@ -106,7 +106,7 @@ def _decode(pose, coefficients, space: FaceSpace, image_size: int):
     return layers.Reshape((image_size, image_size, 3), name="position_map", dtype="float32")(placed)
 
 
-def _fixed_dense(x, kernel: np.ndarray, bias: np.ndarray | None, name: str):
+def constant_dense(x, kernel: np.ndarray, bias: np.ndarray | None, name: str):
     """x @ kernel + bias, with constants that are saved with the network and never trained."""
     layer = layers.Dense(
         kernel.shape[1],

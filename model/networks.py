@@ -46,6 +46,7 @@ def build_network(
         ("image size", image_size, IMAGE_SIZES),
         ("head", head, HEADS),
         ("decoder", decoder, DECODERS),
+        ("camera", camera, CAMERAS),
     ):
         if value not in known:
             raise UserError(f"unknown {label} {value!r}; choose from {', '.join(map(str, known))}")

@@ -8,9 +8,7 @@ import numpy as np
 from keras import ops
 
 from prnet.configure.config import LANDMARK_COUNT
-
-REFERENCE_SIDE = 224
-"""Side in pixels of the crop that landmark distances are counted in, whatever the network's own (Deep3D's)."""
+from prnet.geometry.five_points import DEEP3D_SIDE
 
 EMPHASIS = 20.0
 EMPHASISED = (*range(28, 31), *range(60, 68))
@@ -55,8 +53,8 @@ def photometric_error(photo, rendering, weights, outliers: str = "kept"):
 
 def squared_landmark_error(truth, prediction):
     """Sum of weighted squared distances over 68 (equation 2). truth, prediction : (B, 68, 2) in units of the crop's
-    side; the distances are counted in pixels of a crop of `REFERENCE_SIDE`."""
-    squared = ops.sum(ops.square((prediction - truth) * REFERENCE_SIDE), axis=-1)
+    side; the distances are counted in pixels of a crop of `DEEP3D_SIDE`."""
+    squared = ops.sum(ops.square((prediction - truth) * DEEP3D_SIDE), axis=-1)
     return ops.sum(landmark_weights() * squared, axis=-1) / LANDMARK_COUNT
 
 

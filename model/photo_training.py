@@ -12,7 +12,7 @@ from prnet.geometry.uv_layout import UVLayout, face_mask, grid_triangles, landma
 from prnet.model.compilation import optimizer
 from prnet.model.devices import uses_xla
 from prnet.model.light import shading
-from prnet.model.metrics import landmarks_of_maps
+from prnet.model.metrics import landmarks_of_maps, normalised_error
 from prnet.model.morphnet import COEFFICIENTS
 from prnet.model.photo_losses import (
     coefficient_prior,
@@ -95,10 +95,6 @@ class PhotoTraining(keras.Model):
         return self.get_metrics_result()
 
     @property
-    def metrics(self):
-        return [*super().metrics, *self.trackers.values()]
-
-    @property
     def _needs_drawing(self) -> bool:
         return "perceptual" in self.active or ("photometric" in self.active and self.terms.rendering == "pixels")
 
@@ -141,13 +137,6 @@ class PhotoTraining(keras.Model):
         grid = np.stack([*np.meshgrid(np.arange(side), np.arange(side)), np.ones((side, side))], axis=-1)
         points = ops.matmul(grid.reshape(-1, 3).astype(np.float32)[None], ops.transpose(transforms, (0, 2, 1)))
         return ops.reshape(sample_image(images, points), (-1, side, side, 3))
-
-
-def normalised_error(truth, prediction):
-    """Mean distance of landmarks (B, 68, 2) over the root of the true box's area, in per cent, (B,)."""
-    error = ops.mean(ops.sqrt(ops.sum(ops.square(prediction - truth), axis=-1) + 1e-12), axis=-1)
-    sides = ops.max(truth, axis=1) - ops.min(truth, axis=1)
-    return 100.0 * error / ops.sqrt(ops.prod(sides, axis=-1))
 
 
 def _inside(places, size: int):

@@ -14,12 +14,14 @@ import numpy as np
 from keras import layers, ops
 
 from prnet.configure.config import TARGET_SCALE
+from prnet.geometry.five_points import DEEP3D_SIDE
 from prnet.geometry.transforms import FLIP_Y
 from prnet.model.appearance import AlbedoSpace
 from prnet.model.blocks import light_encoder
 from prnet.model.face_space import FaceSpace
 from prnet.model.light import light_of_coefficients
-from prnet.model.morphnet import COEFFICIENTS, POSE, SHAPE
+from prnet.model.morphnet import COEFFICIENTS, POSE, SHAPE, constant_dense
+from prnet.model.parameters import DEEP3D_FOCAL
 
 ALBEDO_COEFFICIENTS, ALBEDO, LIGHT = "albedo_coefficients", "albedo", "light"
 """Layers beside `COEFFICIENTS` and `POSE` whose outputs are the albedo's coefficients (B, A), its map (B, S, S, 3),
@@ -31,7 +33,7 @@ STEP = 0.1
 FEATURE_CHANNELS, FEATURES = 64, 384
 """Channels of the encoder's output that are kept at each place, and numbers that the heads are linear in."""
 
-FOCAL_LENGTH = 1015 / 224
+FOCAL_LENGTH = DEEP3D_FOCAL / DEEP3D_SIDE
 """Of the perspective camera, in crop sides (Deep3D). A face of that magnification lies as far away in its own pixels,
 whatever its size, so that this camera needs no number more than weak perspective."""
 
@@ -113,7 +115,7 @@ def _rotation(angles):
 def _decode(coefficients, pose, space: FaceSpace, camera: str):
     """The position map, its least z 0, of a posed face."""
     count, size = len(space.mean), space.size
-    flat = _constant_dense(coefficients, space.basis.reshape(len(space.basis), -1), space.mean.ravel(), SHAPE)
+    flat = constant_dense(coefficients, space.basis.reshape(len(space.basis), -1), space.mean.ravel(), SHAPE)
     turned = ops.matmul(ops.reshape(flat, (-1, count, 3)), pose[:, :3])
     placed = ops.multiply(ops.add(turned, pose[:, 3:]), FLIP_Y)
     if camera == "perspective":
@@ -134,14 +136,6 @@ def _seen_from_near(points, size: int):
 
 def _albedo(coefficients, albedos: AlbedoSpace, space: FaceSpace):
     basis = albedos.basis.reshape(len(albedos.basis), -1)
-    flat = _constant_dense(coefficients, basis, albedos.mean.ravel(), "albedo_space")
+    flat = constant_dense(coefficients, basis, albedos.mean.ravel(), "albedo_space")
     texels = ops.take(ops.reshape(flat, (-1, len(albedos.mean), 3)), space.nearest, axis=1)
     return layers.Reshape((space.size, space.size, 3), name=ALBEDO, dtype="float32")(texels)
-
-
-def _constant_dense(x, kernel: np.ndarray, bias: np.ndarray, name: str):
-    """x @ kernel + bias, of constants that are saved with the network and never trained."""
-    layer = layers.Dense(len(bias), kernel_initializer="zeros", trainable=False, dtype="float32", name=name)
-    result = layer(x)
-    layer.set_weights([kernel, bias])
-    return result

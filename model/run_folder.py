@@ -73,7 +73,7 @@ def _claim(folder: Path, record: dict, overwrite: bool) -> bool:
     if config.exists():
         try:
             earlier = _decisive(json.loads(config.read_text()))
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(
                 f"{config}: not a run's configuration; choose another `output_folder`, or `overwrite`"
             ) from None

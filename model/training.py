@@ -12,20 +12,20 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.common.progress import Poster
-from prnet.configure.config import CAMERAS, OUTLIERS, PHOTO_NETWORKS, RENDERINGS, Run, Training
+from prnet.configure.config import CAMERAS, NETWORKS, OUTLIERS, PHOTO_NETWORKS, RENDERINGS, Run, Training
 from prnet.generating.dataset import LANDMARKS_ALONE, Dataset
 from prnet.geometry.face_model import FaceModel
 from prnet.geometry.position_map import MapBasis, layout_of_model, map_basis
 from prnet.geometry.uv_layout import UVLayout
 from prnet.model.appearance import albedo_space, prior_face_space
-from prnet.model.callbacks import Companion, Keeper
+from prnet.model.callbacks import AverageSwap, Companion, Keeper
 from prnet.model.checkpoint import State, restore_checkpoint
-from prnet.model.compilation import MapTraining, compiled_network, epochs_of
+from prnet.model.compilation import MapTraining, begin_averages, compiled_network, epochs_of
 from prnet.model.devices import data_parallel, from_first, telling_of_lost_processes
 from prnet.model.face_space import FaceSpace, face_space
 from prnet.model.feeds import Feeds, learned_scores, open_feeds
 from prnet.model.monitoring import StepMonitor
-from prnet.model.networks import build_network
+from prnet.model.networks import BUILDERS, build_network
 from prnet.model.photo_feeds import open_photo_feeds
 from prnet.model.photo_keeper import PhotoKeeper
 from prnet.model.photo_training import compiled_photo_network, load_recognition
@@ -35,7 +35,7 @@ from prnet.model.transfer import Start, begin_with, face_space_of, open_start
 logger = logging.getLogger(__name__)
 
 POSITIVE = ("epochs", "steps", "batch_size", "learning_rate", "drop_factor", "drop_every", "clip_norm", "identities")
-BOUNDS = {"warmup": (0, math.inf), "balance": (0, 1), "average": (0, 1)}
+BOUNDS = {"warmup": (0, math.inf), "balance": (0, 1)}
 """Settings above 0, and those between two numbers, each where it is given."""
 
 
@@ -118,7 +118,8 @@ def _map_task(
 ) -> Task:
     """Of networks that learn from position maps."""
     layout = layout_of_model(face_model)
-    basis = map_basis(face_model, training.image_size) if dataset.stores_fits else None
+    fits_are_stored = any(data.stores_fits for data in (dataset, test_set) if data is not None)
+    basis = map_basis(face_model, training.image_size) if fits_are_stored else None
     feeds = open_feeds(training, run, dataset, face_model, basis, test_set)
     space = _face_space(training, dataset, face_model, basis, layout, start)
     if space is not None:  # what is saved of faces are statistics of the training set, not the face model's mean
@@ -182,15 +183,20 @@ def _check(training: Training, run: Run, dataset: Dataset, face_model: FaceModel
         value = getattr(training, name)
         if value is not None and not low <= value <= high:
             raise UserError(f"{name} {value}: must be from {low} to {high}")
-    if training.network not in PHOTO_NETWORKS and dataset.data_mode == LANDMARKS_ALONE:
-        raise UserError(
-            f"{dataset.path}: holds photos and landmarks alone, which {training.network} does not learn from; "
-            "give `network` photonet (the recipe weak)"
-        )
+    if training.average is not None and not 0 < training.average < 1:
+        raise UserError(f"average {training.average}: must be between 0 and 1")
+    for data in filter(None, (dataset, test_set)):
+        if training.network not in PHOTO_NETWORKS and data.data_mode == LANDMARKS_ALONE:
+            raise UserError(
+                f"{data.path}: holds photos and landmarks alone, which {training.network} does not learn from; "
+                "give `network` photonet (the recipe weak)"
+            )
     if training.warmup and training.schedule != "cosine":
         raise UserError(f"`warmup` {training.warmup}: belongs to a cosine; give `schedule` cosine, or leave it out")
-    if training.network == "morphnet" and training.head != "linear":
-        raise UserError(f"`head` {training.head}: morphnet has none; leave it out")
+    if training.network not in BUILDERS and training.head != "linear":
+        raise UserError(f"`head` {training.head}: {training.network} has none; leave it out")
+    if training.network == "morphnet" and training.image_size != NETWORKS["morphnet"]:
+        raise UserError(f"`image_size` {training.image_size}: morphnet takes {NETWORKS['morphnet']}; leave it out")
     if training.network in PHOTO_NETWORKS:
         _check_photo_terms(training, run)
     if run.workers < 1 or run.devices < 1:
@@ -209,6 +215,9 @@ def _check(training: Training, run: Run, dataset: Dataset, face_model: FaceModel
 
 
 def _check_photo_terms(training: Training, run: Run) -> None:
+    for setting, given in (("balance", training.balance), ("identities", training.identities)):
+        if given:
+            raise UserError(f"`{setting}` {given}: {training.network} does not take it; leave it out")
     for name, value, known in (
         ("rendering", training.photo.rendering, RENDERINGS),
         ("camera", training.photo.camera, CAMERAS),
@@ -233,13 +242,15 @@ def _face_space(
     """Statistics of the training samples' fits for a morphable network, or those of the one that it starts from."""
     if training.network != "morphnet":
         return None
-    if basis is None:
+    if basis is None or not dataset.stores_fits:
         raise UserError(
             f"{dataset.path}: holds maps (data mode {dataset.data_mode}); morphnet learns from fits, data mode 5"
         )
     fits = np.asarray(dataset.coefficients)[~dataset.validation]
     given = None if start is None else face_space_of(start, layout, training.image_size, training.identities)
     space = given or face_space(face_model, basis, layout, fits, training.identities)
+    if not space.identity_count:
+        raise UserError(f"{dataset.path}: its fits show one identity; morphnet learns from photos of several people")
     return dataclasses.replace(space, scores=learned_scores(training, dataset))
 
 
@@ -248,6 +259,7 @@ def _begin(network: MapTraining, given: keras.Model | None, start_epoch: int, st
     if given is not None:
         network.network.set_weights(given.get_weights())
         network.optimizer.iterations.assign(start_epoch * steps_per_epoch)
+        begin_averages(network)
     return {"epoch": start_epoch, "best": None, "rows": []}
 
 
@@ -264,7 +276,7 @@ def _fit(
     if state["epoch"] >= monitor.epochs:
         logger.info(f"{folder}: already trained for {state['epoch']} epochs; ask for more with `epochs`")
         return
-    averaging = [] if training.average is None else [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
+    averaging = [] if training.average is None else [AverageSwap(resumed=bool(state["rows"]))]
     try:
         if keras.backend.backend() != "tensorflow":
             # `fit` would build the metrics with a batch of the sequence's threads, which then is lost: every later

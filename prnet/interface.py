@@ -61,6 +61,8 @@ def reconstruct_folder(
     empty.png None no face found
     photo.jpg 0 None
     """
+    if not Path(folder).is_dir():
+        raise UserError(f"{folder}: no such folder")
     paths = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
         raise UserError(f"{folder}: holds no photo ({', '.join(sorted(IMAGE_SUFFIXES))})")

@@ -111,22 +111,22 @@ def reconstruct_inputs(
     settings: OutputSettings,
     *,
     boxes: Sequence[Box] | None = None,
-) -> int:
-    """Reconstruct every photo and video and write what the settings ask for. Returns how many inputs failed.
+) -> list[Path]:
+    """Reconstruct every photo and video and write what the settings ask for. Returns the inputs that failed.
 
     boxes : of the faces, where they are known. The log has a line for each input, an error for one that fails; the
     others continue.
     """
-    failures, folder = 0, Path(output_folder)
+    failed, folder = [], Path(output_folder)
     for path, stem in zip(inputs, output_stems(inputs), strict=True):
         write = write_video if path.suffix.lower() in VIDEO_SUFFIXES else write_photo
         try:
             _require_no_loss(path, stem, folder, inputs)
             logger.info(printable(write(reconstructor, path, folder, stem, settings, boxes)))
         except (UserError, OSError) as error:
-            failures += 1
+            failed.append(path)
             logger.error(in_one_line(error))
-    return failures
+    return failed
 
 
 def _require_no_loss(path: Path, stem: str, folder: Path, inputs: Sequence[Path]) -> None:

@@ -68,7 +68,7 @@ def read_landmarks(path) -> np.ndarray:
         try:
             with warnings.catch_warnings(action="ignore"):  # of an empty file
                 landmarks = np.loadtxt(path, ndmin=2, max_rows=LANDMARK_COUNT + 1)
-        except (ValueError, EOFError) as error:
+        except Exception as error:  # a file that is packed is unpacked, and a damaged one leads to many kinds
             raise UserError(f"{path}: not landmarks ({error}); give 68 lines of x y") from None
     if landmarks.shape not in ((LANDMARK_COUNT, 2), (LANDMARK_COUNT, 3)) or not np.isfinite(landmarks).all():
         raise UserError(f"{path}: holds an array of shape {landmarks.shape}; give 68 lines of x y, all finite")

@@ -15,9 +15,11 @@ from typing import Any
 import cv2
 
 from prnet.common.errors import UserError
-from prnet.common.files import atomic_write
+from prnet.common.files import atomic_write, remove_left_behind
+from prnet.common.locks import exclusive_lock
 from prnet.common.threads import ONE_THREAD
 from prnet.configure.config import CHECKOUT
+from prnet.formats.pairs import MAX_IMAGE_BYTES, is_left_out
 from prnet.formats.photos import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -73,9 +75,19 @@ class ShardWorker(ABC):
     def read(self) -> Callable[[str], bytes]:
         """The file of a photo, by its name within the source. It may raise what `UNREADABLE` lists."""
         if self.source.suffix == ".zip":
-            return zipfile.ZipFile(self.source).read
+            archive = zipfile.ZipFile(self.source)
+            return lambda name: _entry(archive, name)
         folder = self.source if self.source.is_dir() else self.source.parent  # of a list, whose paths may be absolute
         return lambda name: (folder / name).read_bytes()
+
+
+def _entry(archive: zipfile.ZipFile, name: str) -> bytes:
+    if (size := archive.getinfo(name).file_size) > MAX_IMAGE_BYTES:
+        raise UserError(f"unpacks to {size:,} bytes, more than {MAX_IMAGE_BYTES:,}")
+    try:
+        return archive.read(name)
+    except Exception as error:  # a damaged entry leads its reader to exceptions of many kinds
+        raise UserError(f"cannot be unpacked: {error or type(error).__name__}") from None
 
 
 def list_photos(source: str | Path) -> list[str]:
@@ -90,7 +102,8 @@ def list_photos(source: str | Path) -> list[str]:
             names = archive.namelist()
     else:
         raise UserError(f"{source}: no folder, .zip archive or .parquet list of photos")
-    photos = sorted(name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES)
+    kept = (name for name in names if not name.endswith("/") and not is_left_out(name))
+    photos = sorted(name for name in kept if Path(name).suffix.lower() in IMAGE_SUFFIXES)
     if not photos:
         raise UserError(f"{source}: holds no photo ({', '.join(sorted(IMAGE_SUFFIXES))})")
     for name in photos:
@@ -103,10 +116,14 @@ def _listed(path: Path) -> list[str]:
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.read_table(path, columns=["path"])["path"].to_pylist()
+        names = pyarrow.parquet.read_table(path, columns=["path"])["path"].to_pylist()
     except Exception as error:  # damaged, or without the column
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: no Parquet file with a column called path: {reason}") from None
+    for row, name in enumerate(names):
+        if not isinstance(name, str) or not name:
+            raise UserError(f"{path}: row {row} of its column path holds {name!r}; give the path of a photo")
+    return names
 
 
 def make_shards(
@@ -130,29 +147,48 @@ def make_shards(
     photos, folder = list_photos(source), Path(folder)
     names = sha256("\0".join(photos).encode()).hexdigest()[:16]
     plan = plan_of(str(Path(source).resolve()), names, shard_size)
-    _claim(folder, plan)
-    shards = range(-(-len(photos) // shard_size))
-    left = [number for number in shards if not worker.path(folder, number).exists()]
-    if len(left) < len(shards):
-        logger.info(f"{folder}: {len(shards) - len(left)} of {len(shards)} shards are there already")
-    tasks = [{"number": n, "photos": photos[n * shard_size : (n + 1) * shard_size]} for n in left]
-    arguments = plan, str(folder.resolve())
-    by_ray = workers > 1 or cluster
-    results = _by_ray(worker, arguments, tasks, workers, cluster) if by_ray else map(worker(*arguments), tasks)
-    problems = 0
-    for done, result in enumerate(results, start=1):
-        problems += result["problems"]
-        found = f"{result['photos']} photos, {result['good']} {worker.STEM}"
-        logger.info(f"shard {result['number']}: {found}; {len(tasks) - done} left")
+    refusal = f"{folder}: another run writes shards there; wait until it has ended, or choose another `output_folder`"
+    with exclusive_lock(folder / ".shards.lock", refusal) as alone:
+        _claim(folder, plan)
+        shards = [worker.path(folder, number) for number in range(-(-len(photos) // shard_size))]
+        left = [number for number, path in enumerate(shards) if not path.exists()]
+        if len(left) < len(shards):
+            logger.info(f"{folder}: {len(shards) - len(left)} of {len(shards)} shards are there already")
+        if alone:
+            remove_left_behind(*(shards[number] for number in left))
+        problems = sum(problems_in(path) for path in shards if path.exists())
+        tasks = [{"number": n, "photos": photos[n * shard_size : (n + 1) * shard_size]} for n in left]
+        arguments = plan, str(folder.resolve())
+        by_ray = workers > 1 or cluster
+        results = _by_ray(worker, arguments, tasks, workers, cluster) if by_ray else map(worker(*arguments), tasks)
+        for done, result in enumerate(results, start=1):
+            problems += result["problems"]
+            found = f"{result['photos']} photos, {result['good']} {worker.STEM}"
+            logger.info(f"shard {result['number']}: {found}; {len(tasks) - done} left")
     return problems
+
+
+def problems_in(path: Path) -> int:
+    """Rows of a shard that hold a problem in place of a face or a fit."""
+    from pyarrow import parquet
+
+    column = parquet.read_table(path, columns=["problem"])["problem"]
+    return len(column) - column.null_count
 
 
 def _claim(folder: Path, plan: Plan) -> None:
     record, now = folder / RECORD, json.loads(json.dumps(asdict(plan)))
-    if record.exists() and json.loads(record.read_text()) != now:
+    if record.exists() and _recorded(record) != now:
         raise UserError(f"{folder}: holds shards of other photos or settings; choose another `output_folder`")
     with atomic_write(record) as temporary:
         temporary.write_text(json.dumps(now, indent=1))
+
+
+def _recorded(record: Path) -> Any:
+    try:
+        return json.loads(record.read_text())
+    except ValueError:
+        raise UserError(f"{record}: is damaged; choose another `output_folder`, or remove it with its shards") from None
 
 
 def _by_ray(

@@ -139,8 +139,12 @@ def swap_video(
                     picture = swap.change(face, picture)
                 changed += bool(faces)
                 result.write(labelled(picture))
+        if read == 0:
+            raise UserError(f"{path}: holds no frame that can be read; convert it to MP4, or start earlier")
         if not changed:
             raise UserError(f"{path}: no face found in {read} frames")
+    if read < video.frame_count:
+        raise UserError(f"{path}: cut short, {read} of {video.frame_count} frames; these are in {target}")
     logger.info(printable(f"{path}: changed in {changed} of {read} frames, {target}"))
     return target
 

@@ -1,6 +1,7 @@
 """Videos read frame by frame, and written: H.264 with the sound where FFmpeg is installed, else MPEG-4 Part 2."""
 
 import logging
+import math
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def open_video(path, start: float = 0.0, end: float | None = None):
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such video file")
-    if start < 0 or (end is not None and end <= start):
+    if not 0 <= start < math.inf or (end is not None and not start < end < math.inf):
         raise UserError(f"{path}: `start` {start:g} and `end` {end} are seconds, the end after the start")
     _require_utf8(path)
     capture = cv2.VideoCapture(str(path))

@@ -6,7 +6,6 @@ connections, and resets one that it closes on unread input, so that its client m
 
 import asyncio
 import http
-import ipaddress
 import json
 import socket
 from collections import Counter
@@ -18,6 +17,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from prnet.serving.limits import Limits
+from prnet.serving.origins import network_of
 from prnet.serving.problems import RETRY_AFTER, problem_content
 
 TICK = 0.25
@@ -205,11 +205,3 @@ def _tune(connection) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, LEFT_TO_THE_SYSTEM)
-
-
-def network_of(client: tuple[str, int] | None) -> str:
-    """The address whose connections are counted together: one of IPv4, the /64 of one of IPv6."""
-    address = ipaddress.ip_address(client[0]) if client else None
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(address.ipv4_mapped or int(address) >> 64)
-    return str(address)

@@ -33,6 +33,7 @@ ARCHIVED = ("glb", "obj", "ply", *PICTURES)
 """The forms that the archive of a photo holds, beside its JSON."""
 
 STEM_LENGTH = 80
+"""In bytes, of which file systems take some 255 in all."""
 
 
 def stem_of(name: str | None) -> str:
@@ -41,7 +42,7 @@ def stem_of(name: str | None) -> str:
     base = PurePosixPath(unicodedata.normalize("NFC", name or "").replace("\\", "/")).name
     stem = base.rpartition(".")[0] or base
     kept = "".join(c if c.isprintable() and c not in '<>:"/|?*' else "_" for c in stem).strip(". ")
-    return kept.encode("utf-8", "replace").decode()[:STEM_LENGTH] or "photo"
+    return kept.encode("utf-8", "replace")[:STEM_LENGTH].decode("utf-8", "ignore").strip(". ") or "photo"
 
 
 def face_stem(stem: str, number: int) -> str:

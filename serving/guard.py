@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from prnet.serving.limits import Limits
-from prnet.serving.origins import Origins
+from prnet.serving.origins import Origins, network_of
 from prnet.serving.problems import PROBLEM_TYPE, RETRY_AFTER, Problem, problem_content
 
 PREFLIGHT = {
@@ -21,13 +21,16 @@ PREFLIGHT = {
 }
 """What pages of allowed origins may ask for."""
 
+COSTLY = "/v1/reconstructions/"
+"""Below it each GET is work too, as a POST is: files are made when they are asked for."""
+
 
 class Guard:
     """ASGI middleware."""
 
     def __init__(self, app, limits: Limits, origins: Origins):
         self.app, self.limits, self.origins = app, limits, origins
-        self.taken: Counter[str] = Counter()  # requests with a body that are being served, by client address
+        self.taken: Counter[str] = Counter()  # requests that are work and being served, by `network_of` their client
         self.buffered = 0  # bytes of bodies in memory
 
     async def __call__(self, scope, receive, send):
@@ -41,7 +44,7 @@ class Guard:
             self._require_origin(scope)
             if scope["method"] == "OPTIONS" and self.origins.allows(origin):
                 await _answer(send, 204, PREFLIGHT, b"")
-            elif scope["method"] in ("GET", "HEAD"):
+            elif scope["method"] in ("GET", "HEAD") and not scope["path"].startswith(COSTLY):
                 await self.app(scope, receive, send)
             else:
                 await self._take(scope, receive, send)
@@ -63,13 +66,13 @@ class Guard:
             raise Problem(403, f"pages of {origin[:100]!r} may not post here; see `allowed_origins`")
 
     async def _take(self, scope, receive, send) -> None:
-        client = (scope.get("client") or ("",))[0]
+        client = network_of(scope.get("client"))
         self._admit(client)
         body = bytearray()
         self.taken[client] += 1
         try:
             await self._read(scope, receive, body)
-            self._require_few_values(scope, body)
+            self._require_quick_reading(scope, body)
             await self._serve(scope, receive, send, bytes(body))
         finally:
             self.buffered -= len(body)
@@ -82,11 +85,14 @@ class Guard:
         if self.taken[client] >= self.limits.requests_per_client:
             raise Problem(429, f"more than {self.limits.requests_per_client} requests at once", RETRY_AFTER)
 
-    def _require_few_values(self, scope, body: bytearray) -> None:
-        """Each of JSON's values takes up to 100 bytes once it is read; files in base64 hold none of these marks."""
-        is_json = b"json" in dict(scope["headers"]).get(b"content-type", b"").lower()
-        if is_json and sum(map(body.count, (b"[", b"{", b","))) > self.limits.json_values:
+    def _require_quick_reading(self, scope, body: bytearray) -> None:
+        """Each of JSON's values takes up to 100 bytes once it is read; files in base64 hold none of these marks. Forms
+        in one line, which only events come as, are read by the byte."""
+        kind = dict(scope["headers"]).get(b"content-type", b"").lower()
+        if b"json" in kind and sum(map(body.count, (b"[", b"{", b","))) > self.limits.json_values:
             raise Problem(413, f"the request has more than {self.limits.json_values:,} values in its JSON")
+        if b"urlencoded" in kind and len(body) > self.limits.event_bytes:
+            raise Problem(413, f"the form has more than {self.limits.event_bytes >> 10} KiB; send it as multipart")
 
     async def _read(self, scope, receive, body: bytearray) -> None:
         limits, start = self.limits, time.monotonic()

@@ -17,12 +17,31 @@ def host_of(authority: str) -> str | None:
     return match and match[1].strip("[]").rstrip(".").lower()
 
 
+def network_of(client: tuple[str, int] | None) -> str:
+    """The address whose connections and requests are counted together: one of IPv4, the /64 of one of IPv6. What a
+    proxy gives in its place may be any text, and counts as it is."""
+    if not client:
+        return ""
+    try:
+        address = ipaddress.ip_address(client[0])
+    except ValueError:
+        return client[0]
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(address.ipv4_mapped or int(address) >> 64)
+    return str(address)
+
+
 def is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:
         return False
     return True
+
+
+def is_host(text: str) -> bool:
+    """Whether this is a name or an address alone."""
+    return host_of(text) == text.strip("[]").rstrip(".").lower()
 
 
 def is_origin(text: str) -> bool:
@@ -39,7 +58,7 @@ class Origins:
 
     def __init__(self, names: Iterable[str] = (), pages: Iterable[str] = ()):
         self._names = frozenset(name.rstrip(".").lower() for name in names)
-        self._pages = frozenset(page.rstrip("/").lower() for page in pages)
+        self._pages = frozenset(page.lower() for page in pages)
 
     def serves(self, authority: str) -> bool:
         """Whether a request with this Host is meant for the server."""

@@ -10,11 +10,11 @@ import asyncio
 import base64
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, FailFast, Field
 from scipy.io import savemat
 
 from prnet.configure.config import CROP_MARGIN, LANDMARK_COUNT
@@ -54,14 +54,19 @@ def examples(path: str, body: str, python: str) -> dict[str, dict[str, str]]:
     return {"x-examples": {"curl": curl, "python": f"{READ}request = {python}\n{call}"}}
 
 
+Item = TypeVar("Item")
+Few = Annotated[list[Item], FailFast()]
+"""A list of which the first wrong item is told; to collect all of 100,000 would hold the server up for a second."""
+
+
 class ImageMats(BaseModel):
     rawImage: str = Field(description="an image file in base64")
-    rawMats: list[str] = Field(description="its faces' fits, .mat files in base64; empty ones are left out")
+    rawMats: Few[str] = Field(description="its faces' fits, .mat files in base64; empty ones are left out")
 
 
 class MatRequest(BaseModel):
     matType: Literal["normal", "dotnet"] | None = "normal"
-    imageMatList: list[ImageMats]
+    imageMatList: Few[ImageMats]
 
 
 class FaceMesh(BaseModel):
@@ -79,12 +84,12 @@ class MeshAnswer(BaseModel):
 
 class ImagePairs(BaseModel):
     rawImage: str = Field(description="not looked at")
-    rawOrgMats: list[str] = Field(description="true faces, fits or meshes, .mat files in base64")
-    rawPredictMats: list[str] = Field(description="their predictions")
+    rawOrgMats: Few[str] = Field(description="true faces, fits or meshes, .mat files in base64")
+    rawPredictMats: Few[str] = Field(description="their predictions")
 
 
 class EvaluationRequest(BaseModel):
-    imageMatList: list[ImagePairs]
+    imageMatList: Few[ImagePairs]
 
 
 class PairErrors(BaseModel):
@@ -156,7 +161,14 @@ def prnet_keras_router(engine: Engine, fits: FitMeshes) -> APIRouter:
         """By the protocol `prnet-keras`: over the diagonal of the true mesh's box, z from the farthest vertex."""
 
         async def answer(number, pairs):
-            return await engine.run(_image_errors, pairs, f"image {number}", fits, engine.limits)
+            name, sides = f"image {number}", (pairs.rawOrgMats, pairs.rawPredictMats)
+            if len(sides[0]) != len(sides[1]):
+                raise Problem(422, f"{name}: {len(sides[0])} rawOrgMats for {len(sides[1])} rawPredictMats")
+            errors = []
+            for n, pair in enumerate(zip(*sides, strict=True)):  # each by itself, so that a client's leaving ends it
+                names = [f"{name}: {side}[{n}]" for side in ("rawOrgMats", "rawPredictMats")]
+                errors.append(await engine.run(_errors_of_pair, pair, names, fits, engine.limits))
+            return ImageErrors(imageEvalValues=errors)
 
         _limit(len(request.imageMatList), engine.limits.images, "images")
         _limit(sum(len(image.rawOrgMats) for image in request.imageMatList), engine.limits.faces, "pairs")
@@ -223,21 +235,15 @@ class EvaluatedMesh:
     landmarks: np.ndarray  # (68, 3)
 
 
-def _image_errors(pairs: ImagePairs, name: str, fits: FitMeshes, limits) -> ImageErrors:
-    if len(pairs.rawOrgMats) != len(pairs.rawPredictMats):
-        raise Problem(422, f"{name}: {len(pairs.rawOrgMats)} rawOrgMats for {len(pairs.rawPredictMats)} rawPredictMats")
-    errors = []
-    for number, texts in enumerate(zip(pairs.rawOrgMats, pairs.rawPredictMats, strict=True)):
-        names = [f"{name}: {side}[{number}]" for side in ("rawOrgMats", "rawPredictMats")]
-        files = [decode_base64(text, label) for text, label in zip(texts, names, strict=True)]
-        values = []
-        if all(files):
-            truth, prediction = (_read_mesh(mat, label, fits, limits) for mat, label in zip(files, names, strict=True))
-            if len(truth.face) != len(prediction.face):
-                raise Problem(422, f"{names[1]}: {len(prediction.face)} vertices, but {len(truth.face)} true ones")
-            values = _pair_errors(prediction, truth, names[0])
-        errors.append(PairErrors(evalValues=values))
-    return ImageErrors(imageEvalValues=errors)
+def _errors_of_pair(texts: tuple[str, str], names: list[str], fits: FitMeshes, limits) -> PairErrors:
+    """Of a true mesh and its prediction, files in base64."""
+    files = [decode_base64(text, name) for text, name in zip(texts, names, strict=True)]
+    if not all(files):
+        return PairErrors(evalValues=[])
+    truth, prediction = (_read_mesh(mat, name, fits, limits) for mat, name in zip(files, names, strict=True))
+    if len(truth.face) != len(prediction.face):
+        raise Problem(422, f"{names[1]}: {len(prediction.face)} vertices, but {len(truth.face)} true ones")
+    return PairErrors(evalValues=_pair_errors(prediction, truth, names[0]))
 
 
 def _read_mesh(data: bytes, name: str, fits: FitMeshes, limits) -> EvaluatedMesh:

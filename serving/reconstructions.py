@@ -98,7 +98,7 @@ def reconstructions_router(engine: Engine, results: ResultStore) -> APIRouter:
     router = APIRouter(
         prefix="/v1/reconstructions",
         tags=["reconstruction"],
-        responses=problems(400, 403, 408, 413, 415, 421, 422, 429, 503),
+        responses=problems(*REFUSED),
     )
     files: dict[str, Any] = {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}
     count = {FACE_COUNT: {"description": "faces in the photo", "schema": {"type": "integer"}}}

@@ -104,7 +104,7 @@ class RunLog:
     def __init__(self, limits: Limits, path: str = ""):
         self._runs: deque[KeptRun] = deque(maxlen=limits.runs)
         self._limits, self._path = limits, path
-        self._unsaved = asyncio.Event()
+        self._unsaved, self._warned = asyncio.Event(), False
         self._load()
 
     async def __aenter__(self) -> "RunLog":
@@ -143,14 +143,18 @@ class RunLog:
     def save(self) -> None:
         if not self._path or not self._unsaved.is_set():
             return
-        self._unsaved.clear()
         runs = sorted(self._runs, key=lambda run: run.updated, reverse=True)
         content = b'{"runs":[%s]}' % b",".join(run.answer(run.points) for run in runs)
         try:
             with atomic_write(self._path) as temporary:
                 temporary.write_bytes(content)
-        except (OSError, UserError) as error:
-            logger.warning(f"runs are not kept: {error}")
+        except (OSError, UserError) as error:  # the next time may do better
+            if not self._warned:
+                logger.warning(f"runs are not kept: {error}")
+            self._warned = True
+            return
+        self._unsaved.clear()
+        self._warned = False
 
     def answer(self) -> bytes:
         """All runs as the JSON of `RunList`. Where it would be too long, the longest are thinned further."""

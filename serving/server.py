@@ -25,7 +25,7 @@ from prnet.serving.application import build_application
 from prnet.serving.connections import Connection
 from prnet.serving.engine import warm_up
 from prnet.serving.limits import Limits
-from prnet.serving.origins import is_address, is_origin
+from prnet.serving.origins import is_address, is_host, is_origin
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,11 @@ def serve(settings: Serving) -> None:
     for origin in settings.allowed_origins:
         if not is_origin(origin):
             raise UserError(f"`allowed_origins` {origin}: no origin; give it as https://example.org, without a path")
+    for name in settings.allowed_hosts:
+        if not is_host(name):
+            raise UserError(f"`allowed_hosts` {name}: no host's name; give it as example.org, without scheme and port")
+    if settings.batch_size < 1:
+        raise UserError(f"`batch_size` {settings.batch_size}: must be at least 1")
     with _listen(settings.host, settings.port) as listener:
         start = time.monotonic()
         reconstructor = FaceReconstructor(

@@ -1,12 +1,11 @@
 """The page without a server: a folder that any file host serves, where the network runs in the visitor's browser."""
 
-import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from prnet.common.errors import UserError
+from prnet.exporting.export import atomic_folder
 from prnet.exporting.web import web_files
 from prnet.geometry.uv_layout import UVLayout
 from prnet.serving.pages import STATIC, in_browser
@@ -23,15 +22,12 @@ def write_site(network: Any, layout: UVLayout, folder: str | Path) -> Path:
     folder = Path(folder)
     if folder.exists():
         raise UserError(f"{folder}: exists; remove it or choose another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-        whole = Path(temporary) / folder.name
+    with atomic_folder(folder) as whole:
         shutil.copytree(STATIC, whole / "static", ignore=_left_out)
         (whole / "index.html").write_text(in_browser((STATIC / "index.html").read_text("utf-8")), "utf-8")
         (whole / "live").mkdir()
         for name, content in web_files(network, layout).items():
             (whole / "live" / name).write_bytes(content)
-        os.replace(whole, folder)
     return folder
 
 

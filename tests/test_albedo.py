@@ -99,6 +99,23 @@ def test_too_few_photos_are_refused(samples, tmp_path):
         learn_texture(model, dataset, 40)
 
 
+def test_photos_are_taken_evenly_from_all_that_look_ahead(sample_model, tmp_path, monkeypatch):
+    from prnet.generating import texture
+    from tests.helpers.tiny_data import write_tiny_data
+
+    taken = []
+    monkeypatch.setattr(texture, "LEAST_PHOTOS", 3)
+    monkeypatch.setattr(texture, "MOST_PHOTOS", 4)
+    monkeypatch.setattr(texture, "sample_textures", lambda *given: taken.extend(given[2]) or 1 / 0)
+    write_tiny_data(tmp_path, sample_model, count=40)
+    with open_dataset(tmp_path / "train.hdf5") as dataset:
+        frontal = np.flatnonzero(np.abs(dataset.yaw) <= texture.MOST_YAW)
+        with pytest.raises(ZeroDivisionError):
+            learn_texture(sample_model, dataset, 2)
+    assert len(set(taken)) == 4
+    assert (taken[0], taken[-1]) == (frontal[0], frontal[-1])
+
+
 def test_it_is_learned_from_photos(sample_model, tmp_path, monkeypatch):
     from prnet.generating import texture
     from tests.helpers.tiny_data import write_tiny_data

@@ -200,6 +200,7 @@ def test_script_refuses_flags_that_do_not_go_together(flags, tmp_path):
     ("field", "value", "complaint"),
     [
         ("shapeMU", None, "no array shapeMU"),
+        ("shapeMU", np.zeros((10, 1)), "shapeMU has shape (10, 1) and not (3 n, 1)"),
         ("expEV", None, "no array expEV"),
         ("expMU", np.zeros((9, 1)), "expMU has shape"),
         ("shapePC", np.zeros((9, 5)), "shapePC has shape"),
@@ -322,9 +323,10 @@ def test_masks_that_are_no_masks_are_named(tmp_path, arrays):
     landmark_uv = arrays["uv"][arrays["landmarks"]]
     with pytest.raises(UserError, match=r"neither uv_face_mask\.png nor"):
         read_region_weights(tmp_path, landmark_uv)
-    (tmp_path / "uv_face_mask.png").write_bytes(b"\x89PNG broken")
-    with pytest.raises(UserError, match=r"uv_face_mask\.png: not a picture"):
-        read_region_weights(tmp_path, landmark_uv)
+    for content in (b"\x89PNG broken", b""):
+        (tmp_path / "uv_face_mask.png").write_bytes(content)
+        with pytest.raises(UserError, match=r"uv_face_mask\.png: cannot be decoded"):
+            read_region_weights(tmp_path, landmark_uv)
     cv2.imwrite(str(tmp_path / "uv_face_mask.png"), np.zeros((128, 128), np.uint8))
     with pytest.raises(UserError, match=r"uv_face_mask\.png: has shape \(128, 128\)"):
         read_region_weights(tmp_path, landmark_uv)

@@ -114,6 +114,9 @@ def test_the_identity_tells_data_sets_apart(tmp_path):
         [replace(samples[0], name="other"), *samples[1:]],
         [replace(samples[0], image=small_photo(99, 40)), *samples[1:]],
         [replace(samples[0], label=samples[0].label + 1), *samples[1:]],
+        [replace(samples[0], box=(1.0, 2.0, 3.0)), *samples[1:]],
+        [replace(samples[0], landmarks=np.ones((68, 3), np.float32)), *samples[1:]],
+        [replace(samples[0], landmarks=np.zeros((68, 3), np.float32)), *samples[1:]],
         samples[1:],
     ]
     identities = set()

@@ -20,6 +20,7 @@ from prnet.evaluating.subjects import DatasetSubjects, PairSubjects, Subject
 from prnet.evaluating.types import EvaluationType
 from prnet.formats.face_model_file import save_face_model
 from prnet.formats.pairs import find_pairs
+from prnet.generating.builder import build_dataset
 from prnet.generating.dataset import open_dataset
 from prnet.geometry.crop import Box, crop_transform, transform_points
 from prnet.geometry.position_map import layout_of_model
@@ -382,6 +383,31 @@ def test_a_folder_is_read_without_a_face_model(tmp_path, monkeypatch):
         evaluate_model.main(command)
     with pytest.raises(UserError, match="`protocol` prnet-keras.*`face_model`"):
         evaluate_model.main([*command, "--evalidxs", "0", "--protocol", "prnet-keras"])
+
+
+def test_other_photos_are_other_subjects(tmp_path):
+    photos = small_folder(tmp_path / "photos")
+    before = _pairs_identity(photos)
+    assert _pairs_identity(photos) == before
+    photo = photos / "AFLW2000" / "image00001.jpg"
+    photo.write_bytes(photo.read_bytes() + b"\0")
+    assert _pairs_identity(photos) != before
+
+
+def _pairs_identity(folder) -> str:
+    with find_pairs(folder) as source:
+        return PairSubjects(source, None, None).identity
+
+
+def test_a_photo_and_its_mirror_image_have_names_of_their_own(tmp_path, model):
+    names = [f"300W_LP/{folder}/{name}" for folder in ("AFW", "AFW_Flip") for name in ("a_1", "b_1")]
+    folder = write_folder(tmp_path / "photos", small_files([*names, "300W_LP/AFW/c_1"], landmarks=True))
+    expected = ["AFW/a_1", "AFW/b_1", "c_1", "AFW_Flip/a_1", "AFW_Flip/b_1"]
+    with find_pairs(folder) as source:
+        assert PairSubjects(source, None, None).names == expected
+    build_dataset([folder], tmp_path / "val.hdf5", model, progress=False)
+    with open_dataset(tmp_path / "val.hdf5") as dataset:
+        assert DatasetSubjects(dataset, model, None).names == expected
 
 
 def test_folder_and_data_set_give_the_same_numbers(tmp_path, model):

@@ -140,6 +140,10 @@ def test_a_zip_holds_the_same_and_workers_do_not_matter(fitted, photos, tmp_path
         assert sorted(archive.namelist()) == [path.relative_to(fitted).as_posix() for path in files]
         for path in files:
             assert archive.read(path.relative_to(fitted).as_posix()) == path.read_bytes()
+    before = (tmp_path / "out" / "300W-LP.zip").stat().st_mtime_ns
+    with pytest.raises(UserError, match=r"300W-LP\.zip: is there already; give another folder"):
+        fit(photos, [source], tmp_path / "out", "--zip")
+    assert (tmp_path / "out" / "300W-LP.zip").stat().st_mtime_ns == before
 
 
 def write_hdf5(path, landmarks):

@@ -4,6 +4,7 @@ import json
 import re
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -198,6 +199,7 @@ def damaged(archive, path, name, content):
         ("vertex_indices.json", lambda text: "{}", "lists no expressions"),
         ("vertex_indices.json", lambda text: json.dumps({"expressions": ["wink"]}), "lacks ICT-FaceKit.*wink.obj"),
         ("generic_neutral_mesh.obj", lambda text: text.replace("\nf ", "\ng "), "has no polygons"),
+        ("generic_neutral_mesh.obj", lambda text: text + "\nf \n", "has no polygons"),
         (
             "generic_neutral_mesh.obj",
             lambda text: text[: text.index("\nf ", text.index("\nf ") + 100_000)],
@@ -210,6 +212,19 @@ def test_damaged_repositories_are_named(archive, tmp_path, name, content, compla
     with pytest.raises(UserError, match=complaint) as error:
         read_ict_model(path, 2)
     assert str(error.value).startswith(str(path))
+
+
+def test_an_archive_with_a_damaged_entry_is_named(archive, tmp_path):
+    content = bytearray(Path(archive).read_bytes())
+    with zipfile.ZipFile(archive) as whole:
+        entry = next(each for each in whole.infolist() if each.filename.endswith("generic_neutral_mesh.obj"))
+    at = entry.header_offset + 30 + len(entry.filename) + 200
+    content[at : at + 200] = bytes(200)
+    (tmp_path / "ict.zip").write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"ict\.zip: .*generic_neutral_mesh\.obj cannot be read \(.*; download it again"
+    ):
+        read_ict_model(tmp_path / "ict.zip", 2)
 
 
 def test_what_is_no_repository_is_named(tmp_path):

@@ -60,6 +60,40 @@ def test_folders_archives_and_lists_name_the_same_photos(photos, tmp_path):
         list_photos(tmp_path / "empty")
 
 
+def test_what_systems_put_beside_photos_is_none(photos, tmp_path):
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for name in ("a.png", "__MACOSX/._a.png", ".hidden/b.png", "d.jpg/"):
+            archive.writestr(name, b"")
+    assert list_photos(tmp_path / "photos.zip") == ["a.png"]
+
+
+def test_a_damaged_entry_of_an_archive_is_a_row(photos, tmp_path, model):
+    pytest.importorskip("pyarrow", reason="shards need pyarrow")
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a.png", "b.png", "more/c.png"):
+            archive.write(photos / name, name)
+    content = bytearray((tmp_path / "photos.zip").read_bytes())
+    content[60:90] = bytes(30)
+    (tmp_path / "photos.zip").write_bytes(content)
+    assert reconstruct_many(tmp_path / "photos.zip", tmp_path / "faces", model=model, detector="none") == 1
+    found = rows(tmp_path / "faces")
+    assert [row["face"] for row in found] == [None, 0, 0]
+    assert "cannot be unpacked" in found[0]["problem"]
+
+
+def test_a_damaged_record_and_a_list_of_no_paths_are_one_line(photos, tmp_path, model):
+    pyarrow = pytest.importorskip("pyarrow", reason="shards need pyarrow")
+    from pyarrow import parquet
+
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "shards.json").write_text('{"sour')
+    with pytest.raises(UserError, match=r"shards\.json: is damaged; choose another"):
+        reconstruct_many(photos, tmp_path / "faces", model=model)
+    parquet.write_table(pyarrow.table({"path": ["a.png", None]}), photos / "list.parquet")
+    with pytest.raises(UserError, match=r"list\.parquet: row 1 of its column path holds None"):
+        list_photos(photos / "list.parquet")
+
+
 def test_what_is_not_installed_is_named(photos, tmp_path, model, monkeypatch):
     monkeypatch.setattr("prnet.reconstructing.shards.find_spec", lambda module: None)
     with pytest.raises(UserError, match=r"needs pyarrow; install it by pip install 'prnet\[scale\]'"):
@@ -91,7 +125,11 @@ def test_a_run_that_stopped_goes_on_and_no_other_is_mixed_with_it(photos, tmp_pa
     assert reconstruct_many(photos, folder, **plan) == 1  # the broken photo's shard is made again
     assert shards[0].stat().st_mtime_ns == kept
     assert rows(folder) == before
-    assert reconstruct_many(photos, folder, **plan) == 0
+    (folder / ".faces-00001.1.partial.parquet").write_bytes(b"of a run that was killed")
+    shards[1].unlink()
+    assert reconstruct_many(photos, folder, **plan) == 1
+    assert not list(folder.glob(".*"))
+    assert reconstruct_many(photos, folder, **plan) == 1  # the broken photo is still broken
     with pytest.raises(UserError, match="holds shards of other photos or settings"):
         reconstruct_many(photos, folder, **{**plan, "shard_size": 3})
     (photos / "e.png").write_bytes((photos / "a.png").read_bytes())

@@ -169,9 +169,14 @@ def test_a_network_is_trained_on_in_its_own_face_space(sample_model, layout, bas
     ("flags", "complaint"),
     [
         (("--head", "sigmoid"), "`head` sigmoid: morphnet has none"),
-        (("--schedule", "steps"), "`warmup` 0.3: belongs to a cosine"),
+        (("--schedule", "steps", "--warmup", 0.3), "`warmup` 0.3: belongs to a cosine"),
+        (("--image-size", 256), "`image_size` 256: morphnet takes 128"),
+        (("--network", "photonet"), "`balance` 0.7: photonet does not take it"),
+        (("--network", "photonet", "--balance", 0, "--identities", 5), "`identities` 5: photonet does not take it"),
+        (("--network", "photonet", "--head", "sigmoid"), "`head` sigmoid: photonet has none"),
         (("--balance", 2), "balance 2.0: must be from 0 to 1"),
-        (("--average", -1), "average -1.0: must be from 0 to 1"),
+        (("--average", -1), "average -1.0: must be between 0 and 1"),
+        (("--average", 1), "average 1.0: must be between 0 and 1"),
         (("--warmup", -1), "warmup -1.0: must be from 0 to inf"),
         (("--clip-norm", 0), "clip norm 0.0: must be above 0"),
         (("--identities", 0), "identities 0: must be above 0"),
@@ -184,6 +189,14 @@ def test_settings_that_cannot_be_are_refused(sample_model, tmp_path, flags, comp
         train_model.main([str(flag) for flag in ("--recipe", "morphnet", "--batch-size", 4, *places, *flags)])
     assert complaint in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_fits_of_one_identity_are_refused(sample_model, tmp_path, monkeypatch):
+    alike = replace(sample_model, shape_deviation=np.zeros_like(sample_model.shape_deviation))
+    write_tiny_data(tmp_path, alike)
+    places = ["--hdf5-dir", tmp_path, "--face-model", tmp_path / "face_model.hdf5", "--output-dir", tmp_path / "run"]
+    with pytest.raises(UserError, match="its fits show one identity; morphnet learns from photos of several people"):
+        train_model.main([str(flag) for flag in ("--recipe", "morphnet", "--batch-size", 4, *places)])
 
 
 def test_expressions_keep_their_directions_and_names(sample_model, basis, layout, space, fits):

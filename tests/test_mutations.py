@@ -73,7 +73,7 @@ MUTATIONS = [
     # batches: forgotten crop, mirror, scale
     ("generating/batches.py", "target[:] = target[:, ::-1].copy()", "pass"),
     ("generating/batches.py", "size * TARGET_SCALE", "size"),
-    ("generating/batches.py", "np.random.default_rng([seed, epoch, index])", "np.random.default_rng([seed, epoch])"),
+    ("generating/batches.py", "np.random.default_rng([seed, epoch, index, repeat])", "np.random.default_rng([seed, epoch])"),
     ("generating/augmentation.py", "np.deg2rad(random.uniform(-augmentation.rotation, augmentation.rotation))", "random.uniform(-augmentation.rotation, augmentation.rotation)"),
     # alignment: mirror images, centres, scale
     ("geometry/alignment.py", "np.sign(np.linalg.det(left) * np.linalg.det(right))", "1.0"),

@@ -87,6 +87,18 @@ def test_an_archive_cut_short_is_an_error(tmp_path, length):
         find_pairs(path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+def test_a_pipe_is_no_photo(tmp_path):
+    write_folder(tmp_path, small_files(["a", "b"]))
+    (tmp_path / "b.jpg").unlink()
+    os.mkfifo(tmp_path / "b.jpg")
+    with find_pairs(tmp_path) as source:
+        pair = source.pairs[1]
+        assert pair.image_size() == 0
+        with pytest.raises(UserError, match=r"b\.jpg: is not a plain file"):
+            pair.image_bytes()
+
+
 def test_links_to_folders_are_followed_once(tmp_path):
     write_folder(tmp_path / "elsewhere", small_files(["a_0"]))
     (tmp_path / "data").mkdir()

@@ -231,6 +231,8 @@ def test_photos_with_landmarks_alone_are_enough(data, textured_model, tmp_path):
         assert np.isfinite(log[0]["loss"])
         with pytest.raises(UserError, match="photos and landmarks alone.*`network` photonet"):
             train(lprnet(), Run(), built, textured_model, tmp_path / "none")
+        with pytest.raises(UserError, match="photos and landmarks alone.*lprnet does not learn from"):
+            train(replace(lprnet(), batch_size=4), Run(), data, textured_model, tmp_path / "none", test_set=built)
         with pytest.raises(UserError, match="evaluate on one of data modes 0 to 5"):
             DatasetSubjects(built, textured_model, None)
         with pytest.raises(UserError, match="textures are sampled by fits"):

@@ -433,7 +433,7 @@ def test_script_writes_everything_and_says_where(tmp_path, capsys):
         (["--val", "-2"], "--val -2"),
         (["--seed", "-3"], "--seed -3"),
         (["--sheet", "sheet.jpg"], "sheet.jpg"),
-        (["--workers", "0"], "--workers 0"),
+        (["--processes", "0"], "--processes 0"),
         (["--train", "0", "--val", "0", "--sheet", "sheet.png"], "contact sheet"),
     ],
 )

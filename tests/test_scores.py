@@ -76,6 +76,9 @@ def test_an_npz_file_says_the_same(tmp_path):
         ({"blendshapes": np.full((2, 10), 1.5)}, "beyond 0 to 1"),
         ({"blendshapes": None}, "has no blendshapes"),
         ({"mediapipe_found": np.ones(7, bool)}, "that belong"),
+        ({"names": "a"}, "not lists of names"),
+        ({"names": h5py.Empty("f")}, "has no names"),
+        ({"blendshapes": h5py.ExternalLink("elsewhere.hdf5", "/blendshapes")}, "blendshapes lies outside of the file"),
     ],
 )
 def test_bad_scores_are_refused_in_one_line(tmp_path, change, complaint):

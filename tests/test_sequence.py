@@ -11,7 +11,7 @@ from prnet.generating.batches import make_batch
 from prnet.generating.builder import build_dataset
 from prnet.generating.dataset import open_dataset
 from prnet.generating.sampling import BINS, MAX_WEIGHT, rarity, sampling_weights
-from prnet.generating.sequence import FaceSequence
+from prnet.generating.sequence import FaceSequence, earlier_occurrences
 from prnet.geometry.crop import Box, crop_transform, transform_points
 from prnet.geometry.face_model import face_vertices
 from prnet.geometry.pose import fit_to_pixels
@@ -191,6 +191,22 @@ def test_the_rarest_of_a_measure_weighs_as_much_as_all_of_its_bin():
     weights = rarity(measure)
     assert weights[-1] == pytest.approx(1000 / (BINS * 10))
     assert weights[0] == pytest.approx(1000 / (BINS * 990))
+
+
+def test_a_sample_that_comes_again_in_an_epoch_is_augmented_anew(dataset, basis):
+    drawn = sequence(
+        dataset, basis, shuffle=True, weights=np.eye(len(dataset))[3] + 1e-9, augmentation=EVERYTHING, batch_size=12
+    )
+    indices, (images, targets) = drawn.batch_indices(0), drawn[0]
+    assert list(indices) == [3] * 12
+    assert len(np.unique(images.reshape(12, -1), axis=0)) == len(np.unique(targets.reshape(12, -1), axis=0)) == 12
+    once = sequence(dataset, basis, augmentation=EVERYTHING, batch_size=12)[0][0][3]
+    np.testing.assert_array_equal(images[0], once)
+    np.testing.assert_array_equal(drawn[0][0], images)
+
+
+def test_it_is_counted_how_often_a_value_came_before():
+    np.testing.assert_array_equal(earlier_occurrences(np.array([3, 1, 3, 3, 2, 1])), [0, 0, 1, 2, 0, 1])
 
 
 def test_samples_are_drawn_by_weight(dataset, basis):

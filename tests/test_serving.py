@@ -5,6 +5,7 @@ import io
 import json
 import tracemalloc
 import zipfile
+from urllib.parse import unquote
 
 import httpx
 import numpy as np
@@ -209,6 +210,21 @@ def test_runs_outlive_a_restart(mean_reconstructor, tmp_path):
     assert answers[1][0]["points"][0] == answers[0][0]["points"][0]
 
 
+def test_runs_that_could_not_be_written_are_written_later(tmp_path, caplog):
+    from prnet.serving.runs import RunLog
+
+    path = tmp_path / "folder" / "runs.json"
+    path.parent.write_bytes(b"in its place")
+    log = RunLog(Limits(), str(path))
+    log.record({"run": "mine", "epoch": 0, "loss": 1.0})
+    for _ in range(2):
+        log.save()
+    assert [message.startswith("runs are not kept: ") for message in caplog.messages] == [True]
+    path.parent.unlink()
+    log.save()
+    assert json.loads(path.read_text())["runs"][0]["name"] == "mine"
+
+
 def test_a_damaged_file_of_runs_is_kept_aside(mean_reconstructor, tmp_path, caplog):
     path = tmp_path / "runs.json"
     for number in ("", 1):
@@ -225,6 +241,14 @@ def test_a_damaged_file_of_runs_is_kept_aside(mean_reconstructor, tmp_path, capl
 def test_a_file_of_runs_that_cannot_be_read_ends_the_start(mean_reconstructor, tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         build_application(mean_reconstructor, runs=str(tmp_path))
+
+
+@pytest.mark.parametrize("stem", ["字" * 80, "😀" * 62, "é" * 100, "a" * 300])
+def test_a_download_has_a_name_that_file_systems_take(client, photo, stem):
+    files, box = {"photo": (f"{stem}.png", photo)}, {"box": BOX}
+    answer = client.post("/v1/reconstructions?format=glb", files=files, data=box)
+    assert answer.status_code == 200, answer.text
+    assert stem[:10] in unquote(answer.headers["content-disposition"])
 
 
 def test_several_boxes_are_several_faces_in_their_order(client, photo):

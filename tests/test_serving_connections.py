@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from prnet.serving.application import build_application
-from prnet.serving.connections import network_of
 from prnet.serving.limits import Limits
+from prnet.serving.origins import network_of
 from tests.helpers.serving_stand_in import image_file, listening
 
 MANY = 600

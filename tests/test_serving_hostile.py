@@ -18,10 +18,12 @@ import h5py
 import httpx
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from scipy.io import savemat
 
 from prnet.common.errors import UserError
 from prnet.serving.application import build_application
+from prnet.serving.prnet_keras import EvaluationRequest, MatRequest
 from prnet.serving.server import Serving, own_names, serve
 from tests.helpers.serving_stand_in import image_file, listening
 
@@ -358,6 +360,10 @@ REQUESTS = {
     ),
     "json of no kind": lambda: ("/evaluate", {"content": json.dumps(pair(GOOD, GOOD)).encode()}),
     "an event without data": lambda: ("/publish/epoch/end/", {"data": {"x": "1"}}),
+    "a form of 30 MiB of nothing": lambda: (
+        "/v1/reconstructions",
+        {"content": b"&" * (30 << 20), "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
+    ),
 }
 
 
@@ -417,6 +423,7 @@ def test_a_request_that_means_harm_is_refused_with_a_reason(address, folder, mad
         ("json of 10 million lists", 413, "values"),
         ("wrong base64", 400, "base64"),
         ("33 MiB", 413, "32 MiB"),
+        ("a form of 30 MiB of nothing", 413, "64 KiB"),
         ("1,000 images", 413, "images"),
         ("posting_photo: gif", 415, "JPEG"),
         ("posting_photo: jpeg cut short", 422, "cut short"),
@@ -439,6 +446,18 @@ def test_status_and_reason_fit_the_harm(address, name, status, word):
     answer = httpx.post(address + path, timeout=20, **options)
     assert answer.status_code == status
     assert word in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("kind", [MatRequest, EvaluationRequest])
+def test_of_many_wrong_items_the_first_is_told(kind):
+    """To tell all of them holds the server up: it is a second for as many as a request may have."""
+    for wrong in (
+        [7] * 1000,
+        [{"rawImage": "", "rawMats": [7] * 1000, "rawOrgMats": [7] * 1000, "rawPredictMats": []}],
+    ):
+        with pytest.raises(ValidationError) as refusal:
+            kind.model_validate({"imageMatList": wrong})
+        assert refusal.value.error_count() == 1
 
 
 @pytest.mark.parametrize("name", ["../../escape.jpg", "/etc/cron.d/escape", "a\0b.jpg", "C:\\escape.jpg", "x" * 5000])

@@ -9,10 +9,14 @@ import time
 import httpx
 import numpy as np
 import pytest
+from fastapi import Response
 
 from prnet.serving.application import build_application
 from prnet.serving.batching import Batcher
+from prnet.serving.guard import Guard
 from prnet.serving.limits import Limits
+from prnet.serving.origins import Origins
+from prnet.serving.prnet_keras import PairErrors
 from prnet.serving.problems import Problem
 from tests.helpers.serving_stand_in import image_file, listening
 
@@ -119,6 +123,40 @@ def test_under_load_half_is_prepared_while_the_other_half_runs(clients, half, mo
     assert sum(half <= batch <= half + 1 for batch in batches) >= 0.6 * len(batches), batches
 
 
+def test_one_network_of_ipv6_counts_as_one_client():
+    released, statuses = asyncio.Event(), []
+
+    async def app(scope, receive, send):
+        await released.wait()
+
+    async def ask(guard, address):
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [], "client": (address, 1)}
+
+        messages = [{"type": "http.request", "body": b""}]
+
+        async def receive():
+            return messages.pop() if messages else await asyncio.Event().wait()
+
+        async def send(message):
+            statuses.append(message.get("status"))
+
+        await guard(scope, receive, send)
+
+    async def scenario():
+        guard = Guard(app, Limits(requests_per_client=1), Origins())
+        first = asyncio.ensure_future(ask(guard, "2001:db8::1"))
+        await asyncio.sleep(0.01)
+        await ask(guard, "2001:db8::2")
+        assert statuses[0] == 429
+        others = asyncio.ensure_future(ask(guard, "2001:db8:0:1::1"))
+        await asyncio.sleep(0.01)
+        assert guard.taken.total() == 2
+        released.set()
+        await asyncio.gather(first, others)
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
 # Over a socket
 
 
@@ -183,14 +221,13 @@ def test_a_full_server_says_when_to_come_back_and_answers_those_it_took(
         assert post(address).status_code == 200
 
 
-def sent_by_hand(address, requests) -> list[socket.socket]:
+def sent_by_hand(address, request: httpx.Request, count: int) -> list[socket.socket]:
     """Connections that have sent a request each and read nothing."""
     host, port = address.removeprefix("http://").split(":")
-    request = httpx.Request("POST", f"{address}/v1/reconstructions", files={"photo": PHOTO})
     body = request.read()
-    head = f"POST /v1/reconstructions HTTP/1.1\r\nHost: {host}\r\n"
+    head = f"{request.method} {request.url.raw_path.decode()} HTTP/1.1\r\nHost: {host}\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in request.headers.items() if name != "host")
-    connections = [socket.create_connection((host, int(port))) for _ in range(requests)]
+    connections = [socket.create_connection((host, int(port))) for _ in range(count)]
     for connection in connections:
         connection.sendall(head.encode() + b"\r\n" + body)
     return connections
@@ -201,7 +238,8 @@ def test_a_client_that_goes_away_leaves_no_work_behind(mean_reconstructor, held_
     with listening(app) as address:
         threads, _ = post_in_threads(address, 1)
         assert held_network.began.wait(20)
-        connections = sent_by_hand(address, 5)
+        request = httpx.Request("POST", f"{address}/v1/reconstructions", files={"photo": PHOTO})
+        connections = sent_by_hand(address, request, 5)
         wait_for_crops(address, waiting=5)
         for connection in connections:
             connection.close()
@@ -210,6 +248,61 @@ def test_a_client_that_goes_away_leaves_no_work_behind(mean_reconstructor, held_
         threads[0].join()
         assert post(address).status_code == 200
         assert len(held_network.batches) == 2
+
+
+@pytest.fixture
+def slow_work(monkeypatch):
+    """Downloads and pairs of meshes take a while; what has begun is noted."""
+    begun = []
+
+    def slowly(answer):
+        def slow(*arguments):
+            begun.append(arguments)
+            time.sleep(0.3)
+            return answer
+
+        return slow
+
+    monkeypatch.setattr("prnet.serving.reconstructions._archive_response", slowly(Response(b"archive")))
+    monkeypatch.setattr("prnet.serving.prnet_keras._errors_of_pair", slowly(PairErrors(evalValues=[])))
+    return begun
+
+
+def send_and_leave(address, request: httpx.Request, begun: list, count: int) -> None:
+    """Send a request by so many connections, close them once the first is worked on, and wait for what follows."""
+    connections = sent_by_hand(address, request, count)
+    deadline = time.monotonic() + 20
+    while not begun:
+        assert time.monotonic() < deadline, "nothing is begun"
+        time.sleep(0.01)
+    for connection in connections:
+        connection.close()
+    time.sleep(2)
+
+
+def test_downloads_that_nobody_waits_for_are_not_made(mean_reconstructor, slow_work):
+    with listening(build_application(mean_reconstructor)) as address:
+        answer = httpx.post(f"{address}/v1/reconstructions", files={"photo": PHOTO}, data={"box": "10,10,80,80"})
+        archive = httpx.Request("GET", address + answer.json()["links"]["zip"])
+        send_and_leave(address, archive, slow_work, 20)
+    assert 1 <= len(slow_work) <= 8
+
+
+def test_downloads_count_as_requests(mean_reconstructor, slow_work):
+    with listening(build_application(mean_reconstructor, limits=Limits(requests_per_client=3))) as address:
+        answer = httpx.post(f"{address}/v1/reconstructions", files={"photo": PHOTO}, data={"box": "10,10,80,80"})
+        connections = sent_by_hand(address, httpx.Request("GET", address + answer.json()["links"]["zip"]), 12)
+        statuses = [connection.recv(1 << 16)[9:12] for connection in connections]
+        for connection in connections:
+            connection.close()
+    assert statuses.count(b"429") >= 6
+
+
+def test_pairs_of_a_client_that_left_are_not_evaluated(mean_reconstructor, slow_work):
+    pairs = {"imageMatList": [{"rawImage": "", "rawOrgMats": [""] * 30, "rawPredictMats": [""] * 30}]}
+    with listening(build_application(mean_reconstructor)) as address:
+        send_and_leave(address, httpx.Request("POST", f"{address}/evaluate", json=pairs), slow_work, 1)
+    assert 1 <= len(slow_work) <= 8
 
 
 def test_a_stop_finishes_what_was_taken(mean_reconstructor, held_network):

@@ -1,5 +1,8 @@
 """Features of one face on another: what changes, what must not, and that results say what they are."""
 
+from contextlib import contextmanager
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -146,11 +149,16 @@ def test_the_program_writes_the_result_and_a_sheet(face, tmp_path, terminal):
         assert image.width > 2 * image.height
 
 
-def test_a_video_is_changed_in_every_frame_and_marked(face, shipped, tmp_path):
-    clip = tmp_path / "clip.mp4"
-    with VideoFile(clip, 25.0) as video:
+def write_clip(path, face):
+    """Three frames of a face that moves to the right."""
+    with VideoFile(path, 25.0) as video:
         for shift in range(3):
             video.write(np.ascontiguousarray(np.roll(face.photo[:300, 60:360], 2 * shift, axis=1)))
+    return path
+
+
+def test_a_video_is_changed_in_every_frame_and_marked(face, shipped, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", face)
     paint = Swap(lambda face, image: np.full_like(image, 200), face.photo, "paint")
     written = swap_input(shipped, paint, clip, tmp_path / "out")
     with open_video(written) as video:
@@ -170,6 +178,30 @@ def test_layers_that_are_none(tmp_path, shape, problem):
         (tmp_path / "layer.png").write_bytes(encode_png(np.zeros(shape, np.uint8)))
     with pytest.raises(UserError, match=problem):
         layer_swap(tmp_path / "layer.png")
+
+
+@pytest.mark.parametrize("flags", [("--part", "face"), ("--expressions",), ("--morph", "0.5")])
+def test_flags_that_a_layer_has_no_use_for_are_refused(tmp_path, flags):
+    with pytest.raises(UserError, match=f"{flags[0]}: is of another face, --from; leave it out beside --layer"):
+        main(["--layer", "layer.png", "--to", "b.jpg", "--output-dir", str(tmp_path), *flags])
+
+
+def test_a_video_that_breaks_off_says_so(face, shipped, tmp_path, monkeypatch):
+    """Its frames are fewer than the file says."""
+    from prnet.reconstructing import swapping
+
+    opened = swapping.open_video
+
+    @contextmanager
+    def longer(*arguments):
+        with opened(*arguments) as video:
+            yield replace(video, frame_count=video.frame_count + 3)
+
+    monkeypatch.setattr(swapping, "open_video", longer)
+    clip = write_clip(tmp_path / "clip.mp4", face)
+    with pytest.raises(UserError, match=r"clip\.mp4: cut short, \d+ of \d+ frames; these are in .*clip_swapped\.mp4"):
+        swap_input(shipped, texture_swap(face, "a.png", "face"), clip, tmp_path)
+    assert (tmp_path / "clip_swapped.mp4").is_file()
 
 
 def test_a_layer_is_read_as_it_was_drawn(tmp_path):

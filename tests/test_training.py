@@ -17,6 +17,7 @@ from prnet.commands import train_model
 from prnet.common.errors import UserError
 from prnet.configure.config import CROP_MARGIN, NO_AUGMENTATION, Run, Training
 from prnet.configure.recipes import RECIPES
+from prnet.generating.builder import build_dataset
 from prnet.generating.dataset import open_dataset
 from prnet.generating.sequence import FaceSequence
 from prnet.model import networks
@@ -27,7 +28,7 @@ from prnet.model.tensorboard_log import TensorBoardLog
 from prnet.model.training import train
 from tests.helpers.micro_runs import MICRO, rows_of, weights_of
 from tests.helpers.perfect_network import save_mean_face_network
-from tests.helpers.tiny_data import write_tiny_data
+from tests.helpers.tiny_data import write_tiny_data, write_tiny_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ("best.keras", "last.keras", "checkpoint.npz", "config.json", "training.csv", "training.png", "samples.png")
@@ -139,6 +140,23 @@ train_model.main({command(tiny, killed, *flags)!r})
     for row, expected in zip(rows_of(killed), rows_of(whole), strict=True):
         assert row["val_nme"] == pytest.approx(expected["val_nme"], rel=1e-4)
         assert row["learning_rate"] == expected["learning_rate"]
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_a_run_that_averages_goes_on_and_ends_with_the_same_weights(micro, tiny, tmp_path, first):
+    """In a checkpoint the averages are in the weights' place, and the weights in theirs."""
+    flags = ("--average", 0.7, "--learningrate", 0.05)
+    for output, epochs in (("twice", first), ("twice", 3), ("once", 3)):
+        train_model.main(command(tiny, tmp_path / output, *flags, "--epochs", epochs))
+    for weights, expected in zip(weights_of(tmp_path / "twice"), weights_of(tmp_path / "once"), strict=True):
+        np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-6)
+
+
+def test_averages_begin_at_the_weights_that_a_run_begins_with(micro, tiny, finished, tmp_path):
+    start = ("--model", finished / "last.keras", "--start-epoch", 1)
+    train_model.main(command(tiny, tmp_path, *start, "--epochs", 2, "--average", 0.999, "--learningrate", 1e-9))
+    kernels = [load_network(folder / "last.keras")[0].layers[1].get_weights()[0] for folder in (finished, tmp_path)]
+    np.testing.assert_allclose(*kernels, atol=1e-6)
 
 
 def test_more_epochs_go_on_and_as_many_do_nothing(micro, tiny, finished, tmp_path, terminal):
@@ -253,6 +271,24 @@ def test_a_budget_of_steps_is_rounded_up_to_epochs(micro, tiny, tmp_path, termin
     train_model.main(flags)  # 8 training samples, 4 steps an epoch
     assert len(rows_of(tmp_path)) == 2
     assert terminal.readouterr().err.count("does not take the log") == 1  # and nothing listens there
+
+
+def test_the_test_set_may_be_stored_otherwise(micro, tiny, sample_model, tmp_path):
+    """Maps beside fits, and fits beside maps, at the same error."""
+    write_tiny_pairs(tmp_path / "photos", sample_model)
+    paths = {mode: tmp_path / str(mode) / "train.hdf5" for mode in (5, 0)}
+    for mode, path in paths.items():
+        path.parent.mkdir()
+        shutil.copy(tiny / "face_model.hdf5", path.parent)
+        build_dataset([tmp_path / "photos"], path, sample_model, data_mode=mode, progress=False)
+    found = {}
+    for mode, other in ((5, 5), (5, 0), (0, 5), (0, 0)):
+        output = tmp_path / f"{mode}{other}"
+        flags = ("--epochs", 1, "--learningrate", 1e-9, "--report-test", paths[other])
+        train_model.main(command(paths[mode].parent, output, *flags))
+        found[mode, other] = rows_of(output)[0]["test_nme"]
+    for error in found.values():
+        assert error == pytest.approx(found[5, 5], rel=0.01)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(micro, tiny, tmp_path, monkeypatch):
@@ -425,10 +461,11 @@ def run_python(code: str, **environment) -> str:
 
 
 @pytest.mark.large
-def test_two_devices_take_the_same_first_step(tiny, tmp_path):
+@pytest.mark.parametrize("terms", [(), ("--photo-landmarks-loss", 3)])
+def test_two_devices_take_the_same_first_step(tiny, tmp_path, terms):
     code = f"""{MICRO}
 from prnet.commands import train_model
-flags = {command(tiny, tmp_path, "--batchsize", 8, "--epochs", 2)!r}
+flags = {command(tiny, tmp_path, "--batchsize", 8, "--epochs", 2, *terms)!r}
 for devices in ("2", "1"):
     train_model.main([*flags, "--devices", devices, "--outputdir", {str(tmp_path)!r} + "/" + devices])
 """

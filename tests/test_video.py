@@ -282,7 +282,9 @@ def test_without_ffmpeg_a_video_is_still_written(tmp_path, monkeypatch, terminal
     assert "pip install 'prnet[video]'" in line
 
 
-@pytest.mark.parametrize(("start", "end"), [("-1", "2"), ("2", "1"), ("1", "1")])
+@pytest.mark.parametrize(
+    ("start", "end"), [("-1", "2"), ("2", "1"), ("1", "1"), ("nan", "2"), ("0", "inf"), ("inf", "nan")]
+)
 def test_a_part_that_is_none_is_refused(layout, tmp_path, terminal, start, end):
     model, clip = save_mean_face_network(layout, tmp_path / "mean.keras", SIZE), write_clip(tmp_path / "clip.mp4", 3)
     arguments = [str(clip), "--model", str(model), "--output-dir", str(tmp_path / "out")]

@@ -103,7 +103,8 @@ def render_with_truth(
     no shadow, no gloss, no tone curve.
     """
     generator = np.random.default_rng(view.seed)
-    vertices, triangles, colours, gloss, detail = _assemble(head, person, view)
+    albedo = paint(head.rest, head.inside_mouth, replace(person.skin, gaze=view.gaze), person.noise, person.roots)
+    vertices, triangles, colours, gloss, detail = _assemble(head, person, view, albedo)
     factor = min(SUPERSAMPLING, _RENDERED_SIDE / view.size)
     side = round(view.size * factor)
     enlarge = side / view.size * np.array([[1, 0, 0.5], [0, 1, 0.5]]) - (0, 0, 0.5)
@@ -111,7 +112,6 @@ def render_with_truth(
     normals = vertex_normals(vertices * FLIP_Y, triangles)
 
     light = draw_light(generator)
-    albedo = _albedo(head, person, view)
     if harmonic:
         light = harmonic_light(light, normals[: len(albedo)], generator)
         srgb = np.concatenate([albedo, colours[len(albedo) :] ** (1 / GAMMA)])
@@ -133,11 +133,7 @@ def render_with_truth(
     return (develop if harmonic else photograph)(picture, generator), Truth(albedo, light)
 
 
-def _albedo(head, person, view):
-    return paint(head.rest, head.inside_mouth, replace(person.skin, gaze=view.gaze), person.noise, person.roots)
-
-
-def _assemble(head, person, view):
+def _assemble(head, person, view, albedo):
     """All meshes in pixels of the picture, y down: vertices, triangles, linear colours, gloss, places in the atlas."""
     model = head.model
     identity_only = np.concatenate([person.identity, np.zeros(len(model.expression_deviation))])
@@ -151,7 +147,7 @@ def _assemble(head, person, view):
     face = scene.Part(
         vertices=posed,
         triangles=model.triangles,
-        colours=_albedo(head, person, view) * _occlusion(head.rest)[:, None],
+        colours=albedo * _occlusion(head.rest)[:, None],
         gloss=np.where(head.eyes, 0.9, 0.13),
         detail=scene.DETAILS.index("skin"),
         detail_place=head.rest[:, :2] * 2.2 + (0, 100),

@@ -1,6 +1,6 @@
 """What surrounds a sample face so that it is a person: skull and hair, ears, neck and clothes, teeth, glasses.
 
-All parts are triangle meshes in the millimetres of the face at rest (`sample_anatomy`), later scaled to the person.
+All parts are triangle meshes in the millimetres of the face at rest (`anatomy`), later scaled to the person.
 """
 
 from dataclasses import dataclass, replace

@@ -1,6 +1,6 @@
 """What the sample faces are painted with: skin, lips, brows, beard, eyes, as colours of the face model's vertices.
 
-Colours are sRGB, 0 to 1. Places are those of the face at rest in millimetres (`sample_anatomy`).
+Colours are sRGB, 0 to 1. Places are those of the face at rest in millimetres (`anatomy`).
 """
 
 from dataclasses import dataclass

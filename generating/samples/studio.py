@@ -107,7 +107,7 @@ def harmonic_light(light, normals, generator):
 
 @cache
 def detail_atlas():
-    """Fine texture, factors about 1: (TILE, 4 * TILE) float32, the kinds of `sample_scene.DETAILS` side by side."""
+    """Fine texture, factors about 1: (TILE, 4 * TILE) float32, the kinds of `scene.DETAILS` side by side."""
     generator = np.random.default_rng(0)
 
     def blurred(across, along):

@@ -37,7 +37,7 @@ def make_parser() -> Parser:
         "--build-mode", "--buildmode", choices=("train", "val"), required=True, help="train.hdf5 or val.hdf5"
     )
     parser.add_argument(
-        "--data-mode", "--datamode", type=int, choices=range(6), default=5, help="what is stored, of the modes below"
+        "--data-mode", "--datamode", type=int, choices=range(6), help="what is stored, of the modes below (default: 5)"
     )
     parser.add_argument(
         "--landmarks",
@@ -98,6 +98,8 @@ def main(argv=None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.extend_data and arguments.build_mode == "val":
         parser.error("--extend-data adds training data; leave it out with --build-mode val")
+    if arguments.landmarks and arguments.data_mode is not None:
+        parser.error("--landmarks makes data mode 6; leave --data-mode out")
     from prnet.fitting.landmark_sources import ibug_landmarks
     from prnet.formats.face_model_file import load_face_model
     from prnet.formats.score_files import read_scores
@@ -117,7 +119,7 @@ def main(argv=None) -> int:
         sources,
         path,
         load_face_model(arguments.face_model),
-        data_mode=arguments.data_mode,
+        data_mode=5 if arguments.data_mode is None else arguments.data_mode,
         flips=not arguments.no_flips,
         skin=arguments.skin,
         crop=arguments.crop,

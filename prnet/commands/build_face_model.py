@@ -31,7 +31,7 @@ def make_parser() -> Parser:
         help="data set with fits of this face model, from whose frontal photos the albedo's mean and components come",
     )
     parser.add_argument(
-        "--components", type=int, default=40, metavar="N", help="of the texture that --learn-texture makes"
+        "--components", type=int, metavar="N", help="of the texture that --learn-texture makes (default: 40)"
     )
     parser.add_argument("--identity", type=int, metavar="N", help="with --ict: identity components, 1 to 100 (100)")
     parser.add_argument("--parts", choices=("face", "head"), help="with --ict: face with ears and neck, or head (face)")
@@ -50,14 +50,17 @@ def main(argv=None) -> None:
     model = _read(flags)
     if flags.learn_texture is not None:
         model = _with_texture(model, flags)
+    elif flags.components is not None:
+        raise UserError("--components: belongs to --learn-texture; give both")
     save_face_model(model, flags.output)
     print(
         f"{model.source}: {len(model.mean):,} vertices, {len(model.triangles):,} triangles, "
         f"{model.shape_basis.shape[2]} identity and {model.expression_basis.shape[2]} expression components, "
         f"{len(model.landmark_vertices)} landmarks"
     )
-    regions = flags.uv_data or ("the model's own parts" if flags.ict else "derived from the landmarks")
-    print(f"UV coordinates: {flags.uv or 'a Tutte embedding'}; regions: {regions}")
+    if flags.bfm or flags.ict:
+        regions = flags.uv_data or ("the model's own parts" if flags.ict else "derived from the landmarks")
+        print(f"UV coordinates: {flags.uv or 'a Tutte embedding'}; regions: {regions}")
     if model.texture is not None:
         learned = "" if flags.learn_texture is None else f", learned from {flags.learn_texture}"
         print(f"texture: {len(model.texture.deviation)} components{learned}")
@@ -71,15 +74,16 @@ def _with_texture(model, flags):
     from prnet.generating.dataset import open_dataset
     from prnet.generating.texture import learn_texture
 
-    if flags.components < 1:
-        raise UserError(f"--components {flags.components}: must be at least 1")
+    components = 40 if flags.components is None else flags.components
+    if components < 1:
+        raise UserError(f"--components {components}: must be at least 1")
     with open_dataset(flags.learn_texture) as dataset:
         if dataset.model_identity != model.identity:
             raise UserError(
                 f"{flags.learn_texture}: built with the face model {dataset.model_identity}, not with this one "
                 f"({model.identity}); give the one it was built with"
             )
-        return learn_texture(model, dataset, flags.components)
+        return learn_texture(model, dataset, components)
 
 
 def _read(flags):

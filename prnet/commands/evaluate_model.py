@@ -168,7 +168,9 @@ def open_subjects(arguments: argparse.Namespace, files: ExitStack, method, netwo
     elif landmarks is not None and yaw is not None and arguments.predictions:
         subjects = LandmarkSubjects(landmarks, method.names)
     else:
-        raise UserError("nothing to measure on; give --hdf5, --data-dir, or --predictions with --landmark-file")
+        raise UserError(
+            "nothing to measure on; give --hdf5, --data-dir, or --predictions with --landmark-file and --yaw-file"
+        )
     for path, rows in ((arguments.landmark_file, landmarks), (arguments.yaw_file, yaw)):
         if rows is not None:
             require_rows(path, len(rows), len(subjects))

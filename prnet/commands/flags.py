@@ -36,10 +36,9 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 def at_least_one(text: str) -> int:
     """A whole number of 1 or more, for `type=`."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError("must be a whole number of 1 or more")
+    return int(text)
 
 
 def say_what_to_open(path) -> None:

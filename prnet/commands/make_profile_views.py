@@ -112,15 +112,15 @@ def main(argv=None) -> int:
 def _check(flags) -> None:
     """Refuse numbers outside their ranges."""
     for flag, value, low, high in (
-        ("maxyaw", flags.max_yaw, 0.0, 90.0),
-        ("yawstep", flags.yaw_step, 1.0, 180.0),
-        ("maxpitch", flags.max_pitch, 0.0, 90.0),
+        ("max-yaw", flags.max_yaw, 0.0, 90.0),
+        ("yaw-step", flags.yaw_step, 1.0, 180.0),
+        ("max-pitch", flags.max_pitch, 0.0, 90.0),
         ("views", flags.views, 1, 99),
         ("expressions", flags.expressions, 0, 99),
-        ("workers", flags.processes, 1, 1024),
+        ("processes", flags.processes, 1, 1024),
         ("seed", flags.seed, 0, 2**32),
-        ("fitshift", flags.fit_shift[0], -50.0, 50.0),
-        ("fitshift", flags.fit_shift[1], -50.0, 50.0),
+        ("fit-shift", flags.fit_shift[0], -50.0, 50.0),
+        ("fit-shift", flags.fit_shift[1], -50.0, 50.0),
     ):
         if value is not None and not low <= value <= high:
             raise UserError(f"--{flag} {value}: out of range; give a value from {low} to {high}")

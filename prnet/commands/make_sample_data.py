@@ -47,7 +47,7 @@ def main(argv=None) -> None:
     if min(flags.train, flags.val, flags.seed) < 0:
         raise UserError(f"--train {flags.train} --val {flags.val} --seed {flags.seed}: none may be negative")
     if workers < 1:
-        raise UserError(f"--workers {workers}: at least one process must render")
+        raise UserError(f"--processes {workers}: at least one must render")
     if flags.sheet is not None and flags.sheet.suffix.lower() != ".png":
         raise UserError(f"{flags.sheet}: the contact sheet is a PNG; give a name that ends in .png")
     if flags.sheet is not None and flags.train + flags.val == 0:

@@ -130,7 +130,7 @@ def main(argv=None) -> int:
         start=options.start,
         end=options.end,
     )
-    failures = reconstruct_inputs(
+    failed = reconstruct_inputs(
         FaceReconstructor(
             options.model,
             options.detector,
@@ -147,10 +147,11 @@ def main(argv=None) -> int:
     )
     pictures = (
         Path(options.output_dir, f"{stem}_{ending}")
-        for stem in output_stems(inputs)
+        for path, stem in zip(inputs, output_stems(inputs), strict=True)
+        if path not in failed  # what an earlier run wrote of it may still be there
         for ending in ("face0_sheet.png", f"{options.overlay}.mp4")
     )
     first = next((path for path in pictures if path.is_file()), None)
     if first is not None:
         say_what_to_open(first)
-    return int(failures > 0)
+    return int(bool(failed))

@@ -1,6 +1,6 @@
 """Serve a network over HTTP: a page for people and an API for programs."""
 
-from prnet.commands.flags import Parser
+from prnet.commands.flags import Parser, at_least_one
 from prnet.configure.config import FACE_MODEL_PATH, RUNS_PATH, RUNTIMES, SERVER_HOST, SERVER_PORT
 from prnet.reconstructing.settings import DETECTOR_HELP, DETECTORS, FILTER_HELP, MODEL_PATH, NETWORK_HELP, RUNTIME_HELP
 
@@ -27,7 +27,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--batch-size",
         "--batchsize",
-        type=int,
+        type=at_least_one,
         default=8,
         metavar="N",
         help="largest batch of the network",

@@ -1,6 +1,7 @@
 """Put features of one face on another: its texture, its expressions, a drawn layer, or part of the way to it."""
 
 from prnet.commands.flags import Parser, say_what_to_open
+from prnet.common.errors import UserError
 from prnet.reconstructing.settings import DETECTOR_HELP, DETECTORS, MODEL_PATH, NETWORK_HELP, PARTS
 
 EPILOG = """examples:
@@ -21,7 +22,7 @@ def make_parser() -> Parser:
     source.add_argument("--layer", metavar="FILE", help="a square RGBA picture over the UV square")
     parser.add_argument("--to", required=True, metavar="INPUT", help="photo or video whose faces change")
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--part", choices=PARTS, default="face", help="of the face that is put on the other")
+    kind.add_argument("--part", choices=PARTS, help="of the face that is put on the other (default: face)")
     kind.add_argument("--expressions", action="store_true", help="only the expressions; needs a morphnet")
     kind.add_argument("--morph", type=float, metavar="AMOUNT", help="shape and texture, 0 to 1; needs a morphnet")
     parser.add_argument("--start", type=float, default=0.0, metavar="SECONDS", help="of a video to begin at")
@@ -48,6 +49,9 @@ def _swap(options, reconstructor):
     from prnet.reconstructing.swapping import expression_swap, face_of, layer_swap, morph_swap, texture_swap
 
     if options.layer is not None:
+        for flag in ("part", "expressions", "morph"):
+            if getattr(options, flag):
+                raise UserError(f"--{flag}: is of another face, --from; leave it out beside --layer")
         return layer_swap(options.layer)
     path = getattr(options, "from")
     source = face_of(reconstructor, path)
@@ -55,4 +59,4 @@ def _swap(options, reconstructor):
         return expression_swap(source, path)
     if options.morph is not None:
         return morph_swap(source, path, options.morph)
-    return texture_swap(source, path, options.part)
+    return texture_swap(source, path, options.part or "face")

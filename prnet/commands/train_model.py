@@ -190,6 +190,8 @@ def training_settings(arguments: argparse.Namespace) -> Training:
     if arguments.network and not arguments.image_size:
         given["image_size"] = NETWORKS[arguments.network]
     given = {name: value for name, value in given.items() if value is not None}
+    if given.get("schedule") == "steps":
+        given.setdefault("warmup", 0.0)  # a recipe's belongs to its cosine
     if "epochs" in given and "steps" in given:
         raise UserError("--epochs and --steps exclude each other; give one of them")
     if "epochs" in given:
@@ -216,9 +218,12 @@ def run_settings(arguments: argparse.Namespace, environment: Mapping[str, str]) 
     """How the run is carried out: which process of which machines by flags, or by the variables of a launcher."""
     given = {name: getattr(arguments, name) for name in LAUNCHERS}
     for name, variables in LAUNCHERS.items():
-        found = [environment[variable] for variable in variables if variable in environment]
+        found = [(variable, environment[variable]) for variable in variables if variable in environment]
         if given[name] is None and found and (name == "machines" or given["machines"]):
-            given[name] = found[0].partition(",")[0] if name == "machines" else int(found[0])
+            variable, value = found[0]
+            if name != "machines" and not (value.isascii() and value.isdigit()):
+                raise UserError(f"{variable}={value}: is no whole number; mend it, or give --{name}")
+            given[name] = value.partition(",")[0] if name == "machines" else int(value)
     if given["machines"] and None in given.values():
         raise UserError(f"--machines {given['machines']}: give --processes and --process too")
     if given["process"] is not None and not given["machines"]:
