@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from prnet.common.errors import UserError
+
 REMARK = re.compile(
     r"[IW]\d{4} \d"  # TensorFlow's log at the levels of information and warning
     r"|E\d{4} \d.*(cuInit|Unable to register|already been registered)"  # no driver, or a plug-in met twice
@@ -51,7 +53,11 @@ def start_keras() -> None:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with without_remarks():
-        import keras
+        try:
+            import keras
+        except (ImportError, ValueError) as error:
+            backend = os.environ.get("KERAS_BACKEND", "")
+            raise UserError(f"KERAS_BACKEND={backend}: Keras does not start with it: {error}") from None
 
         if keras.backend.backend() == "tensorflow":
             import tensorflow

@@ -47,8 +47,11 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 TARGET_SCALE = 1.1
 """The network regresses a position map divided by image size x this number, as the published code does."""
 
-LANDMARK_COUNT = 68
+LANDMARK_COUNT, NOSE_TIP = 68, 30
 """Landmarks in the iBUG order: jaw 0-16, brows 17-26, nose 27-35, eyes 36-47, lips 48-67."""
+
+MEDIAPIPE_COUNT = 468
+"""Points of MediaPipe's face mesh, without the ten of its irises."""
 
 OUTER_EYE_CORNERS = (36, 45)
 """Landmarks whose 3D distance normalises the reconstruction error (0-based)."""

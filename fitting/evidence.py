@@ -11,12 +11,11 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from prnet.common.errors import UserError
-from prnet.configure.config import LANDMARK_COUNT
+from prnet.configure.config import LANDMARK_COUNT, MEDIAPIPE_COUNT
 from prnet.fitting.solver import ModelPoints, Observation, Pose, start
 from prnet.geometry.face_model import FaceModel, at_landmarks, mixture
 from prnet.geometry.pose import angles_from_rotation
 
-MEDIAPIPE_COUNT = 468
 UPWARDS = np.array([1.0, -1.0, 1.0])
 """Turns pixels, y down, into the solver's places, and back."""
 

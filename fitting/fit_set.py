@@ -114,7 +114,7 @@ def make_fit_set(
             raise UserError(f"{images}: holds no photo (.jpg, .png); give a folder or a zip of them")
         found = _jobs(source, landmarks, outcomes)
         with tqdm(total=len(source.photos), unit="photo", disable=None) as bar:
-            for outcome in _fitted(_chunks(found, source.photos, grouped), model, grouped, workers):
+            for outcome in _fitted(_chunks(found, grouped), model, workers):
                 outcomes[outcome.photo] = outcome
                 if outcome.reason is None:
                     _write(outcome, source, face_model, add)
@@ -165,7 +165,7 @@ def _require_inside(landmarks: Landmarks, height: int, width: int) -> None:
             raise UserError(f"most of {name} lie outside the photo of {width} x {height} pixels")
 
 
-def _chunks(jobs: Iterator[Job], photos: list[str], grouped: bool) -> Iterator[list[list[Job]]]:
+def _chunks(jobs: Iterator[Job], grouped: bool) -> Iterator[list[list[Job]]]:
     """Groups of jobs, enough at a time to be worth a worker's way."""
     chunk = []
     for group in _groups(jobs, grouped):
@@ -188,7 +188,7 @@ def _groups(jobs: Iterator[Job], grouped: bool) -> Iterator[list[Job]]:
     yield from groups.values()
 
 
-def _fitted(chunks, model: FitModel, grouped: bool, workers: int | None) -> Iterator[Outcome]:
+def _fitted(chunks, model: FitModel, workers: int | None) -> Iterator[Outcome]:
     """The outcomes of all jobs, in order, from processes with one BLAS thread each: so sums have one order."""
     workers = workers or os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")

@@ -17,8 +17,8 @@ import h5py
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.configure.config import LANDMARK_COUNT
-from prnet.fitting.evidence import MEDIAPIPE_COUNT, Landmarks
+from prnet.configure.config import LANDMARK_COUNT, MEDIAPIPE_COUNT
+from prnet.fitting.evidence import Landmarks
 from prnet.formats.hdf5_sets import own_arrays
 
 SHAPES = {

@@ -13,16 +13,17 @@ import numpy as np
 from scipy.spatial import QhullError
 
 from prnet.common.errors import UserError
+from prnet.configure.config import NOSE_TIP
 from prnet.formats.face_model_file import check_face_model
 from prnet.geometry.face_model import FaceModel, mixture
-from prnet.geometry.mesh import vertex_normals
+from prnet.geometry.mesh import facing_outwards, vertex_normals
 from prnet.geometry.regions import derive_region_weights
 from prnet.geometry.tutte import tutte_embedding
 
 LAYOUT_ROUNDS = 3
 """Relaxation of the UV layout (`prnet.geometry.tutte`)."""
 
-NOSE_TIP, CLAY = 30, 0.75
+CLAY = 0.75
 _NEEDED = ("mean", "triangles", "shape_basis", "expression_basis", "landmark_vertices")
 
 
@@ -57,9 +58,7 @@ def _model(arrays: dict[str, np.ndarray], path: str | Path) -> FaceModel:
     vertices = np.atleast_2d(arrays["landmark_vertices"].astype(np.int32).T).T
     weights = arrays.get("landmark_weights", np.ones(vertices.shape)).astype(np.float32)
     triangles = arrays["triangles"].astype(np.int32)
-    nose = mixture(vertex_normals(mean, triangles), vertices, weights)[NOSE_TIP]
-    if nose[2] < 0:
-        triangles = np.ascontiguousarray(triangles[:, ::-1])
+    triangles = facing_outwards(triangles, mixture(vertex_normals(mean, triangles), vertices, weights)[NOSE_TIP])
     uv = arrays["uv"] if "uv" in arrays else tutte_embedding(mean, triangles, LAYOUT_ROUNDS)
     uv = uv.astype(np.float32)
     return FaceModel(

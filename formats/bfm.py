@@ -13,12 +13,12 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import QhullError
 
 from prnet.common.errors import UserError
-from prnet.configure.config import FACE_WEIGHT, FEATURE_WEIGHT, LANDMARK_COUNT, LANDMARK_WEIGHT, MAP_SIZE
+from prnet.configure.config import FACE_WEIGHT, FEATURE_WEIGHT, LANDMARK_COUNT, LANDMARK_WEIGHT, MAP_SIZE, NOSE_TIP
 from prnet.formats.face_model_file import check_face_model
 from prnet.formats.image_files import decode_grey
 from prnet.formats.mat_files import read_mat_arrays
 from prnet.geometry.face_model import FaceModel, TextureBasis, at_landmarks
-from prnet.geometry.mesh import vertex_normals
+from prnet.geometry.mesh import facing_outwards, vertex_normals
 from prnet.geometry.regions import derive_region_weights
 from prnet.geometry.tutte import tutte_embedding
 from prnet.geometry.uv_layout import texel_coordinates
@@ -31,8 +31,6 @@ BFM_LICENCE = (
 MAX_FILE_BYTES = 1 << 31
 """All arrays of a MATLAB file may not take more; those of face3d's `BFM.mat` with 199 components in float64 take 0.6
 GB, and the file is the user's own."""
-
-NOSE_TIP = 30
 
 
 def read_face3d_model(
@@ -129,7 +127,7 @@ def _untextured(
     mean = mean.reshape(-1, 3)
     return FaceModel(
         mean=mean,
-        triangles=_facing_outwards(mean, triangles, landmark_vertices),
+        triangles=facing_outwards(triangles, vertex_normals(mean, triangles)[landmark_vertices[NOSE_TIP]]),
         landmark_vertices=landmark_vertices[:, None],
         landmark_weights=np.ones((len(landmark_vertices), 1), np.float32),
         mean_texture=np.clip(mean_texture.reshape(-1, 3) / 255, 0, 1),
@@ -140,12 +138,6 @@ def _untextured(
         licence=BFM_LICENCE,
         **bases,
     )
-
-
-def _facing_outwards(mean: np.ndarray, triangles: np.ndarray, landmark_vertices: np.ndarray) -> np.ndarray:
-    """The triangles counter-clockwise as seen from outside, told by the normal of the nose tip: it points at us."""
-    normal = vertex_normals(mean, triangles)[landmark_vertices[NOSE_TIP]]
-    return triangles if normal[2] > 0 else np.ascontiguousarray(triangles[:, ::-1])
 
 
 def _with_uv(model: FaceModel, path: str | Path, uv_path: str | Path | None, uv_data: str | Path | None) -> FaceModel:

@@ -15,7 +15,7 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.common.files import atomic_write
-from prnet.configure.config import FACE_MODEL_PATH, LANDMARK_COUNT, MAP_SIZE
+from prnet.configure.config import FACE_MODEL_PATH, LANDMARK_COUNT, MAP_SIZE, MEDIAPIPE_COUNT
 from prnet.configure.programs import command
 from prnet.formats.hdf5_attributes import as_text, write_texts
 from prnet.formats.hdf5_file import DeferredErrorFile
@@ -25,7 +25,7 @@ from prnet.geometry.face_model import FaceModel, MediaPipePoints, TextureBasis
 FORMAT = "face model"
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
-MEDIAPIPE_COUNT = 468
+
 
 _ARRAYS = {
     "mean": (np.float32, ("V", 3), "mean face, model units: x to the image's right, y up, z to the camera"),

@@ -45,3 +45,9 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     )
     length = np.linalg.norm(normals, axis=-1, keepdims=True)
     return (normals / np.where(length > 0, length, 1)).astype(np.float32)
+
+
+def facing_outwards(triangles: np.ndarray, nose_normal: np.ndarray) -> np.ndarray:
+    """The triangles of a face, counter-clockwise as seen from outside. nose_normal : (3,), what they make at the tip of
+    the nose, z towards the viewer: it should point at us."""
+    return triangles if nose_normal[2] > 0 else np.ascontiguousarray(triangles[:, ::-1])

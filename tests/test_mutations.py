@@ -110,7 +110,7 @@ MUTATIONS = [
     # results and subjects: failures as zeros, radians, 1-based pixels, swapped rows
     ("evaluating/results.py", "self.errors[index] = np.inf", "self.errors[index] = 0.0"),
     ("evaluating/subjects.py", "np.degrees([fit.pose[1] for fit in self._fits])", "np.asarray([fit.pose[1] for fit in self._fits])"),
-    ("evaluating/subjects.py", "np.argsort(np.argsort(subjects.names))", "np.argsort(subjects.names)[::-1]"),
+    ("evaluating/subjects.py", "np.argsort(np.argsort(subjects.names, kind='stable'))", "np.argsort(subjects.names)[::-1]"),
     ("evaluating/methods.py", "transform_points(to_photo, sample_landmarks(position_map, self.layout))", "sample_landmarks(position_map, self.layout)"),
     ("evaluating/methods.py", "image.astype(np.float32) / 255", "image.astype(np.float32)"),
     # the face in its photo: degrees, handedness, crop and back, facing

@@ -113,7 +113,7 @@ def test_a_video_that_was_drawn_over_is_no_input(reconstructor, tmp_path):
     with VideoFile(tmp_path / "clip.mp4", 25) as video:
         for _ in range(3):
             video.write(frame)
-    assert reconstruct_inputs(reconstructor, find_inputs(tmp_path), tmp_path, OutputSettings()) == 0
+    assert reconstruct_inputs(reconstructor, find_inputs(tmp_path), tmp_path, OutputSettings()) == []
     assert names_in(tmp_path) == {"clip.mp4", "clip_landmarks.mp4", "clip_tracks.csv", "clip_tracks.npz"}
     assert find_inputs(tmp_path) == [tmp_path / "clip.mp4"]
 
@@ -123,14 +123,14 @@ def test_faces_that_an_earlier_run_found_are_removed(reconstructor, tmp_path):
     write = lambda boxes, **more: reconstruct_inputs(  # noqa: E731
         reconstructor, [folder / "a.jpg"], output, OutputSettings(**more), boxes=boxes
     )
-    assert write(BOXES[:1]) == 0
+    assert write(BOXES[:1]) == []
     one = names_in(output)
-    assert write(BOXES, mat=True, frontal=True) == 0
+    assert write(BOXES, mat=True, frontal=True) == []
     assert len(names_in(output)) > 3 * len(one)
     kept = {"a_face1_notes.txt": "of a person", "a_face9.obj": "likewise", "b_face1.obj": "of another photo"}
     for name, text in kept.items():
         (output / name).write_text(text)
-    assert write(BOXES[:1]) == 0
+    assert write(BOXES[:1]) == []
     assert names_in(output) == one | set(kept)
     named = {name for face in json.loads((output / "a.json").read_text())["faces"] for name in face["files"].values()}
     assert named | {"a.json"} == one
@@ -145,7 +145,7 @@ def test_a_json_file_of_a_stranger_removes_nothing_else(reconstructor, tmp_path,
     (folder / "a_face1").touch()
     (folder / "a.json").write_text(json.dumps({"faces": [{"files": {"obj": named}}]}))
     before = names_in(folder)
-    assert reconstruct_inputs(reconstructor, [folder / "a.jpg"], folder, OutputSettings(), boxes=BOXES[:1]) == 0
+    assert reconstruct_inputs(reconstructor, [folder / "a.jpg"], folder, OutputSettings(), boxes=BOXES[:1]) == []
     assert before <= names_in(folder)
     assert (tmp_path / "a_face1.obj").exists()
 
@@ -157,7 +157,7 @@ def test_a_json_file_of_somebody_else_is_not_written_over(reconstructor, termina
     folder = put_photos(tmp_path / "photos", "a.jpg", "b.jpg")
     (folder / "a.json").write_text(text)
     inputs = find_inputs(folder)
-    assert reconstruct_inputs(reconstructor, inputs, folder, OutputSettings()) == 1
+    assert len(reconstruct_inputs(reconstructor, inputs, folder, OutputSettings())) == 1
     lines = terminal.readouterr().err.splitlines()
     assert lines == [f"error: {folder / 'a.json'}: was not written by this program; choose another --output-dir"]
     assert (folder / "a.json").read_text() == text
@@ -169,7 +169,7 @@ def test_a_photo_with_the_name_of_a_result_is_not_written_over(reconstructor, te
     (folder / "b_landmarks.mp4").write_bytes(b"no video, and no result of a photo")
     before = (folder / "a_face0_sheet.png").read_bytes()
     inputs = find_inputs(folder)
-    assert reconstruct_inputs(reconstructor, inputs, folder, OutputSettings()) == 2
+    assert len(reconstruct_inputs(reconstructor, inputs, folder, OutputSettings())) == 2
     lines = terminal.readouterr().err.splitlines()
     assert (
         lines[0]
@@ -192,7 +192,7 @@ def test_one_input_that_cannot_be_opened_leaves_the_others(reconstructor, termin
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     output = tmp_path / "out"
-    assert reconstruct_inputs(reconstructor, find_inputs(folder), output, OutputSettings()) == 1
+    assert len(reconstruct_inputs(reconstructor, find_inputs(folder), output, OutputSettings())) == 1
     lines = terminal.readouterr().err.splitlines()
     assert lines == [f"error: {folder / 'a.jpg'}: Permission denied"]
     assert (output / "b.json").exists()
@@ -264,7 +264,7 @@ def test_a_video_whose_name_crashes_its_reader_is_one_line(reconstructor, termin
     path = tmp_path / bad
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"")
-    assert reconstruct_inputs(reconstructor, [path], tmp_path / "out", OutputSettings()) == 1
+    assert reconstruct_inputs(reconstructor, [path], tmp_path / "out", OutputSettings()) == [path]
     (line,) = terminal.readouterr().err.splitlines()
     assert "the name is not UTF-8, which videos need; rename it" in line
     with pytest.raises(UserError, match="not UTF-8"):
@@ -274,7 +274,7 @@ def test_a_video_whose_name_crashes_its_reader_is_one_line(reconstructor, termin
 def test_tables_pictures_masked_textures_and_all_faces_in_one_file(reconstructor, tmp_path):
     folder, output = put_photos(tmp_path / "photos", "a.jpg"), tmp_path / "out"
     wanted = OutputSettings(csv=True, pictures=OVERLAYS, masked=True, together=True, texture_size=64)
-    assert reconstruct_inputs(reconstructor, [folder / "a.jpg"], output, wanted, boxes=BOXES) == 0
+    assert reconstruct_inputs(reconstructor, [folder / "a.jpg"], output, wanted, boxes=BOXES) == []
     summary = json.loads((output / "a.json").read_text())
     assert summary["files"] == {
         **{kind: f"a_{kind}.png" for kind in OVERLAYS},
@@ -301,7 +301,7 @@ def test_tables_pictures_masked_textures_and_all_faces_in_one_file(reconstructor
     assert 0 < pncc.any(axis=-1).mean() < 1
     assert find_inputs(folder) == [folder / "a.jpg"]
     names = names_in(output)
-    assert reconstruct_inputs(reconstructor, [folder / "a.jpg"], output, OutputSettings(), boxes=BOXES[:1]) == 0
+    assert reconstruct_inputs(reconstructor, [folder / "a.jpg"], output, OutputSettings(), boxes=BOXES[:1]) == []
     assert not [name for name in names_in(output) if name in {*summary["files"].values()}]
     assert len(names_in(output)) < len(names)
 
@@ -317,5 +317,5 @@ def test_sides_of_textures_are_powers_of_two(side, terminal):
 def test_pictures_beside_their_photos_are_no_inputs(reconstructor, tmp_path):
     folder = put_photos(tmp_path / "photos", "a.jpg", "b_mesh.png")
     settings = OutputSettings(pictures=("mesh", "pncc"))
-    assert reconstruct_inputs(reconstructor, [folder / "a.jpg"], folder, settings, boxes=BOXES) == 0
+    assert reconstruct_inputs(reconstructor, [folder / "a.jpg"], folder, settings, boxes=BOXES) == []
     assert find_inputs(folder) == [folder / "a.jpg", folder / "b_mesh.png"]

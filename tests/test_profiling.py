@@ -404,7 +404,7 @@ def test_fits_move_first(tmp_path, sample_model):
     )
     side = (before[2] - before[0]) / FRAME_MARGIN
     np.testing.assert_allclose(after - before, side * np.array([0.1, -0.1, 0.1, -0.1]), atol=1)
-    with pytest.raises(UserError, match="--fitshift"):
+    with pytest.raises(UserError, match="--fit-shift"):
         main([*common, "--outputdir", str(tmp_path / "far"), "--fitshift", "0", "51"])
 
 
@@ -417,5 +417,5 @@ def test_nothing_is_left_where_nothing_can_be_made(tmp_path, sample_model):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.hdf5", "photos"]
     with pytest.raises(UserError, match="is there already"):
         main([*common, "--outputdir", str(tmp_path)])
-    with pytest.raises(UserError, match="--maxyaw"):
+    with pytest.raises(UserError, match="--max-yaw"):
         main([*common, "--outputdir", str(tmp_path / "views"), "--maxyaw", "nan"])

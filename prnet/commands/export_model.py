@@ -58,6 +58,9 @@ def make_parser() -> Parser:
 
 def main(argv=None) -> None:
     options = make_parser().parse_args(argv)
+    for flag in ("quantize", "images"):
+        if getattr(options, flag) and options.format is None:
+            raise UserError(f"--{flag}: belongs to --format; leave it out")
     start_keras()
     if options.from_prnet_checkpoint:
         convert_checkpoint(options.from_prnet_checkpoint, options.uv_data, options.output)
