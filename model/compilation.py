@@ -61,7 +61,7 @@ def begin_averages(network: keras.Model) -> None:
     inner = getattr(network.optimizer, "inner_optimizer", network.optimizer)  # of one that scales losses
     means = getattr(inner, "_model_variables_moving_average", ())
     for mean, weight in zip(means, network.trainable_variables if means else (), strict=True):
-        mean.assign(weight)
+        mean.assign(keras.ops.convert_to_numpy(weight))  # a copy: JAX gives away what two variables may not share
 
 
 class MapTraining(keras.Model):
