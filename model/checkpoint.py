@@ -13,7 +13,7 @@ from prnet.common.files import atomic_write
 
 
 class State(TypedDict):
-    """Where a run has come: finished epochs, least validation NME so far, and the log, one dictionary an epoch."""
+    """Where a run has come: finished epochs, lowest validation NME so far, and the log, one dictionary an epoch."""
 
     epoch: int
     best: float | None

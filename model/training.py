@@ -53,7 +53,7 @@ def train(
 ) -> list[dict]:
     """Train a network, or resume a run that stopped, and return the log: one dictionary an epoch.
 
-    The folder gets best.keras (least NME on the validation samples) and last.keras, checkpoint.npz to resume from,
+    The folder gets best.keras (lowest NME on the validation samples) and last.keras, checkpoint.npz to resume from,
     config.json, training.csv, training.png, samples.png and TensorBoard's event files. test_set : reported each epoch,
     selects nothing. start_from : a `.keras` file whose weights to begin with, counted as `start_epoch` finished
     epochs. overwrite : begin again in a folder that holds another run. Of several processes (`Run.processes`) only the
@@ -297,5 +297,5 @@ def _fit(
         raise
     finally:
         monitor.bar.close()  # an error begins a line of its own
-    least = math.nan if state["best"] is None else state["best"]
-    logger.info(f"{folder}: least validation NME {least:.2f} %; best.keras, last.keras, training.csv, training.png")
+    lowest = math.nan if state["best"] is None else state["best"]
+    logger.info(f"{folder}: lowest validation NME {lowest:.2f} %; best.keras, last.keras, training.csv, training.png")

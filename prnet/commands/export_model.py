@@ -128,7 +128,7 @@ def export_and_check(model, form, quantize, images, output) -> None:
         path = checked = export_network(network, layout, output, form, quantize=quantize, crops=crops, source=source)
     largest, mean = differences(network, checked, form, crops)
     size = sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
-    print(f"{path}: {size / 1e6:.1f} MB; from the network at most {largest:.3g} crop pixels, {mean:.2g} in the mean")
+    print(f"{path}: {size / 1e6:.1f} MB; from the network at most {largest:.3g} crop pixels, {mean:.2g} on average")
 
 
 def write_web(network, layout, output, quantize):
