@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import urllib.request
 from contextlib import suppress
 from threading import Thread
@@ -29,7 +30,9 @@ def checked_address(address: str, example: str = "http://127.0.0.1:20000") -> st
         parts = urlsplit(address)
         host = (parts.hostname or "").encode("idna")
         plain = address.isascii() and address.isprintable() and " " not in address and "\\" not in address
-        usable = plain and host and parts.scheme in ("http", "https") and (parts.port is None or parts.port > 0)
+        whole = "[" not in parts.netloc or re.fullmatch(r"\[[^][]*](:\d*)?", parts.netloc)  # Python's versions differ
+        usable = plain and host and whole and parts.scheme in ("http", "https")
+        usable = usable and (parts.port is None or parts.port > 0)
     except ValueError:
         usable = False
     if "@" in address:

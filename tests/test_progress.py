@@ -120,6 +120,8 @@ BAD_ADDRESSES = [
         "-1",
         "http://ho\\st",
         "http://[1:2]",
+        "http://u:word[::1]:80/p",
+        "http://[::1]80",
     ),
     *("http://a b", "http://host\n", "http://h\x00st", "http://h\xe9st", "", "http://" + "a" * 64),
 ]
@@ -150,11 +152,12 @@ def test_no_address_whatever_ends_a_run(monkeypatch, terminal, count):
 
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.delenv("http_proxy", raising=False)
-    whole = ["http", ":", "//", "u", ":", "SECRET", "@", "[", "::1", "]", ":", "80", "/", "p"]
+    user, host = ["u", ":", "SECRET", "@"], ["[", "::1", "]", ":", "80", "/", "p"]
     odd = ["\x00", "\n", " ", "\ud800", "\xe9", "%", "#", "?", "\\", "99999", "..", "-1", "\uff0f", "\u2100", "s"]
     taken = 0
     for seed in range(count):
         random = np.random.default_rng(seed)
+        whole = ["http", ":", "//", *user[: 4 * random.integers(2)], *host]
         pieces = [piece for piece in whole if random.random() < 0.8 or piece in "http://"]
         for _ in range(random.integers(3)):
             pieces.insert(random.integers(len(pieces) + 1), str(random.choice(odd)))

@@ -19,6 +19,7 @@ FLAGS = {
     "data_mode": "--data-mode",
     "decoder": "--decoder",
     "detector": "--detector",
+    "target_scale": "--target-scale",
     "devices": "--devices",
     "end": "--end",
     "epochs": "--epochs",
