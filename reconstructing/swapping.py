@@ -18,7 +18,7 @@ from prnet.reconstructing.synthetic import NOTICE, labelled, synthetic_sheet, wr
 from prnet.reconstructing.texture import complete_texture, texture_side
 from prnet.reconstructing.transfer import blend_texture, draw_layer, morph, transfer_expressions
 from prnet.reconstructing.video import FaceTracker
-from prnet.reconstructing.video_files import VIDEO_SUFFIXES, VideoFile, open_video
+from prnet.reconstructing.video_files import VIDEO_SUFFIXES, VideoFile, open_video, require_frames, require_whole
 
 logger = logging.getLogger(__name__)
 
@@ -139,12 +139,10 @@ def swap_video(
                     picture = swap.change(face, picture)
                 changed += bool(faces)
                 result.write(labelled(picture))
-        if read == 0:
-            raise UserError(f"{path}: holds no frame that can be read; convert it to MP4, or start earlier")
+        require_frames(path, read)
         if not changed:
             raise UserError(f"{path}: no face found in {read} frames")
-    if read < video.frame_count:
-        raise UserError(f"{path}: cut short, {read} of {video.frame_count} frames; these are in {target}")
+    require_whole(path, video, read, target)
     logger.info(printable(f"{path}: changed in {changed} of {read} frames, {target}"))
     return target
 

@@ -85,6 +85,18 @@ def _frames(capture, first: int, last: int | None) -> Iterator[np.ndarray]:
         number += 1
 
 
+def require_frames(path, read: int) -> None:
+    """Raise `UserError` where a video gave none."""
+    if read == 0:
+        raise UserError(f"{path}: holds no frame that can be read; convert it to MP4, or start earlier")
+
+
+def require_whole(path, video: Video, read: int, written) -> None:
+    """Raise `UserError`, which says where the result is, where a video gave fewer frames than its file promises."""
+    if read < video.frame_count:
+        raise UserError(f"{path}: cut short, {read} of {video.frame_count} frames; these are in {written}")
+
+
 class VideoFile:
     """An MP4 file that frames (H, W, 3) uint8 RGB of one size go into.
 

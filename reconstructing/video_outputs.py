@@ -18,7 +18,7 @@ from prnet.reconstructing.look_ahead import Faces, smoothed_ahead
 from prnet.reconstructing.settings import ON_BLACK, OutputSettings
 from prnet.reconstructing.tables import csv_bytes
 from prnet.reconstructing.video import FaceTracker
-from prnet.reconstructing.video_files import Video, VideoFile, open_video
+from prnet.reconstructing.video_files import Video, VideoFile, open_video, require_frames, require_whole
 
 AHEAD = 4
 """Frames whose faces are found while those of others are drawn."""
@@ -109,8 +109,7 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
                     picture = draw_overlay(picture, face, settings.overlay)
                     tracks.add(read - 1, number, face, frame)
                 result.write(picture)
-        if read == 0:
-            raise UserError(f"{path}: holds no frame that can be read; convert it to MP4, or start earlier")
+        require_frames(path, read)
         contents = {"_tracks.npz": tracks.npz_bytes(), "_tracks.csv": tracks.csv_bytes()}
         if tracks.moving:
             contents["_animated.glb"] = animation_bytes(tracks.moving)
@@ -119,8 +118,7 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
                 file.write_bytes(content)
     if not tracks.numbers:
         raise UserError(f"{path}: no face found in {read} frames")
-    if read < video.frame_count:
-        raise UserError(f"{path}: cut short, {read} of {video.frame_count} frames; these are in {folder / stem}*")
+    require_whole(path, video, read, f"{folder / stem}*")
     found = f"{len(set(tracks.numbers))} face(s) in {len(set(tracks.frames))} of {read} frames"
     return f"{path}: {found}, {folder / stem}*"
 

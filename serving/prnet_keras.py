@@ -55,18 +55,18 @@ def examples(path: str, body: str, python: str) -> dict[str, dict[str, str]]:
 
 
 Item = TypeVar("Item")
-Few = Annotated[list[Item], FailFast()]
+FailFastList = Annotated[list[Item], FailFast()]
 """A list of which the first wrong item is told; to collect all of 100,000 would hold the server up for a second."""
 
 
 class ImageMats(BaseModel):
     rawImage: str = Field(description="an image file in base64")
-    rawMats: Few[str] = Field(description="its faces' fits, .mat files in base64; empty ones are left out")
+    rawMats: FailFastList[str] = Field(description="its faces' fits, .mat files in base64; empty ones are left out")
 
 
 class MatRequest(BaseModel):
     matType: Literal["normal", "dotnet"] | None = "normal"
-    imageMatList: Few[ImageMats]
+    imageMatList: FailFastList[ImageMats]
 
 
 class FaceMesh(BaseModel):
@@ -84,12 +84,12 @@ class MeshAnswer(BaseModel):
 
 class ImagePairs(BaseModel):
     rawImage: str = Field(description="not looked at")
-    rawOrgMats: Few[str] = Field(description="true faces, fits or meshes, .mat files in base64")
-    rawPredictMats: Few[str] = Field(description="their predictions")
+    rawOrgMats: FailFastList[str] = Field(description="true faces, fits or meshes, .mat files in base64")
+    rawPredictMats: FailFastList[str] = Field(description="their predictions")
 
 
 class EvaluationRequest(BaseModel):
-    imageMatList: Few[ImagePairs]
+    imageMatList: FailFastList[ImagePairs]
 
 
 class PairErrors(BaseModel):

@@ -78,7 +78,7 @@ def test_a_damaged_entry_of_an_archive_is_a_row(photos, tmp_path, model):
     assert reconstruct_many(tmp_path / "photos.zip", tmp_path / "faces", model=model, detector="none") == 1
     found = rows(tmp_path / "faces")
     assert [row["face"] for row in found] == [None, 0, 0]
-    assert "cannot be unpacked" in found[0]["problem"]
+    assert "a.png: cannot be read" in found[0]["problem"]
 
 
 def test_a_damaged_record_and_a_list_of_no_paths_are_one_line(photos, tmp_path, model):

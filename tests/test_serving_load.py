@@ -285,7 +285,7 @@ def test_downloads_that_nobody_waits_for_are_not_made(mean_reconstructor, slow_w
         answer = httpx.post(f"{address}/v1/reconstructions", files={"photo": PHOTO}, data={"box": "10,10,80,80"})
         archive = httpx.Request("GET", address + answer.json()["links"]["zip"])
         send_and_leave(address, archive, slow_work, 20)
-    assert 1 <= len(slow_work) <= 8
+    assert len(slow_work) <= 8  # of 20, two at a time
 
 
 def test_downloads_count_as_requests(mean_reconstructor, slow_work):
@@ -302,7 +302,7 @@ def test_pairs_of_a_client_that_left_are_not_evaluated(mean_reconstructor, slow_
     pairs = {"imageMatList": [{"rawImage": "", "rawOrgMats": [""] * 30, "rawPredictMats": [""] * 30}]}
     with listening(build_application(mean_reconstructor)) as address:
         send_and_leave(address, httpx.Request("POST", f"{address}/evaluate", json=pairs), slow_work, 1)
-    assert 1 <= len(slow_work) <= 8
+    assert len(slow_work) <= 4  # seven begin until the end if none is called off, and 30 are asked for
 
 
 def test_a_stop_finishes_what_was_taken(mean_reconstructor, held_network):
