@@ -19,7 +19,7 @@ from prnet.configure.config import FACE_MODEL_PATH, LANDMARK_COUNT, MAP_SIZE, ME
 from prnet.configure.programs import command
 from prnet.formats.hdf5_attributes import as_text, write_texts
 from prnet.formats.hdf5_file import DeferredErrorFile
-from prnet.formats.hdf5_sets import require_own_items
+from prnet.formats.hdf5_sets import own_item
 from prnet.geometry.face_model import FaceModel, MediaPipePoints, TextureBasis
 
 FORMAT = "face model"
@@ -149,7 +149,6 @@ def load_face_model(path: str | Path = FACE_MODEL_PATH) -> FaceModel:
         raise UserError(f"{path}: not a readable HDF5 file; make one with {make}")
     try:
         with h5py.File(path, "r") as file:
-            require_own_items(file, str(path))
             if as_text(file.attrs.get("format")) != FORMAT:
                 raise UserError(f"{path}: not a face model; make one with {make}")
             version = file.attrs.get("format_version")
@@ -159,17 +158,20 @@ def load_face_model(path: str | Path = FACE_MODEL_PATH) -> FaceModel:
                     f" make it again with {make}"
                 )
             fields = [field for field in _ARRAYS if version > 1 or field != "landmark_weights"]
-            fields += [f"{group}/{field}" for group in _GROUPS if group in file for field in _GROUPS[group][0]]
-            optional = ["expression_names"] if "expression_names" in file else []
-            missing = [name for name in fields + optional if not isinstance(file.get(name), h5py.Dataset)]
+            present = [name for name in (*_GROUPS, "expression_names") if own_item(file, name, str(path)) is not None]
+            fields += [f"{group}/{field}" for group in _GROUPS if group in present for field in _GROUPS[group][0]]
+            fields += [name for name in present if name not in _GROUPS]
+            found = {field: own_item(file, field, str(path)) for field in fields}
+            sets = {field: item for field, item in found.items() if isinstance(item, h5py.Dataset)}
+            missing = [field for field in fields if field not in sets]
             missing += [name for name in ("source", "licence", "identity") if name not in file.attrs]
             if missing:
                 raise UserError(f"{path}: {', '.join(missing)} missing; make it again with {make}")
-            if sum(file[field].nbytes for field in fields + optional) > os.path.getsize(path):
+            if sum(item.nbytes for item in sets.values()) > os.path.getsize(path):
                 raise UserError(f"{path}: declares more than it holds; make it again with {make}")
             identity = as_text(file.attrs["identity"])
-            arrays = {field: file[field][()] for field in fields}
-            names = tuple(name.decode() for name in file["expression_names"][()]) if optional else ()
+            arrays = {field: item[()] for field, item in sets.items()}
+            names = tuple(name.decode() for name in arrays.pop("expression_names", ()))
             texts = {name: as_text(file.attrs[name]) for name in ("source", "licence")}
     except FileNotFoundError:
         raise UserError(

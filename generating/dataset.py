@@ -41,7 +41,7 @@ from prnet.common.errors import InputLost, UserError
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
 from prnet.configure.programs import command
 from prnet.formats.hdf5_attributes import as_text
-from prnet.formats.hdf5_sets import require_own_items
+from prnet.formats.hdf5_sets import own_item
 from prnet.formats.image_files import decode_grey, decode_image
 from prnet.geometry.crop import Box
 
@@ -131,7 +131,6 @@ class Dataset:
         self._file = _SharedFile(self.path)
         try:
             with h5py.File(self.path, "r") as file:
-                require_own_items(file, str(self.path))
                 self._read(file)
         except UserError:
             self.close()
@@ -173,11 +172,11 @@ class Dataset:
         self._require(self.image_widths > 0, "image_widths")
         self.scores: np.ndarray | None = None
         self.score_names: tuple[str, ...] = ()
-        if "scores" in file:
+        if self._has(file, "scores"):
             self.scores = self._array(file, "scores", "float32", (count, None))
             self.score_names = tuple(self._texts(file, "score_names", self.scores.shape[1]))
         self._landmarks = self.coefficients = self.poses = self._maps = self._offsets = self._skin = None
-        if "landmarks" in file:
+        if self._has(file, "landmarks"):
             self._landmarks = self._rows(file, "landmarks", "float32", (count, LANDMARK_COUNT, 3))
         if storage.image:
             self._images = self._rows(file, "images", storage.image, (count, *_PICTURE))
@@ -187,7 +186,7 @@ class Dataset:
             self._checksums = self._array(file, "checksums", "uint32", (count,))
             self._require(np.diff(self._offsets) > 0, "offsets")
             self._require((self._offsets >= 0) & (self._offsets <= len(self._images)), "offsets")
-        if "skin" in file:
+        if self._has(file, "skin"):
             self._skin = self._rows(file, "skin", "uint8", (None,))
             self._skin_offsets = self._array(file, "skin_offsets", "int64", (count + 1,))
             self._require(np.diff(self._skin_offsets) > 0, "skin_offsets")
@@ -203,9 +202,12 @@ class Dataset:
         if not holds.all():
             raise UserError(f"{self.path}: the set {name} holds impossible values; build it again")
 
+    def _has(self, file: h5py.File, name: str) -> bool:
+        return own_item(file, name, str(self.path)) is not None
+
     def _set(self, file: h5py.File, name: str, kind: str | np.dtype, shape: tuple) -> h5py.Dataset:
         """A set, if it is of its type and shape (None stands for any length) and all of it is in the file."""
-        found = file.get(name)
+        found = own_item(file, name, str(self.path))
         if not isinstance(found, h5py.Dataset):
             raise UserError(f"{self.path}: has no set {name}; build it again")
         fits = len(found.shape) == len(shape) and all(
@@ -220,12 +222,13 @@ class Dataset:
 
     def _rows(self, file: h5py.File, name: str, kind: str, shape: tuple) -> StoredRows:
         rows, checksums = self._set(file, name, kind, shape), None
-        if f"{name}_checksums" in file:
+        if self._has(file, f"{name}_checksums"):
             checksums = self._array(file, f"{name}_checksums", "uint32", rows.shape[:1])
         return StoredRows(self._file, rows, checksums)
 
     def _texts(self, file: h5py.File, name: str, count: int) -> list[str]:
-        kind = file[name].dtype if name in file else np.dtype("S1")
+        found = own_item(file, name, str(self.path))
+        kind = found.dtype if isinstance(found, h5py.Dataset) else np.dtype("S1")
         if kind.kind != "S":
             raise UserError(f"{self.path}: the set {name} is {kind}, not text; build it again")
         return [text.decode() for text in self._array(file, name, kind, (count,))]

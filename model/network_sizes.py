@@ -11,7 +11,7 @@ import keras
 from keras.src.backend.common.global_state import get_global_attribute
 
 from prnet.common.errors import UserError
-from prnet.formats.hdf5_sets import own_item
+from prnet.formats.hdf5_sets import own_items
 
 MAX_WEIGHTS = 1 << 26
 """Of a network, 256 MB; our largest has 13 million."""
@@ -91,9 +91,7 @@ def require_modest_weights(content: bytes, name: str, most_bytes: int) -> None:
     with h5py.File(io.BytesIO(content)) as file:
         groups = [file]
         while groups:
-            group = groups.pop()
-            for key in group:
-                found = own_item(group, key, name)
+            for found in own_items(groups.pop(), name):
                 if isinstance(found, h5py.Group):
                     groups.append(found)
                 else:

@@ -1,6 +1,7 @@
 """A network that sees nothing, and a server around it: for every crop the mean face, frontal, where its reference crop
 has it. It is small and quick, and what it must answer for a photo is known."""
 
+import gc
 import io
 import socket
 import threading
@@ -53,7 +54,12 @@ def image_file(image: np.ndarray, kind: str = "JPEG", **options) -> bytes:
 
 @contextmanager
 def listening(app, limits: Limits | None = None):
-    """The address of a server that runs in a thread, on a free port of the loopback interface."""
+    """The address of a server that runs in a thread, on a free port of the loopback interface.
+
+    What earlier tests left is collected first: the iterator of an interrupted training waits up to a minute for
+    TensorFlow's threads when it is collected, whichever thread that falls to (the server's would stand still).
+    """
+    gc.collect()
     server = http_server(app, limits)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
