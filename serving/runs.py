@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,6 +106,7 @@ class RunLog:
         self._runs: deque[KeptRun] = deque(maxlen=limits.runs)
         self._limits, self._path = limits, path
         self._unsaved, self._warned = asyncio.Event(), False
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="runs")  # a disk may be slow
         self._load()
 
     async def __aenter__(self) -> "RunLog":
@@ -113,13 +115,14 @@ class RunLog:
 
     async def __aexit__(self, *_) -> None:
         self._saving.cancel()
-        self.save()
+        await self.save()
+        self._writer.shutdown()
 
     async def _save_after_events(self) -> None:
         while True:
             await self._unsaved.wait()
             await asyncio.sleep(SAVE_SECONDS)
-            self.save()
+            await self.save()
 
     def _load(self) -> None:
         if not self._path or not Path(self._path).exists():
@@ -140,21 +143,30 @@ class RunLog:
             for point in run.points:
                 self._runs[-1].add(point)
 
-    def save(self) -> None:
+    async def save(self) -> None:
         if not self._path or not self._unsaved.is_set():
             return
         runs = sorted(self._runs, key=lambda run: run.updated, reverse=True)
         content = b'{"runs":[%s]}' % b",".join(run.answer(run.points) for run in runs)
+        self._unsaved.clear()
+        kept = False
+        try:
+            kept = await asyncio.get_running_loop().run_in_executor(self._writer, self._write, content)
+        finally:
+            if not kept:  # the next time may do better
+                self._unsaved.set()
+
+    def _write(self, content: bytes) -> bool:
         try:
             with atomic_write(self._path) as temporary:
                 temporary.write_bytes(content)
-        except (OSError, UserError) as error:  # the next time may do better
+        except (OSError, UserError) as error:
             if not self._warned:
                 logger.warning(f"runs are not kept: {error}")
             self._warned = True
-            return
-        self._unsaved.clear()
+            return False
         self._warned = False
+        return True
 
     def answer(self) -> bytes:
         """All runs as the JSON of `RunList`. Where it would be too long, the longest are thinned further."""

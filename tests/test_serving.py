@@ -1,8 +1,10 @@
 """Both APIs over a real socket, around a network whose answer is known."""
 
+import asyncio
 import base64
 import io
 import json
+import threading
 import tracemalloc
 import zipfile
 from urllib.parse import unquote
@@ -218,11 +220,30 @@ def test_runs_that_could_not_be_written_are_written_later(tmp_path, caplog):
     log = RunLog(Limits(), str(path))
     log.record({"run": "mine", "epoch": 0, "loss": 1.0})
     for _ in range(2):
-        log.save()
+        asyncio.run(log.save())
     assert [message.startswith("runs are not kept: ") for message in caplog.messages] == [True]
     path.parent.unlink()
-    log.save()
+    asyncio.run(log.save())
     assert json.loads(path.read_text())["runs"][0]["name"] == "mine"
+
+
+def test_a_slow_disk_holds_up_no_answer_and_what_comes_meanwhile_is_kept(mean_reconstructor, tmp_path, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow_fsync(_):
+        begun.set()
+        assert go_on.wait(20)
+
+    monkeypatch.setattr("os.fsync", slow_fsync)
+    monkeypatch.setattr("prnet.serving.runs.SAVE_SECONDS", 0.0)
+    path = tmp_path / "runs.json"
+    with listening(build_application(mean_reconstructor, runs=str(path))) as address:
+        for name in ("first", "second"):
+            httpx.post(f"{address}/publish/epoch/end/", json={"run": name, "epoch": 0, "loss": 1.0})
+            assert begun.wait(20)
+        assert len(httpx.get(f"{address}/v1/runs").json()["runs"]) == 2
+        go_on.set()
+    assert [run["name"] for run in json.loads(path.read_text())["runs"]] == ["second", "first"]
 
 
 def test_a_damaged_file_of_runs_is_kept_aside(mean_reconstructor, tmp_path, caplog):
