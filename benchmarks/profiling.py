@@ -36,5 +36,5 @@ def _time_views(photo, coefficients, pose, grid) -> float:
     start = time.process_time()
     relief = make_relief(photo, coefficients, pose, grid)
     for pitch, yaw in VIEWS:
-        encode_jpeg(render_view(relief, view_transform(relief, pitch, yaw)))
+        encode_jpeg(render_view(relief, view_transform(relief, np.array([pitch, yaw, relief.angles[2]]))))
     return time.process_time() - start

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from prnet.common.errors import UserError
+from prnet.common.errors import InputLost, UserError
 from prnet.common.files import atomic_write
 from prnet.common.ordered import in_order
 from prnet.common.threads import ONE_THREAD
@@ -112,6 +112,8 @@ def make_fit_set(
     with find_pairs(images) as source, write(output) as add:
         if not source.photos:
             raise UserError(f"{images}: holds no photo (.jpg, .png); give a folder or a zip of them")
+        if not landmarks.needs_photo:
+            landmarks.require_distinct([os.path.splitext(photo)[0] for photo in source.photos])
         found = _jobs(source, landmarks, outcomes)
         with tqdm(total=len(source.photos), unit="photo", disable=None) as bar:
             for outcome in _fitted(_chunks(found, grouped), model, workers):
@@ -131,10 +133,15 @@ def make_fit_set(
 
 def _jobs(source: PairSource, landmarks, outcomes: dict) -> Iterator[Job]:
     """The photos that have landmarks; of the others an outcome with the reason."""
+    stems: dict[str, str] = {}
     for photo in source.photos:
-        name = f"{source.path}/{photo}"
+        name, stem = f"{source.path}/{photo}", stem_in_set(photo, source.path)
         try:
+            if stems.setdefault(stem, photo) != photo:
+                raise UserError(f"would be {stem} in the set, as {stems[stem]} is; rename one of them")
             yield job_of_photo(photo, source.read(photo, MAX_IMAGE_BYTES), landmarks, name)
+        except InputLost:
+            raise
         except UserError as error:
             outcomes[photo] = Outcome(photo, reason=str(error).removeprefix(f"{name}: "))
 
@@ -158,7 +165,7 @@ def _require_inside(landmarks: Landmarks, height: int, width: int) -> None:
         if points is None:
             continue
         known = points[np.isfinite(points[:, :2]).all(axis=1), :2]
-        if np.isinf(points).any() or (len(known) and np.abs(known).max() > 10 * max(height, width)):
+        if np.isinf(points).any() or (len(known) and np.nanmax(np.abs(points)) > 10 * max(height, width)):
             raise UserError(f"{name} lie far outside the photo of {width} x {height} pixels")
         inside = ((known >= 0) & (known < (width, height))).all(axis=1)
         if len(known) and inside.mean() < 0.5:

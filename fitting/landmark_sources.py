@@ -1,6 +1,6 @@
 """Where photos' landmarks come from: files, several of which may know the same photo, or a network."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,16 @@ class LandmarkSource:
                 mediapipe = one.mediapipe if mediapipe is None else mediapipe
         return Landmarks(ibug, mediapipe) if found else None
 
+    def require_distinct(self, stems: Iterable[str]) -> None:
+        """Raise UserError where two photos, by their paths without suffix, would get the same landmarks."""
+        for file in self.files:
+            owners: dict[int, str] = {}
+            for stem in stems:
+                row = file.row(stem)
+                if row is not None and owners.setdefault(row, stem) != stem:
+                    both = f"both {owners[row]} and {stem}"
+                    raise UserError(f"{file.path}: {file.names[row]} would be {both}; name each with its folder")
+
     def unused(self) -> list[str]:
         return [
             f"{file.path}: {name}"
@@ -42,20 +52,19 @@ class LandmarkSource:
         ]
 
 
-def ibug_landmarks(paths: Iterable[str | Path]) -> Callable[[str], np.ndarray | None]:
-    """From a photo's path without suffix to its 68 landmarks (68, 3), z NaN where it is not known, of the first of the
-    files that has them; None where none has. Raises UserError where a file holds no landmarks68."""
-    files = [read_landmark_file(path) for path in paths]
-    for file in files:
-        if not file.has_ibug:
-            raise UserError(f"{file.path}: holds no landmarks68; give files that do")
-    source = LandmarkSource(files)
+class IbugLandmarks(LandmarkSource):
+    """The 68 landmarks alone, of files that all hold them; else UserError."""
 
-    def landmarks(stem: str) -> np.ndarray | None:
-        found = source.landmarks(stem)
+    def __init__(self, paths: Iterable[str | Path]):
+        super().__init__([read_landmark_file(path) for path in paths])
+        for file in self.files:
+            if not file.has_ibug:
+                raise UserError(f"{file.path}: holds no landmarks68; give files that do")
+
+    def __call__(self, stem: str) -> np.ndarray | None:
+        """(68, 3) of a photo's path without suffix, z NaN where it is not known; None where no file has them."""
+        found = self.landmarks(stem)
         return None if found is None else found.ibug
-
-    return landmarks
 
 
 def landmark_source(given: Sequence[str], face_model: FaceModel, path, model, detector: str, threads: int = 0):

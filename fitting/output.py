@@ -63,7 +63,7 @@ def stem_in_set(photo: str, source: Path) -> str:
     """Where a photo goes, without suffix: `300W_LP/<folder>/<name>`; the source's name where it lies in no folder."""
     stem = os.path.splitext(photo)[0]
     stem = re.sub(r"^300W[-_]LP/", "", stem)
-    return f"{ROOT}/{stem}" if "/" in stem else f"{ROOT}/{source.stem}/{stem}"
+    return f"{ROOT}/{stem}" if "/" in stem else f"{ROOT}/{source.resolve().stem}/{stem}"
 
 
 def as_jpeg(content: bytes, name: str) -> bytes:

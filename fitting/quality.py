@@ -15,6 +15,10 @@ YAW_LIMITS = (30.0, 60.0)
 MAX_RESIDUAL = (2.5, 3.0, 4.0)
 """Per cent of the size, by yaw: the far half of a profile is guessed by whoever marks it."""
 
+BEHIND = -0.3
+"""Cosine of the angle between camera and gaze beyond which a face turns its back on the camera; profiles come to -0.2.
+Landmarks that count y upwards, or are of a mirror image, fit a face from behind as well as right ones from ahead."""
+
 MAX_IDENTITY = 3.0
 """Root of the mean square of the identity coefficients in their deviations, beyond which no person looks like that."""
 
@@ -24,6 +28,7 @@ class Quality:
     """Figures of one fit."""
 
     angles: tuple[float, float, float]  # pitch, yaw, roll in degrees, as `Pose_Para` has them
+    facing: float  # cosine of the angle between camera and gaze: 1 frontal, 0 in profile
     residual: float  # mean 2D distance of the 68 landmarks, or without them of MediaPipe's points, per cent of the size
     disagreement: float  # of the sources, per cent of the size; NaN with one source
     identity: float  # root of the mean square of the coefficients in deviations
@@ -41,6 +46,7 @@ def measure(model: FitModel, evidence: Evidence, solution: Solution) -> Quality:
     identity = solution.coefficients[: points.identity_count] * points.prior[: points.identity_count] / IDENTITY_PRIOR
     return Quality(
         angles=tuple(np.degrees(angles_from_rotation(solution.pose.rotation)).tolist()),
+        facing=float(solution.pose.rotation[2, 2]),
         residual=float(distance[landmarks if landmarks.any() else seen].mean()),
         disagreement=evidence.disagreement,
         identity=float(np.sqrt(np.mean(identity**2))),
@@ -53,6 +59,10 @@ def complaint(quality: Quality) -> str | None:
     """Why a fit should be left out, or None."""
     yaw = abs(quality.angles[1])
     most = MAX_RESIDUAL[int(np.searchsorted(YAW_LIMITS, yaw))]
+    if not quality.residual < np.inf:
+        return "no fit was found; are the landmarks those of a face?"
+    if quality.facing < BEHIND:
+        return "would be seen from behind; do the landmarks count y upwards, or belong to the mirror image?"
     if quality.residual > most:
         return f"residual {quality.residual:.1f} % of the face's size, more than {most:g} at {yaw:.0f} degrees of yaw"
     if quality.disagreement > MAX_DISAGREEMENT and yaw < OBLIQUE:

@@ -5,12 +5,12 @@ So are photos of which only the landmarks are known.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -34,6 +34,15 @@ from prnet.geometry.face_model import FaceModel, at_landmarks
 from prnet.geometry.five_points import crop_box
 from prnet.geometry.pose import fit_to_pixels
 from prnet.geometry.position_map import MapBasis, layout_of_model, map_basis, position_maps
+
+
+class PhotoLandmarks(Protocol):
+    """Landmarks of photos by their paths without suffix."""
+
+    def __call__(self, stem: str) -> np.ndarray | None: ...
+
+    def require_distinct(self, stems: Iterable[str]) -> None: ...
+
 
 BUFFER_BYTES, UNIT_BYTES = 1 << 28, 1 << 25
 """The buffer is written when it holds this much, if it is not full before; a unit of work is cut off likewise."""
@@ -104,7 +113,7 @@ def build_dataset(
     overwrite: bool = False,
     progress: bool = True,
     scores: ScoreFile | None = None,
-    landmarks: Callable[[str], np.ndarray | None] | None = None,
+    landmarks: PhotoLandmarks | None = None,
     crop: str = "box",
 ) -> BuildReport:
     """Build one data set file from folders or zip archives of photos with fits.
@@ -113,7 +122,8 @@ def build_dataset(
     flips : take the mirrored photos in folders `*_Flip` too. skin : store how surely each pixel is skin
     (`prnet.generating.skin`), which photo networks learn from, beside the photos of data modes 4 and 5.
     scores : of the photos, stored beside them. landmarks : from a photo's path without suffix to its landmarks
-    (68, 2 or 3) in 0-based pixels, or None; with it fits are neither needed nor read, and the file is of data mode 6.
+    (68, 2 or 3) in 0-based pixels, or None, no two photos to the same ones; with it fits are neither needed nor read,
+    and the file is of data mode 6.
     crop : of `configure.config.CROPS`, what the boxes are of that crops are made from.
     batch : pairs read and verified as one unit of work. buffer : samples held before a write. workers : threads, by
     default one for each core.
@@ -137,6 +147,8 @@ def build_dataset(
             looked_in = " and ".join(str(source.path) for source in opened)
             wanted = "no .jpg with a .mat of the same name beside it" if landmarks is None else "no photos"
             raise UserError(f"{looked_in}: {wanted}")
+        if landmarks is not None:
+            landmarks.require_distinct([pair.stem for pair in kept])
         lock = output.with_name(f".{output.name}.lock")
         if stack.enter_context(
             exclusive_lock(lock, f"{output}: is being built by another run; wait until it has ended")
@@ -224,7 +236,7 @@ class SampleMaker:
         model: FaceModel,
         data_mode: int,
         skin_model: SkinModel | None = None,
-        landmarks: Callable[[str], np.ndarray | None] | None = None,
+        landmarks: PhotoLandmarks | None = None,
         crop: str = "box",
     ):
         self.model, self.skin_model, self.landmarks_of, self.crop = model, skin_model, landmarks, crop

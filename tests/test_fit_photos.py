@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -276,6 +277,56 @@ def test_names_are_found_with_and_without_folders(tmp_path):
     assert [file.row(stem) for stem in ("a/x", "b/x", "300W_LP/b/x", "x", "any/y", "z")] == [0, 1, 1, None, 2, None]
     assert stem_in_set("300W-LP/AFW/x.jpg", Path("s.zip")) == "300W_LP/AFW/x"
     assert stem_in_set("x.jpg", Path("mine.zip")) == "300W_LP/mine/x"
+
+
+def test_one_photos_landmarks_are_not_those_of_another_of_its_name(photos, tmp_path):
+    folder = tmp_path / "twice"
+    for name in ("a/x.jpg", "b/x.jpg"):
+        (folder / "images" / name).parent.mkdir(parents=True)
+        shutil.copy(photos[0] / "images/people/anna_0.jpg", folder / "images" / name)
+    shutil.copy(photos[0] / "model.hdf5", folder)
+    bare = write_npz(tmp_path / "bare.npz", ["x.jpg"], landmarks68=photos[1][:1])
+    with pytest.raises(UserError, match=r"bare.npz: x would be both a/x and b/x; name each with its folder"):
+        fit((folder, None), [bare], tmp_path / "out")
+    flags = ["--landmarks", str(bare), "--extractdir", str(folder / "images"), "--hdf5dir", str(tmp_path / "sets")]
+    with pytest.raises(UserError, match="x would be both"):
+        build_dataset.main([*flags, "--buildmode", "train", "--facemodel", str(folder / "model.hdf5")])
+    named = write_npz(tmp_path / "named.npz", ["a/x.jpg"], landmarks68=photos[1][:1])
+    assert fit((folder, None), [named], tmp_path / "out") == 1
+    assert table(tmp_path / "out")["b/x.jpg"]["kept"] == "0"
+
+
+def test_photos_that_would_lie_in_one_place_do_not_replace_each_other(photos, tmp_path, monkeypatch):
+    folder = tmp_path / "images"
+    for name in ("x.jpg", "images/x.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photos[0] / "images/people/anna_0.jpg", folder / name)
+    shutil.copy(photos[0] / "model.hdf5", tmp_path)
+    source = write_npz(tmp_path / "l.npz", ["images/x", "x"], landmarks68=photos[1][[0, 0]])
+    assert fit((tmp_path, None), [source], tmp_path / "out") == 1
+    assert [row["kept"] for row in table(tmp_path / "out").values()].count("1") == 1
+    assert "would be 300W_LP/images/x in the set" in table(tmp_path / "out")["x.jpg"]["reason"]
+    monkeypatch.chdir(folder / "images")
+    assert [stem_in_set("x.jpg", Path(source)) for source in (".", "..")] == ["300W_LP/images/x"] * 2
+
+
+def test_a_face_from_behind_is_no_fit(photos, tmp_path):
+    """Landmarks that count y upwards fit from behind as well as right ones do from ahead."""
+    upwards = photos[1].copy()
+    upwards[..., 1] = SIDE - 1 - upwards[..., 1]
+    upwards[..., 2] = np.nan
+    source = write_npz(tmp_path / "l.npz", NAMES, landmarks68=upwards)
+    with pytest.raises(UserError, match="would be seen from behind; do the landmarks count y upwards"):
+        fit(photos, [source], tmp_path / "out")
+
+
+def test_a_depth_that_no_face_has_is_left_out(photos, tmp_path):
+    deep = photos[1].copy()
+    deep[0, ::2, 2] = np.finfo(np.float32).max
+    assert fit(photos, [write_npz(tmp_path / "l.npz", NAMES, landmarks68=deep)], tmp_path / "out") == 1
+    rows = table(tmp_path / "out")
+    assert "lie far outside the photo" in rows[f"{NAMES[0]}.jpg"]["reason"]
+    assert [row["kept"] for row in rows.values()].count("1") == 2
 
 
 def test_the_shipped_network_can_start_it_and_check_it(photos, tmp_path, capsys):

@@ -21,7 +21,7 @@ from prnet.generating.views.plan import (
     plan_expressions,
     plan_views,
 )
-from prnet.generating.views.profiling import render_view, view_pose, view_transform
+from prnet.generating.views.profiling import render_view, view_angles, view_pose, view_transform
 from prnet.generating.views.relief import FRAME_MARGIN, make_face_grid, make_relief, with_expression
 from prnet.geometry.crop import landmark_box
 from prnet.geometry.face_model import face_vertices, landmark_model
@@ -66,8 +66,8 @@ def project(model, coefficients, pose, height):
 
 
 def pose_of_view(relief, pitch, yaw):
-    transform = view_transform(relief, np.radians(pitch), np.radians(yaw))
-    angles = np.radians([pitch, yaw, np.degrees(relief.angles[2])])
+    angles = np.array([np.radians(pitch), np.radians(yaw), relief.angles[2]])
+    transform = view_transform(relief, angles)
     return transform, view_pose(transform, angles, len(relief.picture))
 
 
@@ -278,13 +278,28 @@ def test_a_surface_takes_its_colours_with_it(model, grid):
     assert np.hypot(*(project(model, shut, new_pose, len(weight))[mark[0], :2] - chin)) > 3
 
 
+def test_an_upright_profile_stays_upright_when_it_turns():
+    """Close to a profile pitch and roll cancel: to keep the roll and bound the pitch would tip the head over."""
+    photo, poses = np.radians([-88.4, -77.1, 82.2]), np.radians([[-40.0, yaw] for yaw in (-77.1, -60, -30, 0, 70)])
+    before, angles = rotation_from_angles(photo), view_angles(photo, poses, np.radians(40))
+    np.testing.assert_allclose(angles[:, 1], poses[:, 1], atol=1e-12)
+    np.testing.assert_allclose(angles[0], photo, atol=1e-9)
+    heights = rotation_from_angles(angles)[:, 1]  # of the head's axes over the horizon
+    np.testing.assert_allclose(heights, np.tile(before[1], (len(poses), 1)), atol=1e-9)
+    usual = view_angles(np.radians([30.0, -77.1, 10.0]), poses, np.radians(40))
+    np.testing.assert_allclose(usual, np.column_stack([poses, np.full(len(poses), np.radians(10))]))
+
+
 def test_what_lies_before_an_opened_mouth_hides_it(sample_model, sample_grid):
     coefficients, pose = some_fit(sample_model)
     shut, opened = with_open_mouth(sample_model, coefficients)
     relief = with_expression(
         make_relief(np.full((SIDE, SIDE, 3), 200, np.uint8), shut, pose, sample_grid), opened, sample_grid
     )
-    front, profile = (render_view(relief, view_transform(relief, 0.05, np.radians(yaw))) for yaw in (5, 100))
+    front, profile = (
+        render_view(relief, view_transform(relief, np.array([0.05, np.radians(yaw), relief.angles[2]])))
+        for yaw in (5, 100)
+    )
     assert (profile[..., 0] < 130).sum() < 0.1 * (front[..., 0] < 130).sum()
 
 

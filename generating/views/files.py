@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from prnet.common.errors import UserError
+from prnet.common.errors import InputLost, UserError
 from prnet.common.ordered import in_order
 from prnet.formats.encoding import encode_jpeg
 from prnet.formats.fit_files import Fit, read_fit, require_model
@@ -20,7 +20,7 @@ from prnet.formats.image_files import check_image, decode_image
 from prnet.formats.mat_files import mat_file_bytes, read_mat_arrays
 from prnet.formats.pairs import find_pairs
 from prnet.generating.views.plan import ViewSettings, plan_expressions, plan_views
-from prnet.generating.views.profiling import render_view, view_pose, view_transform
+from prnet.generating.views.profiling import render_view, view_angles, view_pose, view_transform
 from prnet.generating.views.relief import FaceGrid, Relief, make_relief, move, with_expression
 from prnet.geometry.crop import landmark_box
 from prnet.geometry.face_model import FaceModel, face_vertices
@@ -92,7 +92,10 @@ def make_view_set(
             for pair, fit, poses, taken in zip(pairs, fits, plan, expressions, strict=True):
                 path = folder / subfolder / pair.stem
                 try:
-                    yield pair.image_file, pair.image_bytes(), fit, pair.fit_bytes(), path, np.radians(poses), taken
+                    angles = view_angles(fit.pose[:3], np.radians(poses), np.radians(settings.max_pitch))
+                    yield pair.image_file, pair.image_bytes(), fit, pair.fit_bytes(), path, angles, taken
+                except InputLost:
+                    raise
                 except UserError as error:
                     left_out.append(str(error))
 
@@ -154,8 +157,8 @@ def _start_worker(grid: FaceGrid) -> None:
 
 def _write_views(job) -> tuple[int, str | None]:
     """Write all views of one photo. Returns how many views the job had, and a complaint if there are none of them."""
-    image_file, image_bytes, fit, fit_bytes, path, poses, expressions = job
-    count = 1 + len(poses) + len(expressions)
+    image_file, image_bytes, fit, fit_bytes, path, turns, expressions = job
+    count = 1 + len(turns) + len(expressions)
     try:
         check_image(image_bytes, image_file)
         photo = decode_image(image_bytes, image_file)
@@ -167,13 +170,12 @@ def _write_views(job) -> tuple[int, str | None]:
     fields = {name: array for name, array in read_mat_arrays(fit_bytes).items() if name in _KEPT_FIELDS}
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_view(path, 0, relief.picture, fields, relief, relief.transform, relief.angles)
-    for number, (pitch, yaw) in enumerate(poses, start=1):
-        transform = view_transform(relief, pitch, yaw)
-        view = render_view(relief, transform)
-        _write_view(path, number, view, fields, relief, transform, (pitch, yaw, relief.angles[2]))
-    for number, expression in enumerate(expressions, start=1 + len(poses)):
+    for number, angles in enumerate(turns, start=1):
+        transform = view_transform(relief, angles)
+        _write_view(path, number, render_view(relief, transform), fields, relief, transform, angles)
+    for number, expression in enumerate(expressions, start=1 + len(turns)):
         moved = with_expression(relief, np.concatenate([fit.shape, expression]), _grid)
-        transform = view_transform(moved, *relief.angles[:2])
+        transform = view_transform(moved, relief.angles)
         shown = fields | {"Exp_Para": expression.reshape(fields["Exp_Para"].shape)}
         _write_view(path, number, render_view(moved, transform), shown, moved, transform, relief.angles)
     return count, None

@@ -45,7 +45,8 @@ def plan_views(pitch: np.ndarray, yaw: np.ndarray, settings: ViewSettings) -> li
 
     Photo by photo, in rounds, a view goes to the bin with the fewest so far of those that the photo can be turned to
     and has been least often. By default this ends when every bin holds as many as the fullest did at the start. Every
-    other view keeps the photo's pitch (the paper turns in yaw only); the rest draw theirs evenly.
+    other view keeps the photo's pitch (the paper turns in yaw only); the rest draw theirs evenly. A photo's pitch
+    beyond `max_pitch` is none to be kept or changed (`profiling.view_angles`).
     """
     random = np.random.default_rng([settings.seed, len(yaw)])
     bins = max(int(np.ceil(2 * settings.max_yaw / settings.yaw_step - 1e-9)), 1)

@@ -22,7 +22,7 @@ from prnet.generating.views.relief import (
     polar,
 )
 from prnet.geometry.crop import landmark_box
-from prnet.geometry.pose import rotation_from_angles
+from prnet.geometry.pose import angles_from_rotation, rotation_from_angles
 from prnet.geometry.rasterise import interpolate, rasterise
 
 FAR_SIDE = 0.1
@@ -42,15 +42,30 @@ SEAM_JUMP = 5.0
 """Distance in pixels between the sources of neighbouring pixels above which they are blended."""
 
 
-def view_transform(relief: Relief, pitch: float, yaw: float) -> np.ndarray:
-    """Model units to frame pixels (3, 4) of a view at an absolute pitch and yaw (radians), the roll being the photo's.
+def view_angles(photo: np.ndarray, poses: np.ndarray, max_pitch: float) -> np.ndarray:
+    """Pitch, yaw and roll of a photo's views (N, 3), where its own are `photo` (3,); all in radians.
 
-    Of R = Rx(pitch) Ry(yaw) Rz(roll) only pitch and yaw change, so at pitch 0 the head turns about
-    the camera's vertical axis. It turns about its centre: the box around the landmarks stays in the frame's middle.
+    poses : (N, 2) pitch and yaw of the views. Of R = Rx(pitch) Ry(yaw) Rz(roll) the roll stays, so at pitch 0 the head
+    turns about the camera's vertical axis. A pitch beyond `max_pitch` is none: close to a profile pitch and roll turn
+    about the same axis, and large ones cancel. Such a head turns about the camera's vertical axis to the yaws alone.
+    """
+    if abs(photo[0]) <= max_pitch:
+        return np.column_stack([poses, np.full(len(poses), photo[2])])
+    rotation = rotation_from_angles(photo)
+    x, _, z = rotation[:, 2]
+    reach = np.hypot(x, z)
+    turns = np.arcsin(np.clip(-np.sin(poses[:, 1]), -reach, reach) / reach) - np.arctan2(x, z)
+    return angles_from_rotation(rotation_from_angles(np.outer(-turns, [0, 1, 0])) @ rotation)
+
+
+def view_transform(relief: Relief, angles: np.ndarray) -> np.ndarray:
+    """Model units to frame pixels (3, 4) of a view at absolute angles (pitch, yaw, roll; radians).
+
+    The head turns about its centre: the box around the landmarks stays in the frame's middle.
     """
     scale = np.cbrt(abs(np.linalg.det(relief.transform[:, :3])))
     transform = np.zeros((3, 4))
-    transform[:, :3] = scale * rotation_from_angles(np.array([pitch, yaw, relief.angles[2]]))
+    transform[:, :3] = scale * rotation_from_angles(angles)
     transform[1] *= -1.0
     box = landmark_box(move(transform, relief.landmarks))
     transform[:2, 3] = (relief.picture.shape[0] - 1) / 2 - box.centre

@@ -100,7 +100,7 @@ def main(argv=None) -> int:
         parser.error("--extend-data adds training data; leave it out with --build-mode val")
     if arguments.landmarks and arguments.data_mode is not None:
         parser.error("--landmarks makes data mode 6; leave --data-mode out")
-    from prnet.fitting.landmark_sources import ibug_landmarks
+    from prnet.fitting.landmark_sources import IbugLandmarks
     from prnet.formats.face_model_file import load_face_model
     from prnet.formats.score_files import read_scores
     from prnet.generating.builder import build_dataset, describe, find_sources
@@ -129,7 +129,7 @@ def main(argv=None) -> int:
         overwrite=arguments.overwrite,
         scores=read_scores(arguments.scores) if arguments.scores else None,
         validation_share=VALIDATION_SHARE if training else 0.0,
-        landmarks=ibug_landmarks(arguments.landmarks) if arguments.landmarks else None,
+        landmarks=IbugLandmarks(arguments.landmarks) if arguments.landmarks else None,
     )
     print(in_flags(describe(report)))
     for line in report.left_out:
