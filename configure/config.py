@@ -79,6 +79,9 @@ CHECKOUT = None if (ROOT / "__init__.py").is_file() else ROOT
 RESOURCES = ROOT / "resource"
 """Files that come with the code."""
 
+SHIPPED_NETWORKS = {name: str(RESOURCES / "weights" / f"{name}.keras") for name in ("morphnet", "lprnet")}
+"""Networks that come with the code, by the names that stand for their files wherever a network is asked for."""
+
 USER_FOLDER = Path(os.path.expanduser("~"), ".prnet")
 """What an installed package writes for later, as Keras does in ~/.keras; a checkout uses its own `resource`."""
 

@@ -129,7 +129,7 @@ def photos() -> Training:
 def morphnet() -> Training:
     """The network whose surface is a face: the augmentation of `photos`, with losses that ask for open mouths and eyes.
 
-    Command: python train_model.py --recipe morphnet --hdf5-dir DIR --model resource/weights/lprnet.keras
+    Command: python train_model.py --recipe morphnet --hdf5-dir DIR --model lprnet
     Source: this project; of the shipped weights' 40 identity components 28 were kept afterwards (docs/model_card.md).
     Hardware, time: two processor cores, 64 images a second while little else ran: 3.5 minutes for 13,297 photos.
     Expect: 2.4 % validation NME after 16 epochs of the photos, 2.2 % after 10 more with their rotated views.
@@ -153,7 +153,7 @@ def morphnet() -> Training:
 def morphnet_tuned() -> Training:
     """Trains a `morphnet` on with milder augmentation, as the shipped weights at last; for photos of your own too.
 
-    Command: python train_model.py --recipe morphnet_tuned --hdf5-dir DIR --model resource/weights/morphnet.keras
+    Command: python train_model.py --recipe morphnet_tuned --hdf5-dir DIR --model morphnet
     Source: this project; docs/model_card.md.
     Hardware, time: two processor cores that many programs shared, 87 minutes for 6 epochs of 23,294 samples.
     Expect: 2.03 % validation NME against the fits, from weights of 2.27 %.
@@ -164,7 +164,7 @@ def morphnet_tuned() -> Training:
 def weak() -> Training:
     """Photos and their 68 landmarks alone, no fits: the losses and weights of Deep3DFaceReconstruction (`PhotoTerms`).
 
-    Command: python train_model.py --recipe weak --hdf5-dir DIR --model resource/weights/morphnet.keras
+    Command: python train_model.py --recipe weak --hdf5-dir DIR --model morphnet
     Source: Deng et al., CVPRW 2019, and its public implementations: augmentation (shift 10 pixels of 224, scale 0.9 to
     1.1, rotation 10 degrees, mirrored), batch 32. The light encoder, its rate and its schedule are ours; as published
     it is `--network photonet50 --learning-rate 1e-4 --schedule steps`.

@@ -141,7 +141,7 @@ class PredictionFile:
                 f"{path}: landmarks must be numbers of shape ({len(names)}, {LANDMARK_COUNT}, 2 or 3), but is "
                 f"{landmarks.dtype} of shape {landmarks.shape}"
             )
-        self.names = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+        self.names = [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names]
         if len(set(self.names)) < len(self.names):
             raise UserError(f"{path}: names holds a name twice")
         if not all(map(str.isprintable, self.names)):

@@ -54,8 +54,7 @@ def pose_errors(predicted: np.ndarray, truth: np.ndarray) -> PoseErrors:
     positive side; else their sum) is determined: both may be tens of degrees wrong where the head is hardly turned
     wrongly. The geodesic error, the angle of the rotation between the two, does not have this weakness.
     """
-    apart = np.abs(predicted - truth)
-    pitch, yaw, roll = np.minimum(apart, 360 - apart).mean(axis=0).tolist()
+    pitch, yaw, roll = np.abs((predicted - truth + 180) % 360 - 180).mean(axis=0).tolist()
     return PoseErrors(len(truth), pitch, yaw, roll, float(geodesic(predicted, truth).mean()))
 
 

@@ -153,13 +153,17 @@ def load_results(path: str | Path) -> Results:
                     "types": tuple(map(EvaluationType, saved["types"])),
                 }
             )
-            results = Results(origin, [str(name) for name in arrays["names"]], arrays["yaw"])
+            names, yaw = [str(name) for name in arrays["names"]], arrays["yaw"]
+            if yaw.shape != (len(names),) or yaw.dtype.kind != "f":
+                raise ValueError(f"yaw is {yaw.dtype} of shape {yaw.shape}")
+            results = Results(origin, names, yaw)
             if not all(map(str.isprintable, (origin.method, origin.landmark_source, *results.names))):
                 raise ValueError("a name is not text in one line")
             for name in _ARRAYS:
                 found = arrays[name]
-                if found.shape != np.shape(getattr(results, name)):
-                    raise ValueError(f"{name} is of shape {found.shape}")
+                expected = np.asarray(getattr(results, name))
+                if (found.shape, found.dtype.kind) != (expected.shape, expected.dtype.kind):
+                    raise ValueError(f"{name} is {found.dtype} of shape {found.shape}")
                 setattr(results, name, int(found) if name == "vertex_error_count" else found)
     except UserError:
         raise

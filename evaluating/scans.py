@@ -14,6 +14,7 @@ from prnet.common.files import atomic_write
 from prnet.evaluating.scan_protocols import SEVEN_OF_68, PredictedMesh, Scan, ScanProtocol
 from prnet.evaluating.scan_references import reference_rows
 from prnet.formats.scan_files import find_prediction, find_scan, read_mesh, read_seven_landmarks
+from prnet.geometry.surface import Surface
 
 UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 """Millimetres of the units that predictions may be in."""
@@ -79,6 +80,17 @@ def _require_human_size(landmarks: np.ndarray, complaint: str) -> None:
         raise UserError(f"{complaint}, but the outer eye corners are {apart:.3g} mm apart")
 
 
+OFF_MESH = 0.25
+"""Mean distance of the landmarks from their mesh, over their own spread, above which they are not of it."""
+
+
+def _require_on_mesh(mesh: PredictedMesh, complaint: str) -> None:
+    apart = np.linalg.norm(Surface(mesh.vertices, mesh.triangles).nearest(mesh.landmarks) - mesh.landmarks, axis=1)
+    spread = np.linalg.norm(mesh.landmarks - mesh.landmarks.mean(axis=0), axis=1).mean()
+    if apart.mean() > OFF_MESH * spread:
+        raise UserError(f"{complaint}; give both in the same axes and unit, y up where the mesh's is")
+
+
 def _measure(
     scan: Scan, folder: Path, image: PurePosixPath, protocol: ScanProtocol, metric: bool, scale: float
 ) -> np.ndarray:
@@ -89,6 +101,7 @@ def _measure(
     if not len(triangles):
         raise UserError(f"{found[0]}: has no triangles")
     mesh = PredictedMesh(scale * vertices, triangles, scale * read_seven_landmarks(found[1], SEVEN_OF_68))
+    _require_on_mesh(mesh, f"{found[1]}: its landmarks lie off the mesh beside it")
     if metric:
         _require_human_size(mesh.landmarks, f"{found[1]}: is not in the stated `unit`")
     try:

@@ -3,6 +3,7 @@ without photos, from a file of landmarks.
 """
 
 import hashlib
+import itertools
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from prnet.evaluating.scoring import Failure, Truth
 from prnet.formats.fit_files import read_fit, require_model
 from prnet.formats.image_files import check_image, decode_image
 from prnet.formats.number_files import read_numbers
-from prnet.formats.pairs import PairSource
+from prnet.formats.pairs import Pair, PairSource
 from prnet.generating.dataset import LANDMARKS_ALONE, Dataset
 from prnet.geometry.crop import Box, landmark_box
 from prnet.geometry.face_model import FaceModel, face_landmarks
@@ -67,10 +68,24 @@ class Subjects(ABC):
         """The subjects at some indices; meshes of a batch are made together."""
 
 
-def distinct_names(names: Sequence[str], folders: Sequence[str]) -> list[str]:
-    """Names of photos, with their folder where there are two of one name, such as a photo and its mirror image."""
-    count = Counter(names)
-    return [f"{folder}/{name}" if count[name] > 1 else name for name, folder in zip(names, folders, strict=True)]
+def distinct_names(stems: Sequence[str]) -> list[str]:
+    """Names of photos by their paths without suffix: the last part, and where several have one, such as a photo and its
+    mirror image, as many folders before it as tell them apart. Where all folders are alike, later ones are numbered."""
+    paths, depths = [stem.split("/") for stem in stems], [1] * len(stems)
+    while True:
+        names = ["/".join(path[-depth:]) for path, depth in zip(paths, depths, strict=True)]
+        count = Counter(names)
+        alike = [n for n, name in enumerate(names) if count[name] > 1 and depths[n] < len(paths[n])]
+        if not alike:
+            break
+        for n in alike:
+            depths[n] += 1
+    taken: set[str] = set()
+    for n, name in enumerate(names):
+        numbered = (f"{name} ({number})" for number in itertools.count(2))
+        names[n] = name if name not in taken else next(each for each in numbered if each not in taken | count.keys())
+        taken.add(names[n])
+    return names
 
 
 class DatasetSubjects(Subjects):
@@ -95,7 +110,7 @@ class DatasetSubjects(Subjects):
                 "correspond; build the data set with the face model that the network was trained with"
             )
         self._dataset, self._layout, self._size = dataset, layout, size
-        self.names = distinct_names(dataset.names, dataset.folders)
+        self.names = distinct_names(list(map("/".join, zip(dataset.folders, dataset.names, strict=True))))
         self.yaw, self._landmarks = dataset.yaw.astype(np.float64), dataset.landmarks
         self._maps = _map_maker(model, layout, size) if makes_maps else None
         self.has_mesh = self._maps is not None or (layout is not None and not makes_maps)
@@ -162,14 +177,14 @@ class PairSubjects(Subjects):
             except UserError as error:
                 left_out.append(str(error))
                 continue
-            digest.update(f"{pair.stem}\0{pair.image_size()}\0".encode() + content)
+            digest.update(f"{pair.stem}\0{_photo_hash(pair)}\0".encode() + content)
             self._pairs.append(pair)
             self._fits.append(fit)
         if not self._pairs:
             raise UserError(
                 f"{source.path}: no photo with a readable fit; {left_out[0] if left_out else 'it is empty'}"
             )
-        self.names = distinct_names([pair.name for pair in self._pairs], [pair.folder for pair in self._pairs])
+        self.names = distinct_names([pair.stem for pair in self._pairs])
         self.left_out = tuple(left_out)
         self.yaw = np.degrees([fit.pose[1] for fit in self._fits])
         self.identity = _hash(digest.hexdigest(), model.identity if model else "")
@@ -207,6 +222,16 @@ class PairSubjects(Subjects):
             raise
         except UserError as error:
             return Failure(str(error))
+
+
+def _photo_hash(pair: Pair) -> str:
+    """Of the encoded photo; "" where it cannot be read, which is a failure of its own."""
+    try:
+        return hashlib.sha256(pair.image_bytes()).hexdigest()
+    except InputLost:
+        raise
+    except UserError:
+        return ""
 
 
 class LandmarkSubjects(Subjects):

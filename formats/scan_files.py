@@ -31,15 +31,15 @@ def read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
         parts: list[Any] = list(loaded.geometry.values()) if isinstance(loaded, trimesh.Scene) else [loaded]
         vertices = np.concatenate([np.asarray(part.vertices, dtype=np.float64) for part in parts])
         starts = np.cumsum([0, *(len(part.vertices) for part in parts[:-1])])
-        faces = [
-            np.asarray(getattr(part, "faces", np.empty((0, 3))), dtype=np.int64).reshape(-1, 3) + start
-            for part, start in zip(parts, starts, strict=True)
-        ]
+        faces = [np.asarray(getattr(part, "faces", np.empty((0, 3))), dtype=np.int64).reshape(-1, 3) for part in parts]
+        for part, triangles in zip(parts, faces, strict=True):
+            if triangles.size and not 0 <= triangles.min() <= triangles.max() < len(part.vertices):
+                raise ValueError(f"a triangle points outside the {len(part.vertices)} vertices")
     except Exception as error:  # a damaged file leads its reader to exceptions of many kinds
         raise UserError(f"{path}: is no readable mesh: {' '.join(str(error).split())}") from None
     if not len(vertices) or vertices.shape[1] != 3 or not np.isfinite(vertices).all():
         raise UserError(f"{path}: has no vertices, or some that are not finite numbers")
-    return vertices, np.concatenate(faces)
+    return vertices, np.concatenate([triangles + start for triangles, start in zip(faces, starts, strict=True)])
 
 
 def read_seven_landmarks(path: Path, of_68: tuple[int, ...]) -> np.ndarray:

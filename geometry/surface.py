@@ -11,6 +11,9 @@ from scipy.spatial import cKDTree
 
 _PAIRS_AT_ONCE = 1 << 18
 _FIRST_CANDIDATES = 16
+_LARGE = 4.0
+_MOST_PIECES = 1 << 17
+"""Triangles that reach this many times as far as most are cut, as long as that makes no more pieces."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +27,7 @@ class Surface:
     def _corners(self) -> np.ndarray:
         corners = self.vertices[self.triangles].astype(np.float64)
         area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-        return corners[area > 0]
+        return _evened(corners[area > 0])
 
     @cached_property
     def _centroids(self) -> cKDTree:
@@ -32,8 +35,7 @@ class Surface:
 
     @cached_property
     def _reach(self) -> float:
-        """The farthest that a triangle extends from its centroid."""
-        return float(np.linalg.norm(self._corners - self._corners.mean(axis=1, keepdims=True), axis=-1).max())
+        return float(_reaches(self._corners).max())
 
     def nearly_nearest(self, points: np.ndarray) -> np.ndarray:
         """As `nearest` of the 16 triangles whose centroids are nearest: much faster, and in meshes of even triangles
@@ -72,6 +74,23 @@ class Surface:
         rows = np.arange(len(points))
         certain = np.sqrt(squared[rows, best]) <= apart[:, -1] - self._reach
         return places[rows, best], certain | (count == len(self._corners))
+
+
+def _reaches(corners: np.ndarray) -> np.ndarray:
+    """How far each triangle extends from its centroid."""
+    return np.linalg.norm(corners - corners.mean(axis=1, keepdims=True), axis=-1).max(axis=1)
+
+
+def _evened(corners: np.ndarray) -> np.ndarray:
+    """The same surface with its largest triangles cut in four, again and again: how many triangles `nearest` has to try
+    depends on the largest."""
+    limit, room = _LARGE * np.median(_reaches(corners)) if len(corners) else 0.0, len(corners) + _MOST_PIECES
+    while (large := _reaches(corners) > limit).any() and len(corners) + 3 * large.sum() <= room:
+        a, b, c = np.moveaxis(corners[large], 1, 0)
+        ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
+        pieces = [np.stack(piece, axis=1) for piece in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
+        corners = np.concatenate([corners[~large], *pieces])
+    return corners
 
 
 def nearest_on_triangles(points: np.ndarray, corners: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.common.quiet import start_keras, without_remarks
-from prnet.configure.config import RUNTIMES, TARGET_SCALE
+from prnet.configure.config import RUNTIMES, SHIPPED_NETWORKS, TARGET_SCALE
 from prnet.configure.programs import command
 from prnet.formats.layout_file import layout_bytes, parse_layout
 from prnet.geometry.uv_layout import UVLayout
@@ -84,6 +84,7 @@ def open_runtime(path: str | Path, runtime: str = "auto", threads: int = 0) -> R
     """
     if runtime not in RUNTIMES:
         raise UserError(f"unknown runtime {runtime!r}; choose from {', '.join(RUNTIMES)}")
+    path = SHIPPED_NETWORKS.get(str(path), path)
     is_onnx = str(path).endswith(".onnx")
     if runtime == "keras" and is_onnx:
         raise UserError(f"{path}: Keras does not open .onnx files; give the .keras file, or leave `runtime` out")
@@ -129,7 +130,7 @@ def open_onnx(path: str | Path, source: str | Path | None = None, threads: int =
     """Open an exported `.onnx` file. source : the network that it must have been exported from."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file; make it by {export_command(source or 'NETWORK.keras', path)}")
+        raise UserError(f"{path}: no such file; {exporting(source or 'its network')}")
     try:
         import onnxruntime
     except ModuleNotFoundError:
@@ -147,7 +148,7 @@ def open_onnx(path: str | Path, source: str | Path | None = None, threads: int =
     if LAYOUT not in metadata:
         raise UserError(f"{path}: holds no UV layout; export the network again with {command('export')}")
     if source is not None and Path(source).exists() and metadata.get(SOURCE) != network_hash(source):
-        raise UserError(f"{path}: is not of {source}; make it again by {export_command(source, path)}")
+        raise UserError(f"{path}: is not of {source}; {exporting(source)} again")
     layout, names = _read_metadata(metadata, path)
     size, outputs = _checked_shapes(session, names, path)
     to_pixels = np.float32(size * TARGET_SCALE)
@@ -219,8 +220,8 @@ def open_saved_model(path: str | Path) -> Runtime:
     return Runtime("tensorflow", session, layout, size, call, lambda: None, free_surface=True)
 
 
-def export_command(source: str | Path, path: str | Path) -> str:
-    return f"{command('export')} `format` onnx `model` {source} `output` {path}"
+def exporting(source: str | Path) -> str:
+    return f"make it of {source} with {command('export')}, `format` onnx"
 
 
 def _read_metadata(metadata: dict[str, str], path: Path) -> tuple[UVLayout, ParameterNames | None]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.common.files import atomic_write
+from prnet.configure.config import SHIPPED_NETWORKS
 from prnet.configure.programs import command
 from prnet.formats.layout_file import layout_bytes, parse_layout, require_modest
 from prnet.geometry.uv_layout import UVLayout
@@ -61,9 +62,10 @@ def load_network(path) -> tuple[keras.Model, UVLayout]:
 
     A network whose file names its parameters has them as its attribute `parameter_names`.
 
-    path : a `.keras` file, the folder that it unzips to, or such a folder on Hugging Face's hub, hf://OWNER/NAME.
+    path : a `.keras` file, the folder that it unzips to, such a folder on Hugging Face's hub, hf://OWNER/NAME, or the
+    name of a network that comes with the package, morphnet or lprnet.
 
-    >>> network, layout = prnet.load_network("morphnet.keras")
+    >>> network, layout = prnet.load_network("morphnet")
     >>> network.input_shape, layout.canonical_map.shape
     ((None, 128, 128, 3), (256, 256, 3))
     """
@@ -98,7 +100,7 @@ def load_network(path) -> tuple[keras.Model, UVLayout]:
 def fetch_network(path) -> Path:
     """Where a network lies on this machine; one of Hugging Face's hub is downloaded, if it has not been before."""
     if not str(path).startswith("hf://"):
-        return Path(path)
+        return Path(SHIPPED_NETWORKS.get(str(path), path))
     try:
         from huggingface_hub import snapshot_download
     except ModuleNotFoundError:

@@ -136,7 +136,7 @@ def evaluate(
     3D. protocol : of `prnet.evaluating.protocols.PROTOCOLS`. Returns errors in per cent, one row a photo and one
     column a type; inf for a photo without a result.
 
-    >>> results = prnet.evaluate("morphnet.keras", "data/val.hdf5")
+    >>> results = prnet.evaluate("morphnet", "data/val.hdf5")
     >>> results.errors.shape, [column.title for column in results.columns]
     ((4, 2), ['sparse 2D', 'sparse 3D'])
     """

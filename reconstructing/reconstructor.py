@@ -50,7 +50,7 @@ class FaceReconstructor:
     >>> [again] = reconstructor.reconstruct("photo.jpg", [(180, 80, 86, 110)])  # or where another detector found it
 
     Where the network has named parameters (`prnet.network_parameters`), the faces have `expressions` and `identity`,
-    and the rotation of their pose is the network's own.
+    and `parameters.rotation` is the network's own; their `pose` is the similarity to the mean face.
 
     `detect` and `reconstruct` are all that one photo needs. A server that gathers the crops of several requests calls
     `prnet.reconstructing.face.prepare_crop`, `predict_faces` and `prnet.reconstructing.face.restore_face` itself.

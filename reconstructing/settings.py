@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from prnet.configure.config import RESOURCES
+from prnet.configure.config import SHIPPED_NETWORKS
 
-MODEL_PATH = str(RESOURCES / "weights" / "morphnet.keras")
+MODEL_PATH = SHIPPED_NETWORKS["morphnet"]
 """The network that scripts use unless `--model` says otherwise."""
 
-NETWORK_HELP = "network: a .keras file, its unzipped folder, or hf://OWNER/NAME"
+NETWORK_HELP = f"network: a .keras file, its unzipped folder, hf://OWNER/NAME, or {', '.join(SHIPPED_NETWORKS)}"
 """What `--model` takes."""
 
 DETECTORS = ("auto", "libfacedetection", "mtcnn", "none")

@@ -390,13 +390,43 @@ def test_other_photos_are_other_subjects(tmp_path):
     before = _pairs_identity(photos)
     assert _pairs_identity(photos) == before
     photo = photos / "AFLW2000" / "image00001.jpg"
-    photo.write_bytes(photo.read_bytes() + b"\0")
+    content = photo.read_bytes()
+    photo.write_bytes(content + b"\0")
+    assert _pairs_identity(photos) != before
+    photo.write_bytes(content[:-1] + b"\0")  # as long as before
     assert _pairs_identity(photos) != before
 
 
 def _pairs_identity(folder) -> str:
     with find_pairs(folder) as source:
         return PairSubjects(source, None, None).identity
+
+
+def test_photos_of_one_name_in_folders_of_one_name_are_told_apart(tmp_path, model):
+    folder = write_folder(tmp_path / "photos", small_files(["A/x/img", "B/x/img", "B/y/img", "c"], landmarks=True))
+    with find_pairs(folder) as source:
+        assert PairSubjects(source, None, None).names == ["A/x/img", "B/x/img", "y/img", "c"]
+    build_dataset([folder], tmp_path / "val.hdf5", model, progress=False)
+    with open_dataset(tmp_path / "val.hdf5") as dataset:
+        assert DatasetSubjects(dataset, model, None).names == ["x/img", "x/img (2)", "y/img", "c"]
+
+
+def test_landmarks_are_measured_beside_a_face_model_of_other_photos(tmp_path, monkeypatch, sample_model, caplog):
+    """The default one, which nobody named; one that is named is meant."""
+    photos = small_folder(tmp_path / "photos")
+    save_face_model(sample_model, tmp_path / "other.hdf5")
+    with find_pairs(photos) as source:
+        subjects = PairSubjects(source, None, None)
+        landmarks = np.stack([subject.truth.landmarks for subject in subjects.read(np.arange(4))])
+    file = write_npz(tmp_path / "same.npz", subjects.names, landmarks)
+    command = ["--predictions", file, "--datadir", str(photos), "--outputdir", str(tmp_path / "out")]
+    monkeypatch.setattr(evaluate_model, "FACE_MODEL_PATH", str(tmp_path / "other.hdf5"))
+    assert evaluate_model.main([*command, "--types", "0", "1"]) == 0
+    assert "not the face model of these fits" in caplog.text
+    with pytest.raises(UserError, match="give the face model that the photos were fitted with"):
+        evaluate_model.main([*command, "--types", "0", "1", "--face-model", str(tmp_path / "other.hdf5")])
+    with pytest.raises(UserError, match="give the face model that the photos were fitted with"):
+        evaluate_model.main([*command, "--types", "2"])
 
 
 def test_a_photo_and_its_mirror_image_have_names_of_their_own(tmp_path, model):
@@ -539,6 +569,14 @@ def test_bad_predictions_get_one_line(data, truth, tmp_path, spoil, message):
     with pytest.raises(UserError, match=message) as error:
         evaluate_model.main(arguments(data, tmp_path, "--predictions", str(path), "--evalidxs", *types))
     assert "\n" not in str(error.value)
+
+
+def test_a_name_that_is_not_utf8_is_of_no_photo(data, truth, tmp_path):
+    names, landmarks, _ = truth
+    np.savez(tmp_path / "odd.npz", names=[b"\xff\xfe", *map(str.encode, names[1:])], landmarks=landmarks)
+    command = arguments(data, tmp_path, "--predictions", str(tmp_path / "odd.npz"), "--evalidxs", "0")
+    assert evaluate_model.main(command) == 1
+    assert list(load_results(tmp_path).problems) == [names[0]]
 
 
 def test_a_damaged_predictions_file_gets_one_line(data, truth, tmp_path):

@@ -146,6 +146,15 @@ def test_the_script_exports_and_checks(network, layout, tmp_path, capsys):
         main(["--model", "x.keras", "--format", "litert", "--quantize", "int8", "--output", "x.tflite"])
 
 
+def test_an_onnx_file_lies_beside_its_network_unless_told_otherwise(network, layout, tmp_path):
+    save_network(network, layout, tmp_path / "best.keras")
+    main(["--model", str(tmp_path / "best.keras"), "--format", "onnx"])
+    assert (tmp_path / "best.onnx").is_file()
+    for flags in (["--format", "litert"], ["--format", "onnx", "--quantize", "int8"], ["--saved-model", "x"]):
+        with pytest.raises(UserError, match="--output: says where to write"):
+            main(["--model", str(tmp_path / "best.keras"), *flags])
+
+
 def test_the_script_converts_the_published_checkpoint(shared_data, tmp_path, capsys):
     from prnet.exporting.prnet_checkpoint import variable_names
     from prnet.model.networks import build_network

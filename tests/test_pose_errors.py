@@ -16,6 +16,7 @@ def test_errors_by_hand():
 
 def test_a_full_turn_is_no_error():
     assert pose_errors(np.array([[179.0, 0, 0]]), np.array([[-179.0, 0, 0]])).pitch == pytest.approx(2)
+    assert pose_errors(np.array([[170.0, 0, 0]]), np.array([[-200.0, 0, 0]])).pitch == pytest.approx(10)
 
 
 @pytest.mark.parametrize("side", [1, -1])

@@ -207,6 +207,17 @@ def test_a_damaged_results_file_is_named(tmp_path, content):
         load_results(tmp_path / "elsewhere")
 
 
+@pytest.mark.parametrize("yaw", [np.zeros(1), np.array(["a", "b"]), np.zeros((2, 2))])
+def test_results_of_another_shape_or_kind_are_damaged(tmp_path, yaw):
+    Results(Origin("method", "1", "2", PROTOCOLS["standard"], (0, 3), "a file"), ["a", "b"], np.zeros(2)).save(
+        tmp_path / "results.npz"
+    )
+    with np.load(tmp_path / "results.npz") as arrays:
+        np.savez(tmp_path / "results.npz", **{**arrays, "yaw": yaw})
+    with pytest.raises(UserError, match=r"results\.npz: is no readable results file.*yaw is"):
+        load_results(tmp_path)
+
+
 def is_drawn(path):
     """Whether a picture has more than one colour and is not mostly one line of them."""
     picture = cv2.imread(str(path))

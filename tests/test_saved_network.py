@@ -13,6 +13,7 @@ import pytest
 from prnet.common.errors import UserError
 from prnet.geometry.uv_layout import UVLayout
 from prnet.model.networks import build_network, predict_maps
+from prnet.model.runtimes import open_runtime
 from prnet.model.saved_network import LAYOUT_ENTRY, WEIGHTS_ENTRY, load_network, save_network, unzip_network
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -256,3 +257,11 @@ def test_damaged_networks_are_read_or_refused(layout, tmp_path):
         random, path = np.random.default_rng([0, number]), tmp_path / f"{number}.keras"
         path.write_bytes(damage(sources[number % len(sources)], random))
         assert examine(load_network, path) is None
+
+
+@pytest.mark.parametrize("name", ["morphnet", "lprnet"])
+def test_shipped_networks_have_names(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    network, _ = load_network(name)
+    assert network.name.startswith(name)
+    assert open_runtime(name).image_size == network.input_shape[1]

@@ -212,6 +212,28 @@ def test_bad_files_are_named(folders, tmp_path, file, content, complaint):
     assert "\n" not in str(caught.value)
 
 
+def test_landmarks_that_are_not_of_their_mesh_are_refused(head, folders, tmp_path):
+    """Pixels of a photo count y downwards, meshes upwards."""
+    np.savetxt(tmp_path / "meshes/ANNA/selfie/IMG_1.txt", head.landmarks * (1, -1, 1) / 1000 + (0, 0.5, 0))
+    with pytest.raises(
+        UserError, match=r"IMG_1.txt: its landmarks lie off the mesh beside it; give both in the same axes"
+    ):
+        run(folders, tmp_path / "out")
+
+
+@pytest.mark.parametrize("corner", [9_999_999, -7])
+def test_a_triangle_that_points_nowhere_is_no_mesh(head, folders, tmp_path, corner):
+    (tmp_path / "meshes/ANNA/selfie/IMG_1.obj").unlink()
+    points = "".join(f"{x} {y} {z}\n" for x, y, z in head.vertices[:300] / 1000)
+    header = "".join(f"property float {axis}\n" for axis in "xyz")
+    (tmp_path / "meshes/ANNA/selfie/IMG_1.ply").write_text(
+        f"ply\nformat ascii 1.0\nelement vertex 300\n{header}element face 2\n"
+        f"property list uchar int vertex_indices\nend_header\n{points}3 0 1 2\n3 0 1 {corner}\n"
+    )
+    with pytest.raises(UserError, match=r"IMG_1.ply: is no readable mesh: a triangle points outside the 300 vertices"):
+        run(folders, tmp_path / "out")
+
+
 def test_a_mesh_without_landmarks_is_missing_with_the_reason(folders, tmp_path):
     (tmp_path / "meshes/ANNA/selfie/IMG_1.txt").unlink()
     with pytest.raises(UserError, match=r"IMG_1.obj: has no landmarks beside it"):

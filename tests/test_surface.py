@@ -27,6 +27,25 @@ def test_the_nearest_is_found_among_triangles_of_very_unequal_size():
     assert (quick > wanted + 1e-9).any()  # the points are hard enough to need more than the first candidates
 
 
+def test_one_long_triangle_does_not_make_every_point_try_all():
+    """A capped neck among a face's millimetres; what is counted is pairs of points and triangles."""
+    random = np.random.default_rng(1)
+    tiny = random.uniform(-30, 30, (4000, 1, 3)) + random.normal(0, 1, (4000, 3, 3))
+    corners = np.concatenate([tiny, [[[-60, -60, 0], [60, -60, 0], [0, 60, 0]]]])
+    points = random.uniform(-30, 30, (40, 3))
+    surface = Surface(corners.reshape(-1, 3), np.arange(3 * len(corners)).reshape(-1, 3))
+    tried, nearest_of = [], surface._nearest_of
+    object.__setattr__(
+        surface, "_nearest_of", lambda rows, count: tried.append(len(rows) * count) or nearest_of(rows, count)
+    )
+    found = surface.nearest(points)
+    wanted = nearest_on_triangles(points[:, None], corners[None])
+    np.testing.assert_allclose(
+        np.linalg.norm(found - points, axis=1), np.linalg.norm(wanted - points[:, None], axis=-1).min(axis=1), atol=1e-9
+    )
+    assert sum(tried) < 0.2 * len(points) * len(corners)
+
+
 def test_triangles_without_area_do_not_count():
     vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [5, 5, 5]], dtype=float)
     surface = Surface(vertices, np.array([[0, 1, 2], [3, 3, 3], [0, 0, 1]]))

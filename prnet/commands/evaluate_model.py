@@ -1,6 +1,7 @@
 """Measure a network, or any method's predictions, under a named protocol; write tables, curves and pictures."""
 
 import argparse
+import logging
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,19 @@ from prnet.common.files import remove_left_behind
 from prnet.common.locks import exclusive_lock
 from prnet.common.progress import Poster, server_address
 from prnet.common.quiet import start_keras
-from prnet.configure.config import FACE_MODEL_PATH, SERVER_HOST, SERVER_PORT
+from prnet.configure.config import FACE_MODEL_PATH, SERVER_HOST, SERVER_PORT, SHIPPED_NETWORKS
 from prnet.configure.programs import command
 from prnet.reconstructing.settings import NETWORK_HELP
+
+logger = logging.getLogger(__name__)
+
+LANDMARK_TYPES = {0, 1}
+"""What is measured on the landmarks that come with photos, without a face model."""
 
 EPILOG = """examples:
   {evaluate} --model-dir output_0.0001_wtmse --hdf5 data/val.hdf5 --output-dir evaluation \\
       --types 0 1 2 3 4 5 --shift-z 1
-  {evaluate} --model best.keras --data-dir AFLW2000-3D.zip --output-dir evaluation
+  {evaluate} --model morphnet --data-dir AFLW2000-3D.zip --output-dir evaluation
   {evaluate} --predictions other.npz --data-dir AFLW2000-3D.zip --types 0 1 --output-dir other
   {evaluate} --predictions other.npz --landmark-file pts68.npy --yaw-file pose.npy --types 0
   {evaluate} --compare evaluation other --output-dir comparison
@@ -124,7 +130,7 @@ def open_method(arguments: argparse.Namespace, files: ExitStack):
         return method, None
 
     path = arguments.model or str(Path(arguments.model_dir) / "best.keras")
-    if not path.startswith("hf://") and not Path(path).exists():
+    if not path.startswith("hf://") and path not in SHIPPED_NETWORKS and not Path(path).exists():
         raise UserError(f"{path}: no such model file; train one with {command('train')}")
     start_keras()
     from prnet.interface import network_method
@@ -136,37 +142,23 @@ def open_method(arguments: argparse.Namespace, files: ExitStack):
 
 def open_subjects(arguments: argparse.Namespace, files: ExitStack, method, network_layout):
     """The subjects, and the UV layout of their true maps where these are known."""
-    from prnet.evaluating.subjects import (
-        Amended,
-        DatasetSubjects,
-        LandmarkSubjects,
-        PairSubjects,
-        Subjects,
-        read_landmark_file,
-        read_yaw_file,
-        require_rows,
-    )
+    from prnet.evaluating.subjects import Amended, LandmarkSubjects, read_landmark_file, read_yaw_file, require_rows
     from prnet.formats.face_model_file import load_face_model
-    from prnet.formats.pairs import find_pairs
-    from prnet.generating.dataset import open_dataset
-    from prnet.geometry.position_map import layout_of_model
 
     landmarks = read_landmark_file(arguments.landmark_file) if arguments.landmark_file else None
     yaw = read_yaw_file(arguments.yaw_file) if arguments.yaw_file else None
-    model = layout = None
-    subjects: Subjects
-    if (arguments.hdf5 or arguments.data_dir) and (arguments.face_model or Path(FACE_MODEL_PATH).is_file()):
-        model = load_face_model(arguments.face_model or FACE_MODEL_PATH)
-        layout = layout_of_model(model)
-    if arguments.hdf5:
-        dataset = files.enter_context(open_dataset(arguments.hdf5))
-        if layout is None and network_layout is not None and network_layout.has_identity(dataset.layout_identity):
-            layout = network_layout
-        subjects = DatasetSubjects(dataset, model, layout, method.size)
-    elif arguments.data_dir:
-        subjects = PairSubjects(files.enter_context(find_pairs(arguments.data_dir)), model, layout, method.size)
+    if arguments.hdf5 or arguments.data_dir:
+        known = arguments.face_model or Path(FACE_MODEL_PATH).is_file()
+        model = load_face_model(arguments.face_model or FACE_MODEL_PATH) if known else None
+        try:
+            subjects, layout = photo_subjects(arguments, files, model, method.size, network_layout)
+        except UserError:
+            if model is None or arguments.face_model or not set(arguments.types) <= LANDMARK_TYPES:
+                raise
+            subjects, layout = photo_subjects(arguments, files, None, method.size, network_layout)
+            logger.warning(f"{FACE_MODEL_PATH}: not the face model of these fits; types 0 and 1 go without it")
     elif landmarks is not None and yaw is not None and arguments.predictions:
-        subjects = LandmarkSubjects(landmarks, method.names)
+        subjects, layout = LandmarkSubjects(landmarks, method.names), None
     else:
         raise UserError(
             "nothing to measure on; give --hdf5, --data-dir, or --predictions with --landmark-file and --yaw-file"
@@ -175,6 +167,22 @@ def open_subjects(arguments: argparse.Namespace, files: ExitStack, method, netwo
         if rows is not None:
             require_rows(path, len(rows), len(subjects))
     return Amended(subjects, landmarks, yaw) if landmarks is not None or yaw is not None else subjects, layout
+
+
+def photo_subjects(arguments: argparse.Namespace, files: ExitStack, model, size: int, network_layout):
+    """The photos that are measured on, with a face model or without, and the UV layout of their true maps."""
+    from prnet.evaluating.subjects import DatasetSubjects, PairSubjects
+    from prnet.formats.pairs import find_pairs
+    from prnet.generating.dataset import open_dataset
+    from prnet.geometry.position_map import layout_of_model
+
+    layout = None if model is None else layout_of_model(model)
+    if arguments.data_dir:
+        return PairSubjects(files.enter_context(find_pairs(arguments.data_dir)), model, layout, size), layout
+    dataset = files.enter_context(open_dataset(arguments.hdf5))
+    if layout is None and network_layout is not None and network_layout.has_identity(dataset.layout_identity):
+        layout = network_layout
+    return DatasetSubjects(dataset, model, layout, size), layout
 
 
 def compare(folder, paths: list[str]) -> int:

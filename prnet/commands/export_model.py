@@ -5,7 +5,7 @@ from pathlib import Path
 from prnet.commands.flags import Parser, say_what_to_open
 from prnet.common.errors import UserError
 from prnet.common.quiet import start_keras
-from prnet.configure.config import TARGET_SCALE
+from prnet.configure.config import SHIPPED_NETWORKS, TARGET_SCALE
 from prnet.reconstructing.settings import EXPORT_FORMATS, MODEL_PATH, NETWORK_HELP, QUANTIZATIONS
 
 EPILOG = """examples:
@@ -52,8 +52,17 @@ def make_parser() -> Parser:
         metavar="FACTOR",
         help="what the maps of --saved-model were divided by, over the crop's side; of L-PRNet 1",
     )
-    parser.add_argument("--output", required=True, help="file (.tflite, .onnx, .keras) or folder to write")
+    parser.add_argument(
+        "--output", help="file (.tflite, .onnx, .keras) or folder to write (default for onnx: beside the network)"
+    )
     return parser
+
+
+def output_beside(options) -> str:
+    """Where ONNX files are looked for."""
+    if options.format != "onnx" or options.quantize or options.model.startswith("hf://"):
+        raise UserError("--output: says where to write; give it")
+    return str(Path(SHIPPED_NETWORKS.get(options.model, options.model)).with_suffix(".onnx"))
 
 
 def main(argv=None) -> None:
@@ -61,6 +70,7 @@ def main(argv=None) -> None:
     for flag in ("quantize", "images"):
         if getattr(options, flag) and options.format is None:
             raise UserError(f"--{flag}: belongs to --format; leave it out")
+    options.output = options.output or output_beside(options)
     start_keras()
     if options.from_prnet_checkpoint:
         convert_checkpoint(options.from_prnet_checkpoint, options.uv_data, options.output)
@@ -118,7 +128,7 @@ def export_and_check(model, form, quantize, images, output) -> None:
     if quantize == "int8" and images is None:
         raise UserError("--quantize int8: needs training images to measure ranges on; give them by --images")
     network, layout = load_network(model)
-    if form == "keras" and images is not None:
+    if form == "keras" and images is not None and not Path(images).is_dir():
         layout = own_layout(layout, network, images)
     crops = read_crops(images, network_image_size(network))
     if form == "web":
