@@ -1,5 +1,6 @@
 """Atomic writes: a file appears under its name complete, or not at all."""
 
+import errno
 import glob
 import os
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     UserError names `path`. The folder is made.
     """
     path = Path(path)
+    if path.parent.exists() and not path.parent.is_dir():
+        raise UserError(f"{path.parent}: is a file, and no folder to write to; choose another place")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
@@ -27,8 +30,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         if error.filename not in (None, str(temporary)):
             raise
-        reason = error.strerror or error
-        raise UserError(f"{path}: cannot be written: {reason}; make room, or choose another place") from error
+        too_long = error.errno == errno.ENAMETOOLONG
+        advice = "give a shorter name" if too_long else "make room, or choose another place"
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}; {advice}") from error
     finally:
         with suppress(OSError):
             temporary.unlink()

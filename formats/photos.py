@@ -26,7 +26,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such image file")
+        raise UserError(f"{path}: {'is a folder; give a photo' if Path(path).is_dir() else 'no such image file'}")
     return decode_image(path.read_bytes(), str(path))
 
 

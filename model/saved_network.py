@@ -41,9 +41,13 @@ def save_network(
     morphable network mean; by default its attribute `parameter_names`, which it has from `build_network` or
     `load_network`.
 
-    >>> network, layout = prnet.load_network("morphnet.keras")
+    Raises `UserError` for a path that does not end with .keras.
+
+    >>> network, layout = prnet.load_network("morphnet")
     >>> prnet.save_network(network, layout, "smaller.keras", half=True)
     """
+    if Path(path).suffix != ".keras":
+        raise UserError(f"{path}: a network's file ends with .keras; give it such a name")
     parameters = parameters or getattr(network, "parameter_names", None)
     if parameters is not None:
         _require_parameters(network, parameters, path)

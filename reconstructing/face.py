@@ -25,6 +25,9 @@ from prnet.geometry.uv_layout import (
 from prnet.model.parameters import FaceParameters, FaceShapes
 from prnet.reconstructing.expressions import BOUNDED
 
+HARDLY_A_FACE = 0.35
+"""`Face.misfit` above which a mesh is hardly one; of well-fitted faces it is 0.02 to 0.1."""
+
 
 @dataclass(frozen=True)
 class FaceGrid:

@@ -21,7 +21,7 @@ from prnet.formats.photos import IMAGE_SUFFIXES, read_image
 from prnet.geometry.crop import Box
 from prnet.reconstructing.appearance import appearance_files
 from prnet.reconstructing.drawing import depth_map, draw_overlays, draw_sheet
-from prnet.reconstructing.face import Face
+from prnet.reconstructing.face import HARDLY_A_FACE, Face
 from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, write_mesh, write_together
 from prnet.reconstructing.photo_face import PhotoFace
 from prnet.reconstructing.places import require_near
@@ -150,6 +150,12 @@ def write_photo(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
     faces = reconstructor.reconstruct(image, boxes)
     if not faces:
         raise UserError(f"{path}: no face found; give its place with `box`, or `detector` none for the whole photo")
+    for number, face in enumerate(faces):
+        if face.misfit > HARDLY_A_FACE:
+            logger.warning(
+                f"{printable(str(path))}: face {number} hardly is one: its mesh differs from a mean face by "
+                f"{face.misfit:.1f} of its size; is there a face, and is the network trained?"
+            )
     entries = [write_face(face, image, folder, f"{stem}_face{number}", settings) for number, face in enumerate(faces)]
     files = write_photo_files(faces, image, folder, stem, settings)
     summary = {"image": path.name, "width": image.shape[1], "height": image.shape[0], "faces": entries, "files": files}

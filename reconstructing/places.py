@@ -27,11 +27,12 @@ def known_boxes(
     face_model_file : for a fit without `pt3d_68`. crop : of `configure.config.CROPS`, what landmarks give. Raises
     `UserError` for more than one input, or a face that is none.
     """
-    given = next((value for value in (rectangle, landmark_file, fit_file) if value is not None), None)
+    named = {"box": rectangle, "landmarks": landmark_file, "fit": fit_file}
+    name, given = next(((name, value) for name, value in named.items() if value is not None), ("", None))
     if given is None:
         return None
     if len(inputs) != 1:
-        raise UserError(f"{given}: says where the face is in one photo, but {len(inputs)} inputs are given")
+        raise UserError(f"`{name}`: says where the face is in one photo, but {len(inputs)} inputs are given")
     if rectangle is not None:
         x, y, width, height = rectangle
         if not (width > 0 and height > 0 and np.isfinite(rectangle).all()):

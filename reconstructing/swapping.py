@@ -78,8 +78,6 @@ def layer_swap(path) -> Swap:
 def read_layer(path) -> np.ndarray:
     """A square RGBA picture, (side, side, 4) uint8, in the form of `_texture.png`. Raises `UserError` for another."""
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such image file")
     read_image(path)  # whole, and of a modest size
     layer = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     if layer is None or layer.ndim != 3 or layer.shape[2] != 4 or layer.dtype != np.uint8:

@@ -6,7 +6,7 @@ import numpy as np
 
 from prnet.geometry.crop import Box
 from prnet.model.parameters import FaceParameters
-from prnet.reconstructing.face import Face, place_face
+from prnet.reconstructing.face import HARDLY_A_FACE, Face, place_face
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.smoothing import OneEuroFilter
 from prnet.reconstructing.video_files import DEFAULT_RATE
@@ -19,11 +19,7 @@ SAME_FACE = 0.5
 
 MAX_SHIFT, MAX_GROWTH = 0.4, 1.4
 """A track is lost where from one frame to the next its box moves by more than this share of its side, grows or shrinks
-by more than this factor; or"""
-
-MAX_MISFIT = 0.35
-"""where the mesh differs from the posed mean face by more than this share of its size (`Face.misfit`; of
-well-fitted faces 0.02 to 0.1); or where its box's centre leaves the frame."""
+by more than this factor; where its mesh is hardly a face; or where its box's centre leaves the frame."""
 
 
 @dataclass
@@ -99,7 +95,7 @@ def is_lost(face: Face, height: int, width: int) -> bool:
     shift = np.abs(after.centre - before.centre).max() / before.side
     growth = max(after.side / before.side, before.side / after.side)
     outside = (after.centre < 0).any() or (after.centre >= (width, height)).any()
-    return bool(shift > MAX_SHIFT or growth > MAX_GROWTH or outside or face.misfit > MAX_MISFIT)
+    return bool(shift > MAX_SHIFT or growth > MAX_GROWTH or outside or face.misfit > HARDLY_A_FACE)
 
 
 def _same_face(one: Box, other: Box) -> bool:

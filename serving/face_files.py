@@ -14,7 +14,7 @@ from prnet.formats.encoding import encode_png
 from prnet.reconstructing.drawing import draw_sheet
 from prnet.reconstructing.face import Face
 from prnet.reconstructing.mesh_files import face_mesh, mat_bytes, write_mesh
-from prnet.reconstructing.texture import uv_texture
+from prnet.reconstructing.texture import Texture, complete_texture, texture_side
 
 MEDIA_TYPES = {
     "json": "application/json",
@@ -29,8 +29,8 @@ MEDIA_TYPES = {
 
 PICTURES = ("texture", "sheet")
 
-ARCHIVED = ("glb", "obj", "ply", *PICTURES)
-"""The forms that the archive of a photo holds, beside its JSON."""
+MESHES = ("glb", "obj", "ply")
+"""The forms that the archive of a photo holds, beside its sheets; the texture comes with the OBJ."""
 
 STEM_LENGTH = 80
 """In bytes, of which file systems take some 255 in all."""
@@ -62,17 +62,21 @@ def face_file(face: Face, image: np.ndarray, form: str, stem: str) -> tuple[byte
     if form == "mat":
         return mat_bytes(face, image), f"{stem}.mat"
     if form in PICTURES:
-        picture = draw_sheet(face, image) if form == "sheet" else uv_texture(face, image)
-        return encode_png(picture), f"{stem}_{form}.png"
-    files = _mesh_files(face, image, form, stem)
+        content = encode_png(draw_sheet(face, image)) if form == "sheet" else _texture(face, image).png
+        return content, f"{stem}_{form}.png"
+    files = _mesh_files(face, image, form, stem, _texture(face, image))
     if len(files) == 1:
         return next(iter(files.values())), f"{stem}.{form}"
     return zipped(files), f"{stem}.zip"
 
 
-def _mesh_files(face: Face, image: np.ndarray, form: str, stem: str) -> dict[str, bytes]:
+def _texture(face: Face, image: np.ndarray) -> Texture:
+    return Texture(complete_texture(face, image, texture_side(face)))
+
+
+def _mesh_files(face: Face, image: np.ndarray, form: str, stem: str, texture: Texture) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="prnet-") as folder:
-        mesh = face_mesh(face, image, with_morphs=form == "glb")
+        mesh = face_mesh(face, image, texture=texture, with_morphs=form == "glb")
         paths = write_mesh(mesh, Path(folder) / f"{stem}.{form}")
         return {path.name: path.read_bytes() for path in paths}
 
@@ -81,13 +85,11 @@ def all_files(faces: Sequence[Face], image: np.ndarray, stem: str) -> dict[str, 
     """The files of all faces of a photo by name."""
     files: dict[str, bytes] = {}
     for number, face in enumerate(faces):
-        own = face_stem(stem, number)
-        for form in ARCHIVED:
-            if form in PICTURES:
-                content, name = face_file(face, image, form, own)
-                files[name] = content
-            else:
-                files.update(_mesh_files(face, image, form, own))
+        own, texture = face_stem(stem, number), _texture(face, image)
+        for form in MESHES:
+            files.update(_mesh_files(face, image, form, own, texture))
+        sheet, name = face_file(face, image, "sheet", own)
+        files[name] = sheet
     return files
 
 

@@ -338,7 +338,7 @@ def test_a_face_whose_place_is_known(model_path, photos, tmp_path, sample_model)
     [
         (("--image", "nowhere"), "nowhere: no such file or folder"),
         (("--image", "{empty}"), "holds no photo and no video"),
-        (("--image", "{photos}", "--bbox", "1", "2", "3", "4"), "in one photo, but 3 inputs"),
+        (("--image", "{photos}", "--bbox", "1", "2", "3", "4"), "^`box`: says .* in one photo, but 3 inputs"),
         (("--image", "{photos}/a.jpg", "--bbox", "1", "2", "0", "4"), "width and height must be above 0"),
         (("--image", "{photos}/a.jpg", "--landmarks", "{photos}/a.jpg"), "a.jpg: not landmarks"),
         (("--image", "{photos}/a.jpg", "--landmarks", "nowhere.txt"), "nowhere.txt: no such landmark file"),
@@ -352,6 +352,27 @@ def test_bad_requests_are_one_line(model_path, photos, tmp_path, arguments, mess
         run(model_path, *arguments, "--outputdir", tmp_path / "out")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_learned_nothing_is_doubted(photos, layout, tmp_path, terminal):
+    from prnet.model.networks import build_network
+    from prnet.model.saved_network import save_network
+
+    network = build_network("lprnet", SIZE)
+    save_network(network, layout, tmp_path / "fresh.keras")
+    assert run(tmp_path / "fresh.keras", "--image", photos / "a.jpg", "--outputdir", tmp_path / "out") == 0
+    assert "a.jpg: face 0 hardly is one: its mesh differs from a mean face by" in terminal.readouterr().err
+
+
+def test_a_place_that_cannot_be_is_one_line(model_path, photos, tmp_path, terminal):
+    long = tmp_path / f"{'n' * 246}.jpg"
+    long.write_bytes((photos / "a.jpg").read_bytes())
+    for photo, output, words in (
+        (photos / "a.jpg", photos / "a.jpg", "a.jpg: is a file, and no folder to write to"),
+        (long, tmp_path / "out", "File name too long; give a shorter name"),
+    ):
+        assert run(model_path, "--image", photo, "--outputdir", output) == 1
+        assert words in terminal.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from prnet.commands.terminal import in_flags
 from prnet.common.errors import UserError
+from prnet.configure.programs import command
 from prnet.exporting.export import export_network
 from prnet.geometry.position_map import layout_of_model, map_basis
 from prnet.model.face_space import face_space
@@ -111,7 +112,7 @@ def test_onnx_is_chosen_where_its_file_is_of_this_network(pair, network, caplog)
     assert "morphnet.onnx: is not of" in caplog.text
     with pytest.raises(UserError, match=r"morphnet\.onnx: is not of .*morphnet\.keras; make it of") as refused:
         open_runtime(pair, "onnx")
-    assert in_flags(str(refused.value)).endswith(f"make it of {pair} with prnet export, --format onnx again")
+    assert in_flags(str(refused.value)).endswith(f"make it of {pair} with {command('export')}, --format onnx again")
     pair.with_suffix(".onnx").unlink()
     assert open_runtime(pair).name == "keras"
     with pytest.raises(UserError, match=r"morphnet\.onnx: no such file; make it of .*export"):

@@ -133,14 +133,18 @@ def test_every_format_by_query_by_accept_and_by_link(client, photo, mean_reconst
 def test_pictures_and_an_archive_are_named_after_the_photo(client, photo):
     answer = client.post("/v1/reconstructions", files={"photo": ("Ä b/../né?.tar.png", photo)}, data={"box": [BOX] * 2})
     body = answer.json()
-    for form in ("texture", "sheet"):
+    for form in ("sheet", "texture"):
         answer = client.get(body["faces"][1]["links"][form])
         assert answer.headers["content-type"] == "image/png"
         assert Image.open(io.BytesIO(answer.content), formats=["PNG"]).width >= 256
         assert f"filename*=UTF-8''n%C3%A9_.tar_face2_{form}.png" in answer.headers["content-disposition"]
+    texture = answer.content
+    assert Image.open(io.BytesIO(texture), formats=["PNG"]).size == (1024, 1024)
     answer = client.get(body["links"]["zip"])
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         names = archive.namelist()
+        assert archive.read("né_.tar_face2_texture.png") == texture
+        assert len(set(names)) == len(names)
         glb = trimesh.load(io.BytesIO(archive.read("né_.tar_face1.glb")), file_type="glb", force="mesh", process=False)
     assert len(glb.vertices) > 1000
     for number in (1, 2):
