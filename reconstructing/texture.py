@@ -21,6 +21,10 @@ HIDDEN_DEPTH = 0.02
 LEAST_FACING = 0.1
 """A vertex is seen if its normal's part towards the camera is above this; flatter ones show background."""
 
+OUTLINE_DOUBT, DOUBTED_FACING = 0.03, 0.5
+"""Where a mesh reaches too far there is background: textures are not taken this share of the crop's side or less within
+the outline, unless a normal's part towards the camera is above that."""
+
 FULL_FACING, EDGE_FACING = 0.6, 0.5
 """Texels with this much of their normal towards the camera count fully against those of the mirrored side; those with
 less than this share of it, at the silhouette, may show what is behind the face and are blended with what is around."""
@@ -116,12 +120,12 @@ def visibility_mask(face: Face, size: int = 256) -> np.ndarray:
     return seen_texels(face, size) & _enlarged(face.grid.mask, size)
 
 
-def seen_texels(face: Face, size: int) -> np.ndarray:
+def seen_texels(face: Face, size: int, within: float = 0.0) -> np.ndarray:
     """Which texels of the face, its eyes and mouth closed, the camera sees, (size, size) bool: areas of smooth outline
-    without specks."""
+    without specks. within : share of the crop's side that has to lie between what slopes away and the outline."""
     closed = face.grid.closed
     visible = np.zeros(closed.mask.shape, dtype=np.float32)
-    visible[closed.mask] = _raw_visibility(face)
+    visible[closed.mask] = _raw_visibility(face, within)
     sigma = OUTLINE_WIDTH * len(visible)
     smooth = cv2.GaussianBlur(visible, (0, 0), sigma)
     smooth = smooth / np.maximum(cv2.GaussianBlur(closed.mask.astype(np.float32), (0, 0), sigma), 1e-6)
@@ -139,7 +143,7 @@ def _without_specks(mask: np.ndarray, most: int) -> np.ndarray:
     return mask & (figures[:, cv2.CC_STAT_AREA] > most)[areas]
 
 
-def _raw_visibility(face: Face) -> np.ndarray:
+def _raw_visibility(face: Face, within: float) -> np.ndarray:
     """Which vertices of the closed face are seen, 0 or 1, by a z-buffer of the crop: (M,).
 
     Those of eyes and mouth need not face the camera, and count as seen where enough of their rim is: the membrane is
@@ -154,6 +158,9 @@ def _raw_visibility(face: Face) -> np.ndarray:
     column, row = np.clip(nearest, 0, size - 1).T
     in_front = place[:, 2] >= depth[row, column] - HIDDEN_DEPTH * size
     in_front |= ~inside
+    if within:
+        to_outline = cv2.distanceTransform(np.isfinite(depth).astype(np.uint8), cv2.DIST_L2, 5)[row, column]
+        in_front &= ~inside | (to_outline > within * size) | (normals[:, 2] > DOUBTED_FACING)
     seen = (in_front & (closed.of_hole | (normals[:, 2] > LEAST_FACING))).astype(np.float32)
     around = closed.close(seen[~closed.of_hole])
     return np.where(closed.of_hole, np.maximum(seen, np.minimum(around / RIM_SHARE, 1)), seen)
@@ -188,7 +195,7 @@ def complete_texture(face: Face, image: np.ndarray, size: int) -> np.ndarray:
     off the face, continues the colours around it.
     """
     photo = uv_texture(face, image, size).astype(np.float32)
-    seen = seen_texels(face, size) & _within(closed_map(face, size), *image.shape[:2])
+    seen = seen_texels(face, size, OUTLINE_DOUBT) & _within(closed_map(face, size), *image.shape[:2])
     facing = _facing(face, size)
     own = _feathered(seen, _enlarged(face.grid.closed.mask, size)) * facing
     mirrored, of_mirrored = photo[:, ::-1], own[:, ::-1]

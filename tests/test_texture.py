@@ -9,8 +9,9 @@ from prnet.geometry.pose import fit_to_pixels
 from prnet.geometry.position_map import layout_of_model, position_maps
 from prnet.geometry.rasterise import render
 from prnet.geometry.spreading import spread
-from prnet.reconstructing.face import face_grid, restore_face
+from prnet.reconstructing.face import face_grid, place_face, restore_face
 from prnet.reconstructing.texture import (
+    OUTLINE_DOUBT,
     complete_texture,
     sample_texture,
     seen_texels,
@@ -102,6 +103,20 @@ def test_hidden_texels_come_from_the_mirrored_side(sample_model, basis, grid, ya
     if yaw and colours is skin:
         raw = uv_texture(face, painted(face, colours), 256).astype(float)
         assert np.abs(texture - truth)[inner].mean() < 0.5 * np.abs(raw - truth)[inner].mean()
+
+
+@pytest.mark.parametrize("yaw", [-60, 0, 60])
+def test_a_mesh_that_reaches_too_far_takes_little_of_what_is_behind(sample_model, basis, grid, monkeypatch, yaw):
+    """The mesh a twentieth larger than the painted face; its texture's share of the background's blue."""
+    face = turned_face(sample_model, basis, grid, yaw)
+    photo = painted(face, skin)
+    middle = face.position_map[grid.mask].mean(axis=0)
+    larger = place_face(middle + np.float32(1.05) * (face.position_map - middle), face.box, face.to_crop, grid)
+    inner, shares = rim_free(grid, 256), []
+    for doubt in (0.0, OUTLINE_DOUBT):
+        monkeypatch.setattr("prnet.reconstructing.texture.OUTLINE_DOUBT", doubt)
+        shares.append((complete_texture(larger, photo, 256)[inner, 2] > 180).mean())
+    assert shares[1] < 0.5 * shares[0], shares
 
 
 @pytest.mark.parametrize("yaw", [-40, 40])
