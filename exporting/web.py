@@ -45,7 +45,7 @@ OPSET = 15
 TEXTURE = (
     *("HIDDEN_DEPTH", "LEAST_FACING", "FULL_FACING", "EDGE_FACING", "OUTLINE_WIDTH", "LEAST_AREA", "RIM_SHARE"),
     *("OUTLINE_SIDE", "SEAM_WIDTH", "SHIFT_SIDE", "SHIFT_WIDTH", "SHIFT_PRIOR", "LEAST_KNOWN", "TEXTURE_SIDES"),
-    "LARGE_FACE",
+    *("LARGE_FACE", "OUTLINE_DOUBT", "DOUBTED_FACING"),
 )
 """Constants of `prnet.reconstructing.texture` that the page goes by too."""
 

@@ -43,10 +43,10 @@ def rasterise(
 
     x, y, z = (vertices[:, axis][triangles] for axis in range(3))  # each (T, 3)
     area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
-    left = np.maximum(np.ceil(x.min(axis=1)), 0).astype(np.int32)
-    right = np.minimum(np.floor(x.max(axis=1)), width - 1).astype(np.int32)
-    top = np.maximum(np.ceil(y.min(axis=1)), 0).astype(np.int32)
-    bottom = np.minimum(np.floor(y.max(axis=1)), height - 1).astype(np.int32)
+    left = np.clip(np.ceil(x.min(axis=1)), 0, width).astype(np.int32)
+    right = np.clip(np.floor(x.max(axis=1)), -1, width - 1).astype(np.int32)
+    top = np.clip(np.ceil(y.min(axis=1)), 0, height).astype(np.int32)
+    bottom = np.clip(np.floor(y.max(axis=1)), -1, height - 1).astype(np.int32)
     # y points down, so a triangle that is counter-clockwise to the viewer has a negative area here.
     drawable = (area != 0 if two_sided else area < 0) & (left <= right) & (top <= bottom)
 

@@ -20,6 +20,9 @@ from prnet.reconstructing.settings import DETECTORS, MODEL_PATH
 BATCH_SIZE = 16
 """Crops that go through the network together."""
 
+FARTHEST = 1e6
+"""Crop pixels, beyond which a network's map is no map."""
+
 FILTER_WIDTH = 1.0
 """Texels, of the Gaussian that smooths a surface which is free at every texel (docs/reconstruction.md)."""
 
@@ -135,8 +138,8 @@ class FaceReconstructor:
         if self._mirrored:
             seen_mirrored, mirrored = self.runtime(np.ascontiguousarray(crops[:, :, ::-1]))
             maps = (maps + mirror_maps(seen_mirrored, self.image_size)) / 2
-        if not np.isfinite(maps).all():
-            raise UserError(f"{self.model}: returns values that are not finite; train the network again")
+        if not (np.abs(maps) < FARTHEST).all():  # nor NaN
+            raise UserError(f"{self.model}: returns places that are in no crop, or NaN; train the network again")
         if parameters is not None and mirrored is not None:
             parameters = parameters.mean_with_mirrored(mirrored)
         return maps, parameters

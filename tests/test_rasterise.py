@@ -105,6 +105,12 @@ def test_a_triangle_larger_than_the_picture_fills_it():
     np.testing.assert_allclose(raster.depth, 3, rtol=1e-5)
 
 
+def test_places_beyond_any_whole_number_are_beyond_the_picture():
+    far = corner() * (1e12, 1, 1)
+    assert (rasterise(far - (9e12, 0, 0), TOWARDS_US, 6, 6).triangle == -1).all()
+    assert (rasterise(far + (9e12, 0, 0), TOWARDS_US, 6, 6).triangle == -1).all()
+
+
 def test_triangles_without_an_area_draw_nothing():
     vertices = np.array([[1, 1, 0], [3, 3, 0], [5, 5, 0], [2, 2, 0]])
     raster = rasterise(vertices, np.array([[0, 1, 2], [3, 3, 3]]), 8, 8, two_sided=True)

@@ -153,12 +153,14 @@ function visibility(points, face, picture, grid, mesh, places) {
   const crop = points.map((x, i) => (i % 3 === 2 ? x * zoom : (x - face.expected.centre[i % 3]) * zoom + middle));
   const normals = vertexNormals(points.map((x, i) => (i % 3 === 1 ? -x : x)), mesh.triangles);
   const depth = depthOf(crop, mesh.triangles, size), own = face.vertices.length / 3;
+  const toOutline = distancesTo(depth.map((z) => (z === -Infinity ? 1 : 0)), size);
   const seen = new Float32Array(points.length / 3), turned = new Float32Array(seen.length).fill(1);
   for (let n = 0; n < seen.length; n++) {
     const [x, y] = [Math.round(crop[3 * n]), Math.round(crop[3 * n + 1])];
     const out = x < 0 || y < 0 || x >= size || y >= size;
     const inFront = out || crop[3 * n + 2] >= depth[y * size + x] - told.hidden_depth * size;
-    seen[n] = inFront && (n >= own || normals[3 * n + 2] > told.least_facing) ? 1 : 0;
+    const sure = out || toOutline[y * size + x] > told.outline_doubt * size || normals[3 * n + 2] > told.doubted_facing;
+    seen[n] = inFront && sure && (n >= own || normals[3 * n + 2] > told.least_facing) ? 1 : 0;
     if (n < own) turned[n] = Math.min(Math.max(normals[3 * n + 2] / told.full_facing, 0), 1);
   }
   const { starts, columns, weights } = mesh.holes;
@@ -224,14 +226,14 @@ function withoutSpecks({ data, side }, mask, value, most) {
 
 // 1 far within what is seen, falling smoothly to 0 over `width` texels where the face is hidden or ends.
 function feathered(seen, onFace, width) {
-  const { side } = seen, distance = new Float32Array(side * side);
-  let any = false;
-  for (let i = 0; i < distance.length; i++) {
-    const hidden = onFace.data[i] && !seen.data[i];
-    any ||= hidden;
-    distance[i] = hidden ? 0 : Infinity;
-  }
-  if (!any) return { ...seen, data: Float32Array.from(seen.data) };
+  const hidden = onFace.data.map((x, i) => (x && !seen.data[i] ? 1 : 0)), distance = distancesTo(hidden, seen.side);
+  const ramp = (x) => x * x * (3 - 2 * x);
+  return { ...seen, data: seen.data.map((x, i) => x * ramp(Math.min(distance[i] / width, 1))) };
+}
+
+// How far each of side x side cells is from the nearest that is marked; infinite where none is.
+function distancesTo(marked, side) {
+  const distance = Float32Array.from(marked, (x) => (x ? 0 : Infinity));
   for (const way of [1, -1]) { // there and back
     for (let n = 0; n < distance.length; n++) {
       const i = way > 0 ? n : distance.length - 1 - n, x = i % side, above = i - way * side;
@@ -246,8 +248,7 @@ function feathered(seen, onFace, width) {
       distance[i] = nearest;
     }
   }
-  const ramp = (x) => x * x * (3 - 2 * x);
-  return { ...seen, data: seen.data.map((x, i) => x * ramp(Math.min(distance[i] / width, 1))) };
+  return distance;
 }
 
 // By how much the colours of a face differ from the mirrored face's in the large.
