@@ -1,5 +1,6 @@
 """Fits of very many photos, in shards (`prnet.reconstructing.shards`)."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from prnet.fitting.fit_set import Outcome, fit_together, job_of_photo
 from prnet.fitting.landmark_sources import landmark_source
 from prnet.formats.face_model_file import load_face_model
 from prnet.geometry.pose import fitted_landmarks
-from prnet.reconstructing.shards import UNREADABLE, Plan, ShardWorker, make_shards
+from prnet.reconstructing.shards import UNREADABLE, Plan, ShardWorker, list_photos, make_shards
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ def fit_many(
     """
 
     def plan(place: str, names: str, size: int) -> FitPlan:
+        if "network" not in landmarks:
+            known = landmark_source(landmarks, load_face_model(face_model), face_model, model, detector)
+            known.require_distinct([os.path.splitext(photo)[0] for photo in list_photos(source)])
         return FitPlan(place, names, size, str(face_model), tuple(landmarks), str(model), detector)
 
     return make_shards(FitWorker, plan, source, folder, shard_size=shard_size, workers=workers, cluster=cluster)

@@ -61,6 +61,16 @@ def rows(folder) -> list[dict]:
     return [row for path in sorted(folder.glob("fits-*.parquet")) for row in parquet.read_table(path).to_pylist()]
 
 
+def test_one_photos_landmarks_are_not_those_of_another_of_its_name(photos, tmp_path, sample_model):
+    pytest.importorskip("pyarrow", reason="shards need pyarrow")
+    write_photos(tmp_path / "images", sample_model, ["a/x", "b/x"])
+    np.savez(tmp_path / "bare.npz", names=["x"], landmarks68=landmarks_of(sample_model, 0)[None])
+    given = arguments(photos, landmarks=[str(tmp_path / "bare.npz")])
+    with pytest.raises(UserError, match="x would be both a/x and b/x"):
+        fit_many(tmp_path / "images", tmp_path / "out", **given)
+    assert not list((tmp_path / "out").glob("*.parquet"))
+
+
 def test_every_photo_has_a_row_and_fits_are_those_of_the_folder(photos, tmp_path, sample_model, capsys):
     pytest.importorskip("pyarrow", reason="shards need pyarrow")
     flags = ["--images", str(photos / "images"), "--face-model", str(photos / "model.hdf5"), "--shard-size", "4"]
