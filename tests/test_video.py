@@ -9,6 +9,7 @@ import pytest
 
 from prnet.commands.reconstruct_face import main
 from prnet.common.errors import UserError
+from prnet.formats.encoding import encode_png
 from prnet.geometry.crop import Box, crop_transform, transform_points
 from prnet.reconstructing.face import restore_face
 from prnet.reconstructing.look_ahead import line_weights, smoothed_ahead
@@ -214,6 +215,21 @@ def test_the_script_draws_over_a_video(layout, tmp_path, overlay):
         assert tracks["landmarks"].shape == (4, 68, 3)
         assert tracks["angles"].shape == (4, 3)
         assert tracks["rate"] == 25
+
+
+def test_flags_of_photos_do_nothing_for_a_video_and_the_other_way_round(layout, tmp_path, terminal):
+    clip, photo = write_clip(tmp_path / "clip.mp4", 4), tmp_path / "photo.png"
+    photo.write_bytes(encode_png(np.full((80, 80, 3), 128, np.uint8)))
+    model = save_mean_face_network(layout, tmp_path / "mean.keras", SIZE)
+    arguments = ["--model", str(model), "--detector", "none", "--outputdir", str(tmp_path / "out")]
+    flags = ["--csv", "--pictures", "mesh", "--overlay", "depth", "--end", "1"]
+    for inputs, said in [
+        ([photo], ["warning: --overlay, --end: no input is a video; nothing comes of it"]),
+        ([clip], ["warning: --csv, --pictures: no input is a photo; nothing comes of it"]),
+        ([photo, clip], []),
+    ]:
+        assert main([*arguments, *flags, *map(str, inputs)]) == 0
+        assert [line for line in terminal.readouterr().err.splitlines() if line.startswith("warning")] == said
 
 
 @pytest.fixture

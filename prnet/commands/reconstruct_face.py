@@ -1,6 +1,9 @@
 """Reconstruct faces in photos and videos: landmarks, pose, mesh, position map and pictures."""
 
+import logging
 import os
+from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from prnet.commands.flags import Parser, say_what_to_open
@@ -16,6 +19,11 @@ from prnet.reconstructing.settings import (
     UNITS,
     OutputSettings,
 )
+
+FOR_PHOTOS = ("mat", "frontal", "texture", "masked_texture", "units", "together", "csv", "pictures")
+FOR_VIDEOS = ("overlay", "smooth", "look_ahead", "start", "end")
+
+logger = logging.getLogger(__name__)
 
 EPILOG = """examples:
   {reconstruct} photo.jpg --output-dir output/faces
@@ -114,6 +122,7 @@ def main(argv=None) -> int:
 
     require_texture_size(options.texture)
     inputs = [path for name in named for path in find_inputs(name)]
+    _warn_of_flags_in_vain(parser, options, inputs)
     boxes = known_boxes(options.bbox, options.landmarks, options.fit, options.face_model, inputs, options.crop)
     settings = OutputSettings(
         mat=options.mat,
@@ -155,3 +164,15 @@ def main(argv=None) -> int:
     if first is not None:
         say_what_to_open(first)
     return int(bool(failed))
+
+
+def _warn_of_flags_in_vain(parser: Parser, options: Namespace, inputs: Sequence[Path]) -> None:
+    """Log what was asked for of photos where all inputs are videos, and the other way round."""
+    from prnet.reconstructing.video_files import VIDEO_SUFFIXES
+
+    videos = {path.suffix.lower() in VIDEO_SUFFIXES for path in inputs}
+    for kind, names, has_input in (("photo", FOR_PHOTOS, False in videos), ("video", FOR_VIDEOS, True in videos)):
+        given = [name for name in names if getattr(options, name) != parser.get_default(name)]
+        if given and not has_input:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            logger.warning(f"{flags}: no input is a {kind}; nothing comes of it")
