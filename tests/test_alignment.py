@@ -12,7 +12,7 @@ from tests.helpers.surfaces import face_surface, transform_of
 angle = st.floats(-180, 180)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.tuples(angle, angle, angle), st.tuples(*[st.floats(-500, 500)] * 3), st.floats(0.01, 100))
 def test_procrustes_recovers_rotation_translation_and_scale(angles, offset, scale):
     source = np.random.default_rng(0).normal(0, 50, (68, 3))
