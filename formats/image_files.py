@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from prnet.common.errors import UserError
+from prnet.formats.photo_parts import require_few_parts
 
 MAX_IMAGE_SIDE, MAX_IMAGE_PIXELS = 1 << 13, 1 << 25
 """Photos that claim more are refused before they are decoded."""
@@ -26,6 +27,7 @@ def check_image(content: bytes, name: str) -> tuple[int, int]:
     else:
         raise UserError(f"{name}: is not a JPEG or PNG")
     try:
+        require_few_parts(content)
         image = open_image(io.BytesIO(content))
         width, height = image.size
         if max(width, height) > MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:

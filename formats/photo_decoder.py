@@ -14,6 +14,8 @@ from PIL import (  # these two formats too: where one that it may read is not lo
 )
 from PIL.TiffImagePlugin import TiffImageFile
 
+from prnet.formats.photo_parts import require_few_parts
+
 ORIENTATION = 0x0112
 """EXIF's tag."""
 
@@ -51,9 +53,10 @@ def decode_photo(data: bytes, formats: Sequence[str], room: Room) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an image file's bytes, turned upright as its EXIF orientation says.
 
     Grey becomes RGB, 16 bits become 8, transparent parts are laid on white; of an animation the first frame is taken.
-    formats : Pillow's names of those that are read. Raises `TooLarge`, `NoPhoto`, and whatever a damaged file leads
-    Pillow to.
+    formats : Pillow's names of those that are read. Raises `TooLarge`, `NoPhoto`, `TooManyParts`, and whatever a
+    damaged file leads Pillow to.
     """
+    require_few_parts(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about files; what it cannot read ends in an exception
         try:
@@ -82,7 +85,7 @@ def bytes_needed(image: Image.Image) -> int:
     lies below, for each format, mode and depth."""
     pixels, own, bands = image.width * image.height, NARROW_MODES.get(image.mode, 4), len(image.getbands())
     decoder = 0
-    if image.format == "JPEG":
+    if image.format in ("JPEG", "MPO"):
         decoder = pixels * JPEG_BYTES * bands
     elif image.format == "WEBP":
         decoder = pixels * WEBP_BYTES

@@ -26,6 +26,13 @@ TICK = 0.25
 LINGER_SECONDS = 1.0
 """How long input is still read and thrown away after an answer that did not wait for it."""
 
+SLICE = 1 << 14
+"""Bytes that are read between two looks at how a body comes."""
+
+SPARE_BYTES, SPARE_SHARE = 1 << 16, 8
+"""Bytes of a request that need not be of its body, and how many of that follow for one more: what frames the chunks of
+a chunked body. Each chunk takes a while, a large one no longer than one of a byte."""
+
 LEFT_TO_THE_SYSTEM = 1 << 17
 """Bytes of an answer that the system takes over beyond those under way."""
 
@@ -72,6 +79,7 @@ class Connection(H11Protocol):
     def __init__(self, *, limits: Limits, **options):
         super().__init__(**options)
         self._limits = limits
+        self._body, self._framing = 0, 0  # bytes of the request that is being read: of its body, and around it
 
     @property
     def _all(self) -> set["Connection"]:
@@ -102,8 +110,26 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self.transport.is_closing():
-            super().data_received(data)
+        for start in range(0, len(data), SLICE):
+            if not self.transport.is_closing():
+                self._receive(data[start : start + SLICE])
+
+    def _receive(self, data: bytes) -> None:
+        cycle, held = self.cycle, len(self.cycle.body) if self.cycle else 0
+        super().data_received(data)
+        if self.cycle is not cycle or self.conn.their_state is not h11.SEND_BODY:
+            self._body, self._framing = 0, 0
+            return
+        new = len(self.cycle.body) - held
+        self._body, self._framing = self._body + new, self._framing + len(data) - new
+        if self._framing > SPARE_BYTES + self._body // SPARE_SHARE:
+            self._refuse_chunks()
+
+    def _refuse_chunks(self) -> None:
+        if self.gives_way:  # answered before its body came
+            self.drop()
+        else:
+            self._turn_away(400, "the request's chunks are too small; send larger ones, or its length")
 
     def on_response_complete(self) -> None:
         self.since = self.loop.time()

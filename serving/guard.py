@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
+from python_multipart.multipart import parse_options_header
+
 from prnet.serving.limits import Limits
 from prnet.serving.origins import Origins, network_of
 from prnet.serving.problems import PROBLEM_TYPE, RETRY_AFTER, Problem, problem_content
@@ -20,6 +22,9 @@ PREFLIGHT = {
     "Access-Control-Max-Age": "600",
 }
 """What pages of allowed origins may ask for."""
+
+CHARSETS = ("", "utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1")
+"""What the texts of a form may be in. It is the client who names it, and some of Python's take quadratic time."""
 
 COSTLY = "/v1/reconstructions/"
 """Below it each GET is work too, as a POST is: files are made when they are asked for."""
@@ -42,6 +47,7 @@ class Guard:
             send = _shared_with(origin, send)
         try:
             self._require_origin(scope)
+            _require_plain_type(scope)
             if scope["method"] == "OPTIONS" and self.origins.allows(origin):
                 await _answer(send, 204, PREFLIGHT, b"")
             elif scope["method"] in ("GET", "HEAD") and not scope["path"].startswith(COSTLY):
@@ -160,6 +166,17 @@ def _shared_with(origin: str, send):
         await send(message)
 
     return share
+
+
+def _require_plain_type(scope) -> None:
+    """Raise `Problem` where a body's type is said twice, so that its readers may differ, or its texts are in a charset
+    that is not read."""
+    said = [value for name, value in scope["headers"] if name == b"content-type"]
+    if len(said) > 1:
+        raise Problem(400, "the request says Content-Type more than once")
+    charset = parse_options_header(said[0])[1].get(b"charset", b"") if said else b""
+    if charset.decode("latin-1").strip().lower() not in CHARSETS:
+        raise Problem(415, "the request's charset is not read here; send UTF-8")
 
 
 async def _refuse(send, problem: Problem) -> None:

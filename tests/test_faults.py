@@ -522,10 +522,10 @@ def test_of_two_runs_started_together_one_works_and_the_other_says_why_not(tmp_p
         EVALUATION: evaluating(stored, output),
     }[code]
     with ForkedRuns(code, log[0]) as one, ForkedRuns(code, log[1]) as other:
-        assert one.live(["--help"]) == other.live(["--help"]) == 0  # both have loaded
+        assert one.run(["--help"]) == other.run(["--help"]) == 0  # both have loaded
         for _ in range(3):
             one.start(command[1])
-            statuses = sorted([other.live(command[1]), one.ended()])
+            statuses = sorted([other.run(command[1]), one.ended()])
             assert statuses == [0, 2]
             assert_all_whole(output)
             shutil.rmtree(output)

@@ -268,6 +268,30 @@ def test_who_goes_on_sending_still_gets_the_whole_answer(hasty, head, status):
         assert answer.endswith(b"}")
 
 
+@pytest.mark.parametrize("answered", [False, True])
+def test_bodies_in_tiny_chunks_are_refused_soon(mean_reconstructor, answered):
+    """Each chunk takes h11 as long as a large one: a million were 6 s in which nobody else was served."""
+    head = b"GET /health HTTP/1.1\r\nHost: localhost\r\n" if answered else HEAD
+    with listening(build_application(mean_reconstructor)) as address, connect(address) as connection:
+        start = time.process_time()
+        connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        if answered:
+            assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        try_to_send(connection, b"1\r\nx\r\n" * 1_000_000)
+        answer = received(connection)
+        assert time.process_time() - start < 1.5
+    assert answered or (answer.startswith(b"HTTP/1.1 400") and b"chunks are too small" in answer), answer[:300]
+
+
+@pytest.mark.parametrize("length", [100, 1 << 16])
+def test_bodies_in_chunks_of_some_size_are_read(hasty, length):
+    pieces = (bytes(length) for _ in range((4 << 20) // length))
+    answer = httpx.post(
+        f"{hasty}/v1/reconstructions", content=pieces, headers={"Content-Type": "image/png"}, timeout=60
+    )
+    assert answer.status_code == 422, answer.text  # the whole body was read, and is no form
+
+
 @pytest.mark.parametrize("said", [b"NONSENSE\r\n\r\n", PROMISED, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"])
 def test_clients_that_vanish_leave_no_complaint(hasty, caplog, said):
     for _ in range(50):

@@ -598,6 +598,35 @@ def test_the_machines_own_name_leads_here_where_others_reach_it(host, names):
     assert own_names(host) == names
 
 
+@pytest.mark.parametrize("path", ["/v1/reconstructions", "/publish/epoch/end/"])
+@pytest.mark.parametrize("charset", ["punycode", "undefined", "idna", "utf-7", "rot13", "'punycode'"])
+def test_texts_in_odd_charsets_are_refused_at_once(address, path, charset):
+    """Punycode takes Python a time that grows with the square of the text."""
+    watch, text = Stopwatch(), b"b-" + b"a" * 500_000
+    body = b'--xyz\r\nContent-Disposition: form-data; name="box"\r\n\r\n' + text + b"\r\n--xyz--\r\n"
+    kind = f"multipart/form-data; boundary=xyz; charset={charset}"
+    answer = httpx.post(address + path, content=body, headers={"Content-Type": kind}, timeout=60)
+    assert (answer.status_code, answer.json()["detail"]) == (415, "the request's charset is not read here; send UTF-8")
+    watch.require_soon()
+
+
+@pytest.mark.parametrize("charset", ["utf-8", '"UTF-8"', "us-ascii", "ISO-8859-1"])
+def test_texts_in_plain_charsets_are_read(address, charset):
+    body = b'--xyz\r\nContent-Disposition: form-data; name="data"\r\n\r\n{"epoch": 1}\r\n--xyz--\r\n'
+    kind = f"multipart/form-data; boundary=xyz; charset={charset}"
+    assert httpx.post(f"{address}/publish/epoch/end/", content=body, headers={"Content-Type": kind}).status_code == 202
+
+
+def test_a_body_has_one_type(address):
+    """Else the gate looks for the marks of one, and the application reads the other."""
+    kinds = [("Content-Type", "application/json"), ("Content-Type", "text/plain")]
+    watch = Stopwatch()
+    answer = httpx.post(f"{address}/predict", content=b"[" + b"[]," * 1_500_000 + b"[]]", headers=kinds, timeout=60)
+    assert answer.status_code == 400
+    assert "Content-Type more than once" in answer.json()["detail"]
+    watch.require_soon()
+
+
 @pytest.mark.parametrize("path", ["/", "/runs", "/docs"])
 def test_pages_say_who_may_show_them_and_load_what(address, path):
     headers = httpx.get(address + path, headers={"Accept": "text/html"}).headers
