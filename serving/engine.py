@@ -2,10 +2,11 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import cv2
 import numpy as np
@@ -45,6 +46,8 @@ class Engine:
         self.batcher = Batcher(reconstructor.predict_faces, batch_size, limits.waiting_crops)
         self._threads = ThreadPoolExecutor(PHOTO_THREADS, thread_name_prefix="photo")
         self._detecting = threading.Lock()
+        self._long_work = asyncio.Lock()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of each client
 
     async def __aenter__(self) -> "Engine":
         self._exit = AsyncExitStack()
@@ -58,6 +61,13 @@ class Engine:
     async def run(self, function: Callable, *arguments):
         """A call in one of the threads for photos; if cancelled while it waits for one, it does not begin."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    @asynccontextmanager
+    async def turn(self, client: str) -> AsyncIterator[None]:
+        """A client's turn at work of many calls: one such work is under way at a time, and clients alternate."""
+        own = self._turns.setdefault(client, asyncio.Lock())
+        async with own, self._long_work:
+            yield
 
     async def reconstruct(
         self, data: bytes, name: str, boxes_of: Callable[[np.ndarray], list[Box]] | None = None

@@ -3,7 +3,7 @@
 import tempfile
 import unicodedata
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
@@ -81,21 +81,23 @@ def _mesh_files(face: Face, image: np.ndarray, form: str, stem: str, texture: Te
         return {path.name: path.read_bytes() for path in paths}
 
 
-def all_files(faces: Sequence[Face], image: np.ndarray, stem: str) -> dict[str, bytes]:
-    """The files of all faces of a photo by name."""
-    files: dict[str, bytes] = {}
-    for number, face in enumerate(faces):
-        own, texture = face_stem(stem, number), _texture(face, image)
-        for form in MESHES:
-            files.update(_mesh_files(face, image, form, own, texture))
-        sheet, name = face_file(face, image, "sheet", own)
-        files[name] = sheet
-    return files
+def every_file(face: Face, image: np.ndarray, stem: str) -> dict[str, bytes]:
+    """The files of a face by name: its meshes and its sheet."""
+    texture, files = _texture(face, image), {}
+    for form in MESHES:
+        files.update(_mesh_files(face, image, form, stem, texture))
+    sheet, name = face_file(face, image, "sheet", stem)
+    return {**files, name: sheet}
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
     with BytesIO() as file:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in files.items():
-                archive.writestr(name, content)
+        add_to_archive(file, files)
         return file.getvalue()
+
+
+def add_to_archive(file: BytesIO, files: Mapping[str, bytes]) -> None:
+    """Add to a ZIP archive, which an empty file becomes."""
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
@@ -13,8 +14,17 @@ from prnet.geometry.crop import Box, landmark_box
 from prnet.reconstructing.detection import box_of_rectangle
 from prnet.reconstructing.face import Face
 from prnet.serving.engine import Engine, Photo
-from prnet.serving.face_files import MEDIA_TYPES, all_files, attachment, face_file, face_stem, stem_of, zipped
+from prnet.serving.face_files import (
+    MEDIA_TYPES,
+    add_to_archive,
+    attachment,
+    every_file,
+    face_file,
+    face_stem,
+    stem_of,
+)
 from prnet.serving.limits import Limits
+from prnet.serving.origins import network_of
 from prnet.serving.problems import Problem, problems
 from prnet.serving.results import Result, ResultStore
 from prnet.serving.uploads import read_photo
@@ -167,8 +177,13 @@ def reconstructions_router(engine: Engine, results: ResultStore) -> APIRouter:
         responses={200: {"content": {"application/zip": {}}}, **problems(404)},
         openapi_extra={"x-examples": {"curl": "curl {address}/v1/reconstructions/ID.zip -o faces.zip"}},
     )
-    async def archive(identifier: str):
-        return await engine.run(_archive_response, results.find(identifier, 0), engine.limits)
+    async def archive(request: Request, identifier: str):
+        result, file = results.find(identifier, 0), BytesIO()
+        async with engine.turn(network_of(request.client)):
+            for number in range(len(result.photo.faces)):
+                await engine.run(_archive_face, file, result, number, engine.limits)
+        name = f"{result.stem}_faces.zip"
+        return Response(file.getvalue(), media_type="application/zip", headers=attachment(name))
 
     return router
 
@@ -245,7 +260,6 @@ def _file_response(
     return Response(content, media_type=MEDIA_TYPES[form], headers={**attachment(name), **headers})
 
 
-def _archive_response(result: Result, limits: Limits) -> Response:
-    image = read_photo(result.data, "photo", limits)
-    content = zipped(all_files(result.photo.faces, image, result.stem))
-    return Response(content, media_type="application/zip", headers=attachment(f"{result.stem}_faces.zip"))
+def _archive_face(file: BytesIO, result: Result, number: int, limits: Limits) -> None:
+    image, stem = read_photo(result.data, "photo", limits), face_stem(result.stem, number)
+    add_to_archive(file, every_file(result.photo.faces[number], image, stem))

@@ -13,6 +13,7 @@ import math
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from prnet.common.errors import UserError
 from prnet.common.files import atomic_write
+from prnet.common.locks import exclusive_lock
 from prnet.serving.limits import Limits
 from prnet.serving.problems import Problem, problems
 
@@ -37,6 +39,9 @@ TEXT_LENGTH = 120
 
 POINT_BYTES = 48
 """What a point takes in memory beside its text."""
+
+BEGINNING = b'{"runs":'
+"""Of the file, and of the answer."""
 
 JSON, FORMS = "application/json", ("application/x-www-form-urlencoded", "multipart/form-data")
 
@@ -98,18 +103,25 @@ class RunLog:
     """The latest runs, the oldest forgotten first; long ones are thinned.
 
     path : the file that keeps them; "" for none. It is read at once; one that is damaged is kept under another name,
-    one that cannot be read or renamed raises `UserError`. Use as `async with` for a log with a file: it is written soon
-    after an event and at the end.
+    one that cannot be read or renamed, or holds something else, raises `UserError`. Use as `async with` for a log with
+    a file: it is written soon after an event and at the end, by one server alone.
     """
 
     def __init__(self, limits: Limits, path: str = ""):
         self._runs: deque[KeptRun] = deque(maxlen=limits.runs)
         self._limits, self._path = limits, path
         self._unsaved, self._warned = asyncio.Event(), False
+        self._held = ExitStack()  # the lock of the file
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="runs")  # a disk may be slow
         self._load()
 
     async def __aenter__(self) -> "RunLog":
+        if self._path:
+            try:
+                self._held.enter_context(exclusive_lock(f"{self._path}.lock", "another server keeps its runs there"))
+            except UserError as error:
+                logger.warning(f"{self._path}: runs are not kept: {error}; `runs` names another file")
+                self._path = ""
         self._saving = asyncio.ensure_future(self._save_after_events())
         return self
 
@@ -117,6 +129,7 @@ class RunLog:
         self._saving.cancel()
         await self.save()
         self._writer.shutdown()
+        self._held.close()
 
     async def _save_after_events(self) -> None:
         while True:
@@ -125,17 +138,24 @@ class RunLog:
             await self.save()
 
     def _load(self) -> None:
-        if not self._path or not Path(self._path).exists():
+        path = Path(self._path)
+        if not self._path or not path.exists():
             return
+        if not path.is_file():
+            raise UserError(f"{path}: is no file; give `runs` another, or '' for none")
+        content = b""
         try:
-            kept = RunList.model_validate_json(Path(self._path).read_bytes()).runs
+            content = path.read_bytes()
+            kept = RunList.model_validate_json(content).runs
         except OSError as error:
             reason = error.strerror or error
             raise UserError(
                 f"{self._path}: cannot be read: {reason}; give `runs` another file, or '' for none"
             ) from None
         except ValidationError:
-            aside = kept_aside(Path(self._path))
+            if content.strip(b"\0 \n") and not content.startswith(BEGINNING):
+                raise UserError(f"{path}: holds something else than runs; give `runs` another file") from None
+            aside = kept_aside(path)
             logger.warning(f"{self._path}: holds no runs that can be read; it is now {aside}, and a new one is begun")
             return
         for run in reversed(kept):
@@ -147,7 +167,7 @@ class RunLog:
         if not self._path or not self._unsaved.is_set():
             return
         runs = sorted(self._runs, key=lambda run: run.updated, reverse=True)
-        content = b'{"runs":[%s]}' % b",".join(run.answer(run.points) for run in runs)
+        content = BEGINNING + b"[%s]}" % b",".join(run.answer(run.points) for run in runs)
         self._unsaved.clear()
         kept = False
         try:
@@ -177,7 +197,7 @@ class RunLog:
             longest = sizes.index(max(sizes))
             shown[longest] = thinned(shown[longest])
             sizes[longest] = size_of(shown[longest])
-        return b'{"runs":[%s]}' % b",".join(run.answer(points) for run, points in zip(runs, shown, strict=True))
+        return BEGINNING + b"[%s]}" % b",".join(run.answer(points) for run, points in zip(runs, shown, strict=True))
 
     def record(self, event: dict) -> None:
         """Add an event to the run that it names; one that steps back opens a new run of that name."""

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import os
 import threading
 import tracemalloc
 import zipfile
@@ -253,19 +254,40 @@ def test_a_slow_disk_holds_up_no_answer_and_what_comes_meanwhile_is_kept(mean_re
 def test_a_damaged_file_of_runs_is_kept_aside(mean_reconstructor, tmp_path, caplog):
     path = tmp_path / "runs.json"
     for number in ("", 1):
-        path.write_text(f"{{damaged{number}")
+        path.write_text(damaged := f'{{"runs":[damaged{number}')
         with listening(build_application(mean_reconstructor, runs=str(path))) as address:
             assert httpx.get(f"{address}/v1/runs").json() == {"runs": []}
             httpx.post(f"{address}/publish/epoch/end/", json={"run": "new", "epoch": 0, "loss": 1.0})
-        assert (tmp_path / f"runs.damaged{number}.json").read_text() == f"{{damaged{number}"
+        assert (tmp_path / f"runs.damaged{number}.json").read_text() == damaged
         assert json.loads(path.read_text())["runs"][0]["name"] == "new"
         assert caplog.messages[-1].startswith(f"{path}: holds no runs that can be read")
         assert "\n" not in caplog.messages[-1]
 
 
-def test_a_file_of_runs_that_cannot_be_read_ends_the_start(mean_reconstructor, tmp_path):
-    with pytest.raises(UserError, match="cannot be read"):
-        build_application(mean_reconstructor, runs=str(tmp_path))
+def test_what_is_no_file_of_runs_ends_the_start_and_stays(mean_reconstructor, tmp_path):
+    """A device was moved away, as a damaged file is, and a pipe was waited for."""
+    other, pipe = tmp_path / "network.keras", tmp_path / "pipe"
+    other.write_bytes(b"PK\3\4")
+    os.mkfifo(pipe)
+    for path, words in ((tmp_path, "is no file"), (pipe, "is no file"), (other, "holds something else than runs")):
+        with pytest.raises(UserError, match=words):
+            build_application(mean_reconstructor, runs=str(path))
+        assert path.exists()
+
+
+def test_of_two_servers_one_keeps_its_runs_in_a_file_and_the_other_says_why_not(mean_reconstructor, tmp_path, caplog):
+    """The second that saved was all that was kept."""
+    path = tmp_path / "runs.json"
+    with (
+        listening(build_application(mean_reconstructor, runs=str(path))) as first,
+        listening(build_application(mean_reconstructor, runs=str(path))) as second,
+    ):
+        for address, name in ((first, "mine"), (second, "other")):
+            httpx.post(f"{address}/publish/epoch/end/", json={"run": name, "epoch": 0, "loss": 1.0})
+    assert [run["name"] for run in json.loads(path.read_text())["runs"]] == ["mine"]
+    assert "another server keeps its runs there" in caplog.text
+    with listening(build_application(mean_reconstructor, runs=str(path))) as address:
+        assert len(httpx.get(f"{address}/v1/runs").json()["runs"]) == 1
 
 
 @pytest.mark.parametrize("stem", ["字" * 80, "😀" * 62, "é" * 100, "a" * 300])

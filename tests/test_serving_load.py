@@ -9,7 +9,6 @@ import time
 import httpx
 import numpy as np
 import pytest
-from fastapi import Response
 
 from prnet.serving.application import build_application
 from prnet.serving.batching import Batcher
@@ -296,7 +295,7 @@ def slow_work(monkeypatch):
 
         return slow
 
-    monkeypatch.setattr("prnet.serving.reconstructions._archive_response", slowly(Response(b"archive")))
+    monkeypatch.setattr("prnet.serving.reconstructions._archive_face", slowly(None))
     monkeypatch.setattr("prnet.serving.prnet_keras._errors_of_pair", slowly(PairErrors(evalValues=[])))
     return begun
 
@@ -319,6 +318,28 @@ def test_downloads_that_nobody_waits_for_are_not_made(mean_reconstructor, slow_w
         archive = httpx.Request("GET", address + answer.json()["links"]["zip"])
         send_and_leave(address, archive, slow_work, 20)
     assert len(slow_work) <= 8  # of 20, two at a time
+
+
+def test_archives_leave_room_for_photos(mean_reconstructor, monkeypatch):
+    """Two of them took both threads: six archives of eight faces were a minute in which no photo was decoded."""
+    begun, go = [], threading.Event()
+
+    def held(*_):
+        begun.append(None)
+        assert go.wait(60)
+
+    monkeypatch.setattr("prnet.serving.reconstructions._archive_face", held)
+    with listening(build_application(mean_reconstructor)) as address:
+        boxes = {"box": ["10,10,80,80", "10,10,60,60"]}
+        link = httpx.post(f"{address}/v1/reconstructions", files={"photo": PHOTO}, data=boxes).json()["links"]["zip"]
+        connections = sent_by_hand(address, httpx.Request("GET", address + link), 6)
+        assert [post(address).status_code for _ in range(4)] == [200] * 4
+        assert len(begun) == 1
+        go.set()
+        assert [connection.recv(1 << 16)[9:12] for connection in connections] == [b"200"] * 6
+        for connection in connections:
+            connection.close()
+    assert len(begun) == 12
 
 
 def test_downloads_count_as_requests(mean_reconstructor, slow_work):

@@ -111,6 +111,7 @@ function ticks(low, high, inside = false) {
   const span = high - low || Math.abs(high) || 1;
   const rough = span / TICKS, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= rough && (!inside || each >= 1)) ?? 1;
+  if (!(step > 0 && Number.isFinite(step))) return [low, high];  // too near to one another, or too far
   const [first, last] = inside ? [Math.ceil(low / step), Math.floor(high / step)] : [Math.floor(low / step), Math.ceil(high / step)];
   const count = Math.max(last - first, inside ? 0 : 1);
   const found = Array.from({ length: count + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
