@@ -274,6 +274,22 @@ def test_measures_may_have_the_names_of_what_every_object_has(browser, address):
     assert browser.errors() == earlier
 
 
+@pytest.mark.parametrize(
+    ("low", "high"), [(-5e-324, 5e-324), (0.0, 5e-324), (-1.7e308, 1.7e308), (1.0, 1.0 + 2**-52), (5e-324, 1.7e308)]
+)
+@pytest.mark.parametrize("key", ["loss", "done"])
+def test_a_chart_of_any_numbers_is_drawn(browser, address, key, low, high):
+    """One whose ticks could not be told apart kept the page from showing any run."""
+    for number in (low, high):
+        event = {"run": "extremes", "stage": f"{key} {low} {high}", "loss": 1.0, key: number}
+        httpx.post(f"{address}/publish/epoch/end/", json=event)
+    earlier = browser.errors()
+    browser.open(f"{address}/runs")
+    browser.wait_for("document.querySelector('.run .chart polyline')")
+    assert browser.run("document.getElementById('message').hidden")
+    assert browser.errors() == earlier
+
+
 @pytest.mark.parametrize("page", ["", "runs", "docs"])
 def test_pages_fit_a_phone_and_load_nothing_from_elsewhere(browser, address, photo, page):
     browser.resize(360, 740, phone=True)

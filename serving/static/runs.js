@@ -114,13 +114,14 @@ function ticks(low, high, inside = false) {
   if (!(step > 0 && Number.isFinite(step))) return [low, high];  // too near to one another, or too far
   const [first, last] = inside ? [Math.ceil(low / step), Math.floor(high / step)] : [Math.floor(low / step), Math.ceil(high / step)];
   const count = Math.max(last - first, inside ? 0 : 1);
-  const found = Array.from({ length: count + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
+  const found = Array.from({ length: count + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12))).filter(Number.isFinite);
   return inside && !found.length ? [low, high] : found;
 }
 
-// Where a number lies between two others, in per cent.
+// Where a number lies between two others, in per cent. A hundredth each, since their difference may be no number.
 function place(low, high) {
-  return (value) => (high > low ? (100 * (value - low)) / (high - low) : 50);
+  const span = high / 100 - low / 100;
+  return (value) => (span > 0 ? (value / 100 - low / 100) / span * 100 : 50);
 }
 
 function placed(label, side, share) {
