@@ -15,6 +15,10 @@ class InputLost(UserError):
     """What a run reads was lost or cut short since it began: no single sample is to blame, so the run has to stop."""
 
 
+class OutOfMemory(UserError):
+    """There was not enough memory; another time there may be."""
+
+
 class LostProcess(UserError):
     """Another process of the same run does not answer; why is for that one to say."""
 

@@ -1,13 +1,17 @@
-"""Atomic writes: a file appears under its name complete, or not at all."""
+"""Files: written atomically, so that one appears under its name complete or not at all; read where they can end."""
 
 import errno
 import glob
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prnet.common.errors import UserError
+
+MAX_TEXT = 1 << 24
+"""Bytes of a text that is read: landmarks, lists."""
 
 
 @contextmanager
@@ -43,6 +47,30 @@ def remove_left_behind(*paths: str | Path) -> None:
     for path in map(Path, paths):
         for temporary in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
             temporary.unlink(missing_ok=True)
+
+
+def require_plain(path: str | Path, limit: int | None = None) -> None:
+    """Raise UserError for a pipe or a device, which may never end, and for a file of more than `limit` bytes."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path}: is not a plain file")
+    if limit is not None and status.st_size > limit:
+        raise UserError(f"{path}: is longer than {limit:,} bytes")
+
+
+def read_file(path: str | Path, limit: int) -> bytes:
+    """The bytes of a file. Raises UserError as `require_plain` does, before anything is read."""
+    require_plain(path, limit)
+    with open(path, "rb") as file:
+        return file.read(limit)
+
+
+def read_text(path: str | Path, errors: str = "strict") -> str:
+    """The text of a file of at most 16 MB, in UTF-8. Raises UserError as `require_plain` does, and for another text."""
+    try:
+        return read_file(path, MAX_TEXT).decode("utf-8-sig", errors)
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not text in UTF-8") from None
 
 
 def plain_name(name: str) -> str:

@@ -17,9 +17,11 @@ import h5py
 import numpy as np
 
 from prnet.common.errors import UserError
+from prnet.common.files import read_text, require_plain
 from prnet.configure.config import LANDMARK_COUNT, MEDIAPIPE_COUNT
 from prnet.fitting.evidence import Landmarks
 from prnet.formats.hdf5_sets import own_arrays
+from prnet.formats.layout_file import require_modest
 
 SHAPES = {
     "landmarks68": ((LANDMARK_COUNT, 2), (LANDMARK_COUNT, 3)),
@@ -67,6 +69,7 @@ def read_landmark_file(path) -> LandmarkFile:
         raise UserError(f"{path}: no such landmarks; give an .npz, .hdf5 or .pts file, or a folder of .pts files")
     if path.is_dir() or path.suffix == ".pts":
         return _read_pts(path)
+    require_plain(path)
     arrays = _read_npz(path) if path.suffix == ".npz" else _read_hdf5(path)
     return _checked(path, arrays)
 
@@ -74,6 +77,7 @@ def read_landmark_file(path) -> LandmarkFile:
 def _read_npz(path: Path) -> dict:
     try:
         with np.load(path) as file:
+            require_modest(file.zip, MAX_BYTES)
             return {name: file[name] for name in ("names", *SHAPES, "mediapipe_found") if name in file}
     except Exception as error:  # a damaged archive leads its reader to exceptions of many kinds
         raise UserError(f"{path}: not a readable .npz file ({error}); write it with numpy.savez") from None
@@ -145,9 +149,10 @@ def _read_pts(path: Path) -> LandmarkFile:
 
 def _read_one_pts(path: Path) -> np.ndarray:
     """(68, 3) float32 of iBUG's text format, which counts pixels from 1; z is NaN."""
-    braces = re.findall(r"\{([^}]*)\}", path.read_text(errors="replace"))
+    inside, closed, _ = read_text(path, "replace").partition("{")[2].partition("}")
     try:
-        (inside,) = braces[:1]
+        if not closed:
+            raise ValueError
         values = np.array(inside.split(), dtype=np.float32).reshape(-1, 2)
     except ValueError:
         raise UserError(f"{path}: not a .pts file; give lines of x y between braces") from None

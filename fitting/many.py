@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prnet.common.errors import in_one_line
+from prnet.common.errors import OutOfMemory, in_one_line
 from prnet.fitting.evidence import FitModel
 from prnet.fitting.fit_set import Outcome, fit_together, job_of_photo
 from prnet.fitting.landmark_sources import landmark_source
@@ -75,6 +75,8 @@ class FitWorker(ShardWorker):
         for name in names:
             try:
                 job = job_of_photo(name, self.read(name), self.landmarks, name)
+            except OutOfMemory:  # no fault of the photo, and not to be written down as one
+                raise
             except UNREADABLE as error:
                 yield {"image": name, "problem": in_one_line(error).removeprefix(f"{name}: ")}
                 continue

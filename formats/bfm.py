@@ -13,6 +13,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.spatial import QhullError
 
 from prnet.common.errors import UserError
+from prnet.common.files import read_file
 from prnet.configure.config import FACE_WEIGHT, FEATURE_WEIGHT, LANDMARK_COUNT, LANDMARK_WEIGHT, MAP_SIZE, NOSE_TIP
 from prnet.formats.face_model_file import check_face_model
 from prnet.formats.image_files import decode_grey
@@ -215,7 +216,7 @@ class _MatFile:
     def __init__(self, path: str | Path, struct: str | None = None):
         self.path = path
         try:
-            arrays = read_mat_arrays(Path(path).read_bytes(), MAX_FILE_BYTES)
+            arrays = read_mat_arrays(read_file(path, MAX_FILE_BYTES), MAX_FILE_BYTES)
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}") from None
         except ValueError as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from prnet.common.errors import UserError
+from prnet.common.files import read_file
 from prnet.configure.config import LANDMARK_COUNT
 from prnet.formats.mat_files import read_mat_arrays
 from prnet.geometry.face_model import FaceModel
@@ -40,7 +41,7 @@ def read_fit(source: bytes | str | Path, name: str | None = None) -> Fit:
     length, not numeric or not finite.
     """
     name = name or str(source)
-    content = source if isinstance(source, bytes) else Path(source).read_bytes()
+    content = source if isinstance(source, bytes) else read_file(source, MAX_FIT_BYTES)
     fields = _read_fields(content, name)
     missing = [field for field in _FIELDS if field not in fields]
     if missing:

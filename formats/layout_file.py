@@ -34,4 +34,4 @@ def parse_layout(content: bytes, most: int = MAX_BYTES) -> UVLayout:
 def require_modest(archive: zipfile.ZipFile, most: int) -> None:
     """Raise ValueError for an archive that unpacks to more than `most` bytes."""
     if sum(entry.file_size for entry in archive.infolist()) > most:
-        raise ValueError("unpacks to more than any network")
+        raise ValueError(f"unpacks to more than {most:,} bytes")

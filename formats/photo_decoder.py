@@ -137,7 +137,8 @@ def _as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
 def _brightest(image: Image.Image) -> float:
     """What white is in an image of more than 8 bits."""
     if image.mode.startswith("I"):
-        return 65535.0
+        bits = max(image.tag_v2.get(BITS, (16,))) if isinstance(image, TiffImageFile) else 16
+        return float((1 << min(bits, 16)) - 1)
     return max(float(np.nan_to_num(image.getextrema()[1])), 1.0) if image.mode == "F" else 255.0
 
 

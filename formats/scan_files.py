@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from prnet.common.errors import UserError
+from prnet.common.files import read_text
 from prnet.formats.number_files import read_numbers
 
 MESH_SUFFIXES = (".obj", ".ply", ".stl")
 LANDMARK_SUFFIXES = (".npy", ".txt", ".pp")
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 
 
 def read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -57,10 +57,7 @@ def read_seven_landmarks(path: Path, of_68: tuple[int, ...]) -> np.ndarray:
 
 
 def _read_text(path: Path) -> np.ndarray:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is no readable text: {error}") from None
+    text = read_text(path)
     try:
         rows = _picked_points(text) if path.suffix == ".pp" else _rows(text)
         numbers = np.array(rows, dtype=np.float64)
@@ -76,16 +73,14 @@ def _rows(text: str) -> list[list[float]]:
 
 
 def _picked_points(text: str) -> list[list[float]]:
-    points = [dict(re.findall(rf'\b([xyz])="({_NUMBER})"', tag)) for tag in re.findall(r"<point\b[^>]*>", text)]
+    tags = (tag.partition(">")[0] for tag in text.split("<point")[1:] if not tag[:1].isalnum())
+    points = [dict(re.findall(r'\b([xyz])="([^"]{1,40})"', tag)) for tag in tags]
     return [[float(point[axis]) for axis in "xyz"] for point in points]
 
 
 def read_image_list(path: Path) -> list[PurePosixPath]:
     """SUBJECT/CHALLENGE/IMAGE of each line. Raises UserError for anything else, or an image named twice."""
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is no readable list of images: {error}") from None
+    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     images = [PurePosixPath(line) for line in lines]
     for image in images:
         if len(image.parts) != 3 or image.is_absolute() or ".." in image.parts:

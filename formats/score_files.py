@@ -13,6 +13,7 @@ import numpy as np
 
 from prnet.common.errors import UserError
 from prnet.formats.hdf5_sets import own_arrays
+from prnet.formats.layout_file import require_modest
 
 FIELDS = ("names", "blendshape_names", "blendshapes")
 FOUND = "mediapipe_found"
@@ -72,6 +73,7 @@ def _texts(array: np.ndarray) -> tuple[str, ...]:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     with np.load(path) as file:
+        require_modest(file.zip, MAX_BYTES)
         return {name: file[name] for name in (*FIELDS, FOUND) if name in file}
 
 

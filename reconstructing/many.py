@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from prnet.common.errors import in_one_line
+from prnet.common.errors import OutOfMemory, in_one_line
 from prnet.formats.photos import decode_image
 from prnet.reconstructing.face import Face
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.records import face_record
 from prnet.reconstructing.shards import UNREADABLE, Plan, ShardWorker, make_shards
+
+MAX_BYTES = 1 << 28
+"""Of photos in memory at once, but for the last of them."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +76,29 @@ class FaceWorker(ShardWorker):
         )
 
     def rows(self, names: Sequence[str]) -> Iterator[dict]:
+        for together in self._opened(names):
+            yield from self._found(*together)
+
+    def _opened(self, names: Sequence[str]) -> Iterator[tuple[list[str], dict[str, np.ndarray], dict[str, str]]]:
+        """Photos as many at once as memory takes: their names, those that are open, what is wrong with the others."""
+        taken: list[str] = []
         opened: dict[str, np.ndarray] = {}
         problems: dict[str, str] = {}
         for name in names:
+            taken.append(name)
             try:
                 opened[name] = decode_image(self.read(name), name)
+            except OutOfMemory:  # no fault of the photo, and not to be written down as one
+                raise
             except UNREADABLE as error:
                 problems[name] = in_one_line(error)
+            if sum(photo.nbytes for photo in opened.values()) > MAX_BYTES:
+                yield taken, opened, problems
+                taken, opened, problems = [], {}, {}
+        if taken:
+            yield taken, opened, problems
+
+    def _found(self, names: list[str], opened: dict[str, np.ndarray], problems: dict[str, str]) -> Iterator[dict]:
         found = dict(zip(opened, self.reconstructor.reconstruct_batch(list(opened.values())), strict=True))
         for name in names:
             faces = found.get(name, [])

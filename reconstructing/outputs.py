@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from prnet.common.errors import UserError, in_one_line, printable
-from prnet.common.files import atomic_write, plain_name
+from prnet.common.files import atomic_write, plain_name, read_file
 from prnet.formats.encoding import encode_png
 from prnet.formats.photo_arrays import Photo, as_photo
 from prnet.formats.photos import IMAGE_SUFFIXES, read_image
@@ -33,6 +33,8 @@ from prnet.reconstructing.video_files import VIDEO_SUFFIXES
 from prnet.reconstructing.video_outputs import write_video
 
 logger = logging.getLogger(__name__)
+
+MAX_JSON = 1 << 28
 
 _PICTURE = re.compile(r"(?P<face>(?P<stem>.+)_face[0-9]+)_[a-z_]+\.png")
 _OVERLAY = re.compile(rf"(?P<stem>.+)_(?:{'|'.join(OVERLAYS)})\.png")
@@ -122,10 +124,12 @@ def reconstruct_inputs(
         write = write_video if path.suffix.lower() in VIDEO_SUFFIXES else write_photo
         try:
             _require_no_loss(path, stem, folder, inputs)
-            logger.info(printable(write(reconstructor, path, folder, stem, settings, boxes)))
+            found = write(reconstructor, path, folder, stem, settings, boxes)
         except (UserError, OSError) as error:
             failed.append(path)
             logger.error(in_one_line(error))
+        else:
+            logger.info(printable(found))
     return failed
 
 
@@ -146,7 +150,8 @@ def write_photo(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
     image = read_image(path)
     for box in boxes or ():
         require_near(box, image.shape[0], image.shape[1], str(path))
-    earlier = _files_of_faces(folder / f"{stem}.json", stem)
+    source = str(path.resolve())
+    earlier = _files_of_faces(folder / f"{stem}.json", stem, source)
     faces = reconstructor.reconstruct(image, boxes)
     if not faces:
         raise UserError(f"{path}: no face found; give its place with `box`, or `detector` none for the whole photo")
@@ -158,29 +163,35 @@ def write_photo(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
             )
     entries = [write_face(face, image, folder, f"{stem}_face{number}", settings) for number, face in enumerate(faces)]
     files = write_photo_files(faces, image, folder, stem, settings)
-    summary = {"image": path.name, "width": image.shape[1], "height": image.shape[0], "faces": entries, "files": files}
+    size = {"width": image.shape[1], "height": image.shape[0]}
+    summary = {"image": path.name, "source": source, **size, "faces": entries, "files": files}
     _write_bytes(folder / f"{stem}.json", json.dumps(summary, indent=1).encode())
     for name in earlier.difference(files.values(), *(entry["files"].values() for entry in entries)):
         (folder / name).unlink(missing_ok=True)
     return f"{path}: {len(faces)} face{'s' if len(faces) > 1 else ''}, {folder / stem}*"
 
 
-def _files_of_faces(path: Path, stem: str) -> set[str]:
+def _files_of_faces(path: Path, stem: str, source: str) -> set[str]:
     """Names of the files that a photo's JSON file names; none where it is absent.
 
-    Raises `UserError` for a file that this program did not write.
+    Raises `UserError` for a file that this program did not write, or that is of a photo elsewhere.
     """
     if not path.exists():
         return set()
+    content = read_file(path, MAX_JSON)
     try:
-        summary = json.loads(path.read_bytes())
+        summary = json.loads(content)
+        other = summary.get("source", source)
         names = {name for part in [summary, *summary["faces"]] for name in part.get("files", {}).values()}
         ours = re.compile(
             rf"{re.escape(stem)}_(?:face[0-9]+[._][a-z._]+|faces\.(?:glb|ply)|(?:{'|'.join(OVERLAYS)})\.png)"
         )
-        return {name for name in names if ours.fullmatch(name)}
+        files = {name for name in names if ours.fullmatch(name)}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path}: was not written by this program; choose another `output_folder`") from None
+    if other != source:
+        raise UserError(f"{source}: {path} is of {other}; choose another `output_folder`")
+    return files
 
 
 def write_photo_files(

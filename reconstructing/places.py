@@ -1,5 +1,6 @@
 """Where the face is, from what a user provides: a rectangle, landmarks, or a 300W-LP fit."""
 
+import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from prnet.common.errors import UserError
+from prnet.common.files import read_text
 from prnet.configure.config import LANDMARK_COUNT
 from prnet.formats.number_files import read_numbers
 from prnet.formats.photos import read_image
@@ -66,10 +68,11 @@ def read_landmarks(path) -> np.ndarray:
     if path.suffix.lower() == ".npy":
         landmarks = read_numbers(path)
     else:
+        text = read_text(path, "replace")
         try:
             with warnings.catch_warnings(action="ignore"):  # of an empty file
-                landmarks = np.loadtxt(path, ndmin=2, max_rows=LANDMARK_COUNT + 1)
-        except Exception as error:  # a file that is packed is unpacked, and a damaged one leads to many kinds
+                landmarks = np.loadtxt(io.StringIO(text), ndmin=2, max_rows=LANDMARK_COUNT + 1)
+        except Exception as error:  # what is no table leads to exceptions of many kinds
             raise UserError(f"{path}: not landmarks ({error}); give 68 lines of x y") from None
     if landmarks.shape not in ((LANDMARK_COUNT, 2), (LANDMARK_COUNT, 3)) or not np.isfinite(landmarks).all():
         raise UserError(f"{path}: holds an array of shape {landmarks.shape}; give 68 lines of x y, all finite")

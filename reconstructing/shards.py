@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 
 from prnet.common.errors import UserError
-from prnet.common.files import atomic_write, remove_left_behind
+from prnet.common.files import atomic_write, read_file, remove_left_behind
 from prnet.common.locks import exclusive_lock
 from prnet.common.threads import ONE_THREAD
 from prnet.configure.config import CHECKOUT
@@ -74,21 +74,21 @@ class ShardWorker(ABC):
     @cached_property
     def read(self) -> Callable[[str], bytes]:
         """The file of a photo, by its name within the source. It may raise what `UNREADABLE` lists."""
-        if self.source.suffix == ".zip":
+        if not self.source.is_dir() and not _is_list(self.source):
             archive = find_pairs(self.source)
             return lambda name: archive.read(name, MAX_IMAGE_BYTES)
         folder = self.source if self.source.is_dir() else self.source.parent  # of a list, whose paths may be absolute
-        return lambda name: (folder / name).read_bytes()
+        return lambda name: read_file(folder / name, MAX_IMAGE_BYTES)
 
 
 def list_photos(source: str | Path) -> list[str]:
     """The photos of a folder and those in it, of a .zip archive, or of a .parquet file's column `path`, by name."""
     source = Path(source)
-    if source.suffix == ".parquet" and source.is_file():
+    if _is_list(source):
         return _listed(source)
     if source.is_dir():
         names = [str(path.relative_to(source)) for path in source.rglob("*")]
-    elif zipfile.is_zipfile(source):
+    elif source.is_file() and zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             names = archive.namelist()
     else:
@@ -101,6 +101,10 @@ def list_photos(source: str | Path) -> list[str]:
         if not name.isprintable():
             raise UserError(f"{source}: the name {ascii(name)} is not UTF-8 text in one line; rename it")
     return photos
+
+
+def _is_list(source: Path) -> bool:
+    return source.suffix == ".parquet" and source.is_file()
 
 
 def _listed(path: Path) -> list[str]:

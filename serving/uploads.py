@@ -8,7 +8,7 @@ import numpy as np
 from prnet.formats.mat_files import ArraysTooLarge, NotMatlab, read_mat_arrays
 from prnet.formats.photo_decoder import NoPhoto, Room, TooLarge, decode_photo
 from prnet.serving.limits import Limits
-from prnet.serving.problems import Problem
+from prnet.serving.problems import RETRY_AFTER, Problem
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 """Pillow's names of the formats that are taken."""
@@ -23,7 +23,7 @@ def decode_base64(text: str, name: str) -> bytes:
 
 
 def read_photo(data: bytes, name: str, limits: Limits) -> np.ndarray:
-    """A photo (H, W, 3) uint8 RGB, upright. Raises `Problem` 413, 415 or 422."""
+    """A photo (H, W, 3) uint8 RGB, upright. Raises `Problem` 413, 415, 422 or 503."""
     try:
         return decode_photo(data, IMAGE_FORMATS, Room(limits.photo_pixels, limits.photo_bytes))
     except TooLarge as error:
@@ -31,6 +31,8 @@ def read_photo(data: bytes, name: str, limits: Limits) -> np.ndarray:
     except NoPhoto:
         kinds = ", ".join(IMAGE_FORMATS)
         raise Problem(415, f"{name}: not an image that is taken here; send one of {kinds}") from None
+    except MemoryError:
+        raise Problem(503, f"{name}: the server has no memory for it; try again in a moment", RETRY_AFTER) from None
     except Exception as error:  # a damaged image leads its reader to exceptions of many kinds
         reason = str(error) if str(error).isprintable() else ""
         reason = reason[:200] or type(error).__name__

@@ -11,7 +11,7 @@ import pytest
 
 from prnet.common import locks
 from prnet.common.errors import UserError
-from prnet.common.files import atomic_write, remove_left_behind
+from prnet.common.files import atomic_write, read_file, read_text, remove_left_behind
 from prnet.common.locks import exclusive_lock
 from prnet.configure.config import TARGET_SCALE
 from prnet.evaluating.methods import write_predictions
@@ -225,3 +225,20 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         pytest.raises(UserError, match=f"{tmp_path}: cannot be written: Permission denied; choose another folder"),
     ):
         unprivileged(lambda: hold(tmp_path))
+
+
+def test_what_may_never_end_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    for name in ("pipe", "zeros"):
+        for read in (read_text, lambda path: read_file(path, 10)):
+            with pytest.raises(UserError, match=f"{name}: is not a plain file"):
+                read(tmp_path / name)
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UserError, match="sparse: is longer than 16,777,216 bytes"):
+        read_text(tmp_path / "sparse")
+    (tmp_path / "odd").write_bytes(b"\xff")
+    with pytest.raises(UserError, match="odd: is not text in UTF-8"):
+        read_text(tmp_path / "odd")
+    assert (read_file(tmp_path / "odd", 1), read_text(tmp_path / "odd", "replace")) == (b"\xff", "\ufffd")

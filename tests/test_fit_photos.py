@@ -1,6 +1,7 @@
 """`fit_photos.py` from files to files: sources, reports, and everything that a person can get wrong."""
 
 import csv
+import os
 import re
 import shutil
 import subprocess
@@ -239,7 +240,7 @@ def test_wrong_files_are_named(photos, tmp_path, arrays, complaint):
         fit(photos, [source], tmp_path / "out")
 
 
-def test_files_that_are_none_are_named(photos, tmp_path):
+def test_files_that_are_none_are_named(photos, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no such landmarks"):
         read_landmark_file(tmp_path / "absent.npz")
     for name in ("text.npz", "text.hdf5"):
@@ -252,6 +253,17 @@ def test_files_that_are_none_are_named(photos, tmp_path):
     (tmp_path / "a.pts").write_text("{ 1 2 3 4 }")
     with pytest.raises(UserError, match="has 2 points and not 68"):
         read_landmark_file(tmp_path)
+    for content in ("{" * 1_000_000, "{ 1 2"):  # by a pattern the first took an hour
+        (tmp_path / "a.pts").write_text(content)
+        with pytest.raises(UserError, match="not a .pts file"):
+            read_landmark_file(tmp_path / "a.pts")
+    np.savez_compressed(tmp_path / "large.npz", names=np.zeros(1 << 20, np.uint8))
+    monkeypatch.setattr("prnet.fitting.landmark_files.MAX_BYTES", 1 << 20)
+    with pytest.raises(UserError, match="unpacks to more than"):
+        read_landmark_file(tmp_path / "large.npz")
+    os.mkfifo(tmp_path / "pipe.hdf5")
+    with pytest.raises(UserError, match="is not a plain file"):
+        read_landmark_file(tmp_path / "pipe.hdf5")
     with h5py.File(tmp_path / "integers.hdf5", "w") as file:
         file["names"] = ["a"]
         file["landmarks68"] = np.zeros((1, 68, 2), np.int16)

@@ -1,6 +1,7 @@
 """Very many photos: shards that do not depend on who makes them, go on where they stopped, and name what failed."""
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -79,6 +80,57 @@ def test_a_damaged_entry_of_an_archive_is_a_row(photos, tmp_path, model):
     found = rows(tmp_path / "faces")
     assert [row["face"] for row in found] == [None, 0, 0]
     assert "a.png: cannot be read" in found[0]["problem"]
+
+
+@pytest.mark.parametrize("name", ["UP.ZIP", "archive"])
+def test_an_archive_is_one_by_its_content(photos, tmp_path, model, name):
+    """By another name than .zip, the photos beside it were read in place of its own."""
+    pytest.importorskip("pyarrow", reason="shards need pyarrow")
+    with zipfile.ZipFile(photos / name, "w") as archive:
+        archive.write(photos / "b.png", "a.png")
+    assert reconstruct_many(photos / name, tmp_path / "faces", model=model, detector="none") == 0
+    (row,) = rows(tmp_path / "faces")
+    (face,) = FaceReconstructor(model, "none").reconstruct(photos / "b.png")
+    np.testing.assert_allclose(np.reshape(row["landmarks"], (68, 3)), face.landmarks, atol=1e-4)
+
+
+def test_pipes_and_devices_are_rows(photos, tmp_path, model):
+    pytest.importorskip("pyarrow", reason="shards need pyarrow")
+    os.mkfifo(photos / "e.jpg")
+    (photos / "f.jpg").symlink_to("/dev/zero")
+    assert reconstruct_many(photos, tmp_path / "faces", model=model, detector="none") == 3
+    problems = [row["problem"] for row in rows(tmp_path / "faces") if row["image"] in ("e.jpg", "f.jpg")]
+    assert [problem.rpartition(": ")[2] for problem in problems] == ["is not a plain file"] * 2
+
+
+def test_large_photos_take_turns(photos, tmp_path, model, monkeypatch):
+    """32 of 100 megapixels are 9.6 GB."""
+    pytest.importorskip("pyarrow", reason="shards need pyarrow")
+    together, reconstruct = [], FaceReconstructor.reconstruct_batch
+
+    def counted(self, images, *arguments):
+        together.append(len(images))
+        return reconstruct(self, images, *arguments)
+
+    monkeypatch.setattr(FaceReconstructor, "reconstruct_batch", counted)
+    monkeypatch.setattr("prnet.reconstructing.many.MAX_BYTES", 70 * 79 * 3)
+    assert reconstruct_many(photos, tmp_path / "faces", model=model, detector="none") == 1
+    assert together == [1, 1, 2]  # a, b, then c with d
+    assert [row["image"] for row in rows(tmp_path / "faces")] == list_photos(photos)
+
+
+def test_no_photo_is_blamed_for_lack_of_memory(photos, tmp_path, model, monkeypatch):
+    pytest.importorskip("pyarrow", reason="shards need pyarrow")
+
+    def hungry(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("prnet.formats.photos.decode_photo", hungry)
+        with pytest.raises(UserError, match=r"a\.png: takes more memory than there is"):
+            reconstruct_many(photos, tmp_path / "faces", model=model, detector="none")
+    assert not list((tmp_path / "faces").glob("*.parquet"))
+    assert reconstruct_many(photos, tmp_path / "faces", model=model, detector="none") == 1
 
 
 def test_a_damaged_record_and_a_list_of_no_paths_are_one_line(photos, tmp_path, model):

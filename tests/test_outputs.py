@@ -14,6 +14,7 @@ import pytest
 from prnet.commands import reconstruct_face
 from prnet.commands.terminal import run_script
 from prnet.common.errors import UserError
+from prnet.common.files import read_file
 from prnet.geometry.crop import Box
 from prnet.geometry.position_map import layout_of_model
 from prnet.reconstructing.outputs import find_inputs, output_stems, reconstruct_inputs, save_face
@@ -183,14 +184,13 @@ def test_a_photo_with_the_name_of_a_result_is_not_written_over(reconstructor, te
 
 def test_one_input_that_cannot_be_opened_leaves_the_others(reconstructor, terminal, tmp_path, monkeypatch):
     folder = put_photos(tmp_path / "photos", "a.jpg", "b.jpg")
-    read = Path.read_bytes
 
-    def refuse(path):
+    def refuse(path, limit):
         if path.name == "a.jpg":
             raise PermissionError(13, "Permission denied", str(path))
-        return read(path)
+        return read_file(path, limit)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("prnet.formats.photos.read_file", refuse)
     output = tmp_path / "out"
     assert len(reconstruct_inputs(reconstructor, find_inputs(folder), output, OutputSettings())) == 1
     lines = terminal.readouterr().err.splitlines()

@@ -1,6 +1,7 @@
 """The server's decoder: the same pixels as Pillow's own means, and memory that its header promises."""
 
 import io
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -120,3 +121,14 @@ def test_what_needs_more_room_is_refused_before_it_is_decoded():
         decode_photo(data, IMAGE_FORMATS, Room(1 << 40, 25 << 20 >> 1))
     with pytest.raises(TooLarge, match="more than 0 megapixels"):
         decode_photo(data, IMAGE_FORMATS, Room(1000, 1 << 40))
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_white_is_white_at_any_depth(bits):
+    """A row of two grey pixels, white and black, packed as TIFF 6.0 has it; 12 bits are stored in 16 by no decoder."""
+    row = {12: b"\xff\xf0\x00", 16: b"\xff\xff\x00\x00"}[bits]
+    tags = [(256, 4, 1, 2), (257, 4, 1, 1), (258, 3, 1, bits), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 122)]
+    tags += [(277, 3, 1, 1), (278, 4, 1, 1), (279, 4, 1, len(row))]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    data = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + row
+    np.testing.assert_array_equal(decode_photo(data, IMAGE_FORMATS, ROOM), [[[255] * 3, [0] * 3]])

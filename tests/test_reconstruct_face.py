@@ -1,7 +1,11 @@
 """From a position map to a face, and the script from photo to files."""
 
+import gzip
 import io
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -273,6 +277,37 @@ def run(model_path, *arguments) -> int:
     from prnet.commands.reconstruct_face import main
 
     return main(["--model", str(model_path), *map(str, arguments)])
+
+
+def test_a_photo_of_the_same_name_elsewhere_loses_nothing(model_path, photos, tmp_path, terminal):
+    output = tmp_path / "out"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    assert [run(model_path, photos / "a.jpg", "--output-dir", output) for _ in range(2)] == [0, 0]
+    written = {path.name: path.read_bytes() for path in output.iterdir()}
+    assert run(model_path, tmp_path / "other" / "a.jpg", "--output-dir", output) == 1
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == written
+    assert f"a.json is of {photos / 'a.jpg'}; choose another --output-dir" in terminal.readouterr().err
+
+
+def test_packed_landmarks_are_not_unpacked(tmp_path):
+    with gzip.open(tmp_path / "packed.txt.gz", "wt") as file:
+        file.write("1 2\n" * 68)
+    with pytest.raises(UserError, match="not landmarks"):
+        read_landmarks(tmp_path / "packed.txt.gz")
+
+
+def test_a_reader_that_ends_early_stops_no_work(model_path, photos, tmp_path):
+    """`| head -1`: each later photo was an error."""
+    command = [sys.executable, "-m", "prnet", "reconstruct", photos, "--model", model_path]
+    command += ["--detector", "none", "--output-dir", tmp_path / "out"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=Path(__file__).parents[1], text=True, **pipes) as program:
+        program.stdout.close()
+        errors = program.stderr.read()
+        assert program.wait(120) == 0, errors
+    assert "rror: " not in errors
+    assert len(list((tmp_path / "out").glob("*.json"))) == len(list(photos.iterdir()))
 
 
 def test_a_folder_of_photos(model_path, photos, tmp_path, terminal):

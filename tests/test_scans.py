@@ -200,6 +200,7 @@ def test_the_unit_of_the_metric_variant(folders, tmp_path):
         ("now/scans_lmks_onlypp/ANNA/picked_points.pp", IN_METRES, "scans have to be in millimetres"),
         ("now/scans/ANNA/other.obj", "v 0 0 0\n", "has 2 files of a scan"),
         ("now/scans_lmks_onlypp/ANNA/picked_points.pp", '<point x="1" y="2"/>', "three numbers each"),
+        ("now/scans_lmks_onlypp/ANNA/picked_points.pp", '<point x="' + "1" * 100_000, "of shape|three numbers each"),
         ("now/imagepathsvalidation.txt", "../etc/passwd/x.jpg\n", "not SUBJECT/CHALLENGE/IMAGE"),
         ("now/imagepathsvalidation.txt", "A/b/c.jpg\nA/b/c.jpg\n", "names an image twice"),
         ("now/imagepathstest.txt", "A/b/c.jpg\n", "has 2 imagepaths"),

@@ -126,6 +126,9 @@ class _TerminalHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         line = in_flags(record.getMessage())
         if record.levelno < logging.WARNING:
-            print(line, flush=True)
+            try:
+                print(line, flush=True)
+            except OSError:  # `| head -1`: what reads it has ended, the work has not
+                sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         else:
             print(f"{record.levelname.lower()}: {line}", file=sys.stderr, flush=True)
