@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.common.files import atomic_write
+from prnet.common.files import atomic_write, require_plain
 from prnet.configure.config import SHIPPED_NETWORKS
 from prnet.configure.programs import command
 from prnet.formats.layout_file import layout_bytes, parse_layout, require_modest
@@ -76,6 +76,8 @@ def load_network(path) -> tuple[keras.Model, UVLayout]:
     path = fetch_network(path)
     if not path.exists():
         raise UserError(f"{path}: no such model file; train one with {command('train')}")
+    if not path.is_dir():
+        require_plain(path)
     try:
         config, weights, layout, parameters = _read_entries(path)
     except (KeyError, FileNotFoundError) as error:

@@ -179,7 +179,6 @@ def test_networks_of_any_size_are_opened_or_refused(count):
         capture_output=True,
         text=True,
         timeout=1800,
-        env=os.environ
-        | {"MALLOC_ARENA_MAX": "2"},  # each of more would reserve 64 MB of the address space that is left
+        env=os.environ | {"MALLOC_ARENA_MAX": "2"},  # each more reserves 64 MB of address space
     )
     assert f"{count} giants, 0 failures" in result.stdout, result.stdout[-3000:] + result.stderr[-3000:]

@@ -170,11 +170,13 @@ def test_a_file_that_is_no_network_is_refused_by_name(network, layout, tmp_path)
     save_network(network, layout, whole)
     (tmp_path / "short.keras").write_bytes(whole.read_bytes()[:-1000])
     (tmp_path / "text.keras").write_text("no network")
+    os.mkfifo(tmp_path / "pipe.keras")
     network.save(tmp_path / "plain.keras")
     with zipfile.ZipFile(whole) as source, zipfile.ZipFile(tmp_path / "hollow.keras", "w") as hollow:
         hollow.writestr(LAYOUT_ENTRY, source.read(LAYOUT_ENTRY))
     for name, complaint in {
         "absent.keras": "no such model file",
+        "pipe.keras": "is not a plain file",
         "short.keras": "damaged",
         "text.keras": "damaged",
         "plain.keras": "no UV layout",

@@ -2,6 +2,7 @@
 answered or refused with a reason, and `serve_model.py` lives on."""
 
 import base64
+import encodings.aliases
 import json
 import threading
 
@@ -12,6 +13,7 @@ from skimage.data import astronaut
 
 from prnet.formats.face_model_file import save_face_model
 from tests.helpers.damaged_files import damage
+from tests.helpers.photo_files import bmp_by_run_lengths, chunk, jpeg_in_scans, png, tiff
 from tests.helpers.serving_process import started
 from tests.helpers.serving_stand_in import image_file, mean_face_reconstructor
 from tests.helpers.small_faces import mat_bytes
@@ -29,6 +31,10 @@ PHOTOS += [
     image_file(FACE[..., 0].astype(np.uint16) * 257, "PNG"),
     image_file(FACE, "TIFF", compression="jpeg"),
     image_file(FACE, "TIFF", compression="tiff_lzw"),
+    jpeg_in_scans(400, 400, 60),
+    png(*[chunk(b"tEXt", b"a\0b")] * 50),
+    tiff(500),
+    bmp_by_run_lengths(40, 40),
 ]
 
 
@@ -91,7 +97,7 @@ def evaluated(random, fits, meshes) -> httpx.Request:
 
 
 STRANGE = ["\ud800", "__proto__", "constructor", "", "x" * 500, 10**400, -(10**4000), float("nan"), float("inf"), 1e308]
-STRANGE += [None, True, [], {}, ["\udfff"], {"\ud800": 1}, 0, -1, 3.5]
+STRANGE += [5e-324, -5e-324, None, True, [], {}, ["\udfff"], {"\ud800": 1}, 0, -1, 3.5]
 
 
 def reported(random, fits, meshes) -> httpx.Request:
@@ -103,6 +109,18 @@ def reported(random, fits, meshes) -> httpx.Request:
     event |= {key: some(object) for key in ("run", "stage", "done", "total", "epoch") if random.random() < 0.5}
     headers = {"Content-Type": "application/json"}
     return httpx.Request("POST", "http://x/publish/epoch/end/", content=json.dumps(event), headers=headers)
+
+
+CHARSETS = sorted(set(encodings.aliases.aliases.values()))
+"""All that Python knows."""
+
+
+def in_some_charset(random, fits, meshes) -> httpx.Request:
+    path = ("publish/epoch/end/", "v1/reconstructions")[random.integers(2)]
+    head = b'--xyz\r\nContent-Disposition: form-data; name="' + random.bytes(3).hex().encode() + b'"\r\n\r\nb-'
+    body = head + random.bytes(random.integers(1, 50)) + b"a" * random.integers(20_000) + b"\r\n--xyz--\r\n"
+    kind = f"multipart/form-data; boundary=xyz; charset={CHARSETS[random.integers(len(CHARSETS))]}"
+    return httpx.Request("POST", f"http://x/{path}", headers={"Content-Type": kind}, content=body)
 
 
 def damaged_body(request: httpx.Request, random) -> httpx.Request:
@@ -131,7 +149,7 @@ def send(client: httpx.Client, address: str, request: httpx.Request) -> str | No
     return None if detail.isprintable() and len(detail) < 400 else f"unhelpful: {detail!r}"
 
 
-@pytest.mark.parametrize("make", [posted_photo, predicted, extracted, evaluated, reported])
+@pytest.mark.parametrize("make", [posted_photo, predicted, extracted, evaluated, reported, in_some_charset])
 @pytest.mark.parametrize("count", [pytest.param(100, id="quick"), pytest.param(20_000, marks=pytest.mark.large)])
 def test_damaged_files_end_in_an_answer(address, fits, meshes, make, count):
     problems = []
