@@ -29,7 +29,7 @@ LINGER_SECONDS = 1.0
 SLICE = 1 << 14
 """Bytes that are read between two looks at how a body comes."""
 
-SPARE_BYTES, SPARE_SHARE = 1 << 16, 8
+SPARE_BYTES, SPARE_SHARE = 1 << 15, 8
 """Bytes of a request that need not be of its body, and how many of that follow for one more: what frames the chunks of
 a chunked body. Each chunk takes a while, a large one no longer than one of a byte."""
 
