@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.common.files import atomic_write
+from prnet.common.files import atomic_write, require_plain
 from prnet.common.ordered import made_ahead
 from prnet.configure.config import LANDMARK_COUNT
 from prnet.reconstructing.animation import TrackRecord, animation_bytes
@@ -28,6 +28,7 @@ AHEAD = 4
 class Tracks:
     """Numbers of all faces of a video, one entry for each face in each frame."""
 
+    source: str  # the video's place
     rate: float  # frames per second
     first: int = 0  # number of the first frame in the file
     frames: list[int] = field(default_factory=list)
@@ -57,6 +58,7 @@ class Tracks:
                 landmarks=np.array(self.landmarks, np.float32).reshape(-1, LANDMARK_COUNT, 3),
                 angles=np.array(self.angles, np.float32).reshape(-1, 3),
                 rate=self.rate,
+                source=self.source,
                 **self._expression_arrays(),  # type: ignore[arg-type]  # NumPy's stubs know of no other names
             )
             return file.getvalue()
@@ -95,12 +97,13 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
     """Write a video with its faces drawn over it, and their landmarks and poses. Returns a line of what was found."""
     if boxes is not None:
         raise UserError(f"{path}: boxes, landmarks and fits are for photos; a video's faces are detected and tracked")
-    read = 0
+    source, read = str(path.resolve()), 0
+    _require_same_video(folder / f"{stem}_tracks.npz", source)
     with (
         open_video(path, settings.start, settings.end) as video,
         atomic_write(folder / f"{stem}_{settings.overlay}.mp4") as temporary,
     ):
-        tracks = Tracks(video.rate, video.first)
+        tracks = Tracks(source, video.rate, video.first)
         with VideoFile(temporary, video.rate, path, settings.start, settings.end) as result:
             tracked = made_ahead(_tracked(reconstructor, video, settings), AHEAD)
             for read, (frame, faces) in enumerate(_with_progress(tracked, video), 1):
@@ -121,6 +124,23 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
     require_whole(path, video, read, f"{folder / stem}*")
     found = f"{len(set(tracks.numbers))} face(s) in {len(set(tracks.frames))} of {read} frames"
     return f"{path}: {found}, {folder / stem}*"
+
+
+def _require_same_video(tracks: Path, source: str) -> None:
+    """Raise `UserError` where an earlier run wrote these tracks, and of a video elsewhere, or something else did."""
+    if not tracks.exists():
+        return
+    try:
+        require_plain(tracks)
+        with np.load(tracks) as earlier:
+            other = str(earlier["source"]) if "source" in earlier else source
+            known = "landmarks" in earlier
+    except Exception:  # a damaged file leads its reader to exceptions of many kinds
+        known = False
+    if not known:
+        raise UserError(f"{tracks}: was not written by this program; choose another `output_folder`")
+    if other != source:
+        raise UserError(f"{source}: {tracks} is of {other}; choose another `output_folder`")
 
 
 def _tracked(reconstructor, video: Video, settings: OutputSettings) -> Iterator[tuple[np.ndarray, Faces]]:

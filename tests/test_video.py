@@ -217,6 +217,21 @@ def test_the_script_draws_over_a_video(layout, tmp_path, overlay):
         assert tracks["rate"] == 25
 
 
+def test_a_video_of_the_same_name_elsewhere_loses_nothing(layout, tmp_path, terminal):
+    (tmp_path / "other").mkdir()
+    here, there = (write_clip(folder / "clip.mp4", 4) for folder in (tmp_path, tmp_path / "other"))
+    model = save_mean_face_network(layout, tmp_path / "mean.keras", SIZE)
+    arguments = ["--model", str(model), "--outputdir", str(tmp_path / "out")]
+    assert [main([*arguments, str(here)]) for _ in range(2)] == [0, 0]
+    written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert main([*arguments, str(there)]) == 1
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == written
+    assert f"clip_tracks.npz is of {here}; choose another --output-dir" in terminal.readouterr().err
+    (tmp_path / "out" / "clip_tracks.npz").write_bytes(b"notes of mine")
+    assert main([*arguments, str(here)]) == 1
+    assert (tmp_path / "out" / "clip_tracks.npz").read_bytes() == b"notes of mine"
+
+
 def test_flags_of_photos_do_nothing_for_a_video_and_the_other_way_round(layout, tmp_path, terminal):
     clip, photo = write_clip(tmp_path / "clip.mp4", 4), tmp_path / "photo.png"
     photo.write_bytes(encode_png(np.full((80, 80, 3), 128, np.uint8)))
