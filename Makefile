@@ -32,7 +32,7 @@ demo: $(VENV)/.installed
 	$(RUN) build_dataset.py --zipDir $(DEMO)/data --hdf5dir $(DEMO)/data --buildmode val --facemodel $(DEMO)/data/face_model.hdf5 --overwrite
 	$(RUN) train_model.py --recipe morphnet --model resource/weights/lprnet.keras --epochs $(DEMO_EPOCHS) --batchsize $(DEMO_BATCH) --hdf5dir $(DEMO)/data --facemodel $(DEMO)/data/face_model.hdf5 --outputdir $(DEMO) --overwrite
 	$(RUN) evaluate_model.py --modeldir $(DEMO) --hdf5 $(DEMO)/data/val.hdf5 --facemodel $(DEMO)/data/face_model.hdf5 --outputdir $(DEMO)
-	$(RUN) reconstruct_face.py --image "$$($(RUN) -c 'import skimage; print(skimage.data_dir)')/astronaut.png" --outputdir $(DEMO)/astronaut
+	$(RUN) reconstruct_face.py --image "$$($(RUN) -c 'import skimage; print(skimage.data_dir)')/astronaut.png" --outputdir $(DEMO)/astronaut --overwrite
 	@echo "Done. Look at $(DEMO)/astronaut/astronaut_face0_sheet.png (the shipped network), $(DEMO)/examples.png, $(DEMO)/benchmark.md, $(DEMO)/ced.png and $(DEMO)/training.png."
 
 test: $(VENV)/.installed

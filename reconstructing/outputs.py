@@ -151,7 +151,7 @@ def write_photo(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
     for box in boxes or ():
         require_near(box, image.shape[0], image.shape[1], str(path))
     source = str(path.resolve())
-    earlier = _files_of_faces(folder / f"{stem}.json", stem, source)
+    earlier = _files_of_faces(folder / f"{stem}.json", stem, None if settings.overwrite else source)
     faces = reconstructor.reconstruct(image, boxes)
     if not faces:
         raise UserError(f"{path}: no face found; give its place with `box`, or `detector` none for the whole photo")
@@ -171,10 +171,11 @@ def write_photo(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
     return f"{path}: {len(faces)} face{'s' if len(faces) > 1 else ''}, {folder / stem}*"
 
 
-def _files_of_faces(path: Path, stem: str, source: str) -> set[str]:
+def _files_of_faces(path: Path, stem: str, source: str | None) -> set[str]:
     """Names of the files that a photo's JSON file names; none where it is absent.
 
-    Raises `UserError` for a file that this program did not write, or that is of a photo elsewhere.
+    source : where the photo is. Raises `UserError` for a file that this program did not write, or, unless the source is
+    None, that is of a photo elsewhere.
     """
     if not path.exists():
         return set()
@@ -189,8 +190,8 @@ def _files_of_faces(path: Path, stem: str, source: str) -> set[str]:
         files = {name for name in names if ours.fullmatch(name)}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path}: was not written by this program; choose another `output_folder`") from None
-    if other != source:
-        raise UserError(f"{source}: {path} is of {other}; choose another `output_folder`")
+    if source and other != source:
+        raise UserError(f"{source}: {path} is of {other}; choose another `output_folder`, or `overwrite`")
     return files
 
 

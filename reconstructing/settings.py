@@ -60,3 +60,4 @@ class OutputSettings:
     look_ahead: bool = False  # smooth a video's faces over the frames before and after
     start: float = 0.0  # seconds of a video to begin at
     end: float | None = None  # and to end before
+    overwrite: bool = False  # what a photo or video of the same name in another folder came to

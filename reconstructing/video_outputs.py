@@ -98,7 +98,7 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
     if boxes is not None:
         raise UserError(f"{path}: boxes, landmarks and fits are for photos; a video's faces are detected and tracked")
     source, read = str(path.resolve()), 0
-    _require_same_video(folder / f"{stem}_tracks.npz", source)
+    _require_same_video(folder / f"{stem}_tracks.npz", None if settings.overwrite else source)
     with (
         open_video(path, settings.start, settings.end) as video,
         atomic_write(folder / f"{stem}_{settings.overlay}.mp4") as temporary,
@@ -126,8 +126,8 @@ def write_video(reconstructor, path: Path, folder: Path, stem: str, settings: Ou
     return f"{path}: {found}, {folder / stem}*"
 
 
-def _require_same_video(tracks: Path, source: str) -> None:
-    """Raise `UserError` where an earlier run wrote these tracks, and of a video elsewhere, or something else did."""
+def _require_same_video(tracks: Path, source: str | None) -> None:
+    """Raise `UserError` where these tracks are no tracks, or, unless the source is None, of a video elsewhere."""
     if not tracks.exists():
         return
     try:
@@ -139,8 +139,8 @@ def _require_same_video(tracks: Path, source: str) -> None:
         known = False
     if not known:
         raise UserError(f"{tracks}: was not written by this program; choose another `output_folder`")
-    if other != source:
-        raise UserError(f"{source}: {tracks} is of {other}; choose another `output_folder`")
+    if source and other != source:
+        raise UserError(f"{source}: {tracks} is of {other}; choose another `output_folder`, or `overwrite`")
 
 
 def _tracked(reconstructor, video: Video, settings: OutputSettings) -> Iterator[tuple[np.ndarray, Faces]]:

@@ -287,7 +287,9 @@ def test_a_photo_of_the_same_name_elsewhere_loses_nothing(model_path, photos, tm
     written = {path.name: path.read_bytes() for path in output.iterdir()}
     assert run(model_path, tmp_path / "other" / "a.jpg", "--output-dir", output) == 1
     assert {path.name: path.read_bytes() for path in output.iterdir()} == written
-    assert f"a.json is of {photos / 'a.jpg'}; choose another --output-dir" in terminal.readouterr().err
+    assert f"a.json is of {photos / 'a.jpg'}; choose another --output-dir, or --overwrite" in terminal.readouterr().err
+    assert run(model_path, tmp_path / "other" / "a.jpg", "--output-dir", output, "--overwrite") == 0
+    assert json.loads((output / "a.json").read_text())["source"] == str(tmp_path / "other" / "a.jpg")
 
 
 def test_packed_landmarks_are_not_unpacked(tmp_path):

@@ -227,8 +227,11 @@ def test_a_video_of_the_same_name_elsewhere_loses_nothing(layout, tmp_path, term
     assert main([*arguments, str(there)]) == 1
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == written
     assert f"clip_tracks.npz is of {here}; choose another --output-dir" in terminal.readouterr().err
+    assert main([*arguments, str(there), "--overwrite"]) == 0
+    with np.load(tmp_path / "out" / "clip_tracks.npz") as tracks:
+        assert tracks["source"] == str(there)
     (tmp_path / "out" / "clip_tracks.npz").write_bytes(b"notes of mine")
-    assert main([*arguments, str(here)]) == 1
+    assert main([*arguments, str(here), "--overwrite"]) == 1
     assert (tmp_path / "out" / "clip_tracks.npz").read_bytes() == b"notes of mine"
 
 

@@ -42,6 +42,9 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--output-dir", "--outputdir", default="output/faces", metavar="DIR", help="folder for the results"
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what an input of the same name in another folder came to"
+    )
     parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help=RUNTIME_HELP)
     parser.add_argument("--detector", choices=DETECTORS, default="auto", help=DETECTOR_HELP)
     parser.add_argument(
@@ -138,6 +141,7 @@ def main(argv=None) -> int:
         look_ahead=options.look_ahead,
         start=options.start,
         end=options.end,
+        overwrite=options.overwrite,
     )
     failed = reconstruct_inputs(
         FaceReconstructor(
