@@ -4,6 +4,7 @@ Pillow reads the parts of a header one by one in Python, and joins some of them 
 the whole image for each scan of a progressive JPEG, which may take 76 bytes of the file.
 """
 
+import re
 import struct
 
 MAX_PARTS = 1_000
@@ -23,6 +24,12 @@ MAX_NUMBERS = 100_000
 """Numbers under one tag of a TIFF, as the places of its strips are."""
 
 MAX_TAGS = 4_096
+
+MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""Of a JPEG, within a scan's data: there a zero follows each 0xFF, or the number of a restart."""
+
+SCAN, END = 0xDA, 0xD9
+"""Markers of a JPEG: a scan begins, the image has ended."""
 
 BYTES = (1, 2, 7)
 """TIFF's types of tags that are read as they are: bytes, text, undefined."""
@@ -58,7 +65,7 @@ def _require(count: int, most: int, parts: str) -> None:
 
 def _check_jpeg(data: bytes) -> None:
     place, steps, exif = 2, 0, 0
-    while (marker := data[place + 1]) != 0xDA:  # the start of a scan
+    while (marker := data[place + 1]) != SCAN:
         steps += 1
         _require(steps, MAX_PARTS, "segments before the image")
         if marker == 0xFF or data[place] != 0xFF:  # fill, or what Pillow passes over
@@ -67,8 +74,21 @@ def _check_jpeg(data: bytes) -> None:
         exif += marker == 0xE1 and data[place + 4 : place + 8] == b"Exif"
         _require(exif, MAX_EXIF, "segments of Exif")
         alone = marker in (0x01, *range(0xD0, 0xDA))  # markers without a length
-        place += 2 if alone else 2 + max(struct.unpack_from(">H", data, place + 2)[0], 2)
-    _require(data.count(b"\xff\xda", place), MAX_SCANS, "scans")  # in a scan's data a zero follows each 0xFF
+        place = place + 2 if alone else _behind_segment(data, place)
+    steps = scans = 0
+    while marker != END:  # what follows is not read: phones put films there
+        steps, scans = steps + 1, scans + (marker == SCAN)
+        _require(scans, MAX_SCANS, "scans")
+        _require(steps, MAX_PARTS, "segments between scans")
+        found = MARKER.search(data, _behind_segment(data, place))
+        if not found:
+            return
+        place, marker = found.start(), data[found.start() + 1]
+
+
+def _behind_segment(data: bytes, place: int) -> int:
+    """The place behind a segment whose marker is at `place`."""
+    return place + 2 + max(struct.unpack_from(">H", data, place + 2)[0], 2)
 
 
 def _check_png(data: bytes) -> None:
@@ -79,7 +99,7 @@ def _check_png(data: bytes) -> None:
         _require(chunks, MAX_CHUNKS, "chunks")
         _require(others, MAX_PARTS, "chunks beside the image")
         _require(profiles, 1, "colour profile")
-        place += 12 + length
+        place += 12 + length if kind != b"IEND" else len(data)
 
 
 def _check_tiff(data: bytes) -> None:

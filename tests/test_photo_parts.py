@@ -17,6 +17,7 @@ SECONDS = 1.0
 PROFILE = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1 << 20)))
 SLOW = {
     "JPEG of 400 scans": jpeg_in_scans(5000, 5000, 400),
+    "JPEG of 400 scans, ends between": jpeg_in_scans(5000, 5000, 400, segment(0xFE, b"\xff\xd9")),
     "JPEG of many segments of Exif": jpeg(segment(0xE1, b"Exif\0\0" + bytes(12)) * 50_000),
     "JPEG of many comments": jpeg(segment(0xFE, b"") * 1_000_000),
     "JPEG of many profiles": jpeg(segment(0xE2, b"") * 1_000_000),
@@ -48,6 +49,8 @@ def test_photos_of_too_many_parts_are_refused_at_once(name):
         pytest.param(saved("JPEG", progressive=True, icc_profile=bytes(200_000), comment=b"c"), id="progressive"),
         pytest.param(jpeg(segment(0xE1, b"Exif\0\0" + bytes(12)), *[segment(0xFE, b"c")] * 900), id="comments"),
         pytest.param(jpeg(b"\xff\xff\xff"), id="fill"),
+        pytest.param(saved("JPEG") + b"\xff\xda\0\4" * 1000, id="a film behind"),
+        pytest.param(png() + bytes(100_000), id="zeros behind"),
         pytest.param(png(PROFILE, *[chunk(b"tEXt", b"a\0b")] * 900), id="texts"),
         pytest.param(png(*[chunk(b"IDAT", b"")] * 50_000), id="empty parts"),
         pytest.param(saved("TIFF", tiffinfo={270: "d" * 200_000}), id="a long description"),

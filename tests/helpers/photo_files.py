@@ -25,7 +25,7 @@ def jpeg(*before: bytes) -> bytes:
     return whole[:2] + b"".join(before) + whole[2:]
 
 
-def jpeg_in_scans(width: int, height: int, scans: int) -> bytes:
+def jpeg_in_scans(width: int, height: int, scans: int, before_each: bytes = b"") -> bytes:
     """A grey progressive JPEG whose later scans say of long runs of blocks that nothing changes (ITU-T T.81, G.1.2)."""
     blocks = -(-width // 8) * -(-height // 8)
     head = segment(0xDB, b"\0" + b"\x01" * 64) + segment(0xC2, struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0")
@@ -35,7 +35,13 @@ def jpeg_in_scans(width: int, height: int, scans: int) -> bytes:
     bits = ("0" + "1" * 14) * -(-blocks // 32767)
     bits += "1" * (-len(bits) % 8)
     runs = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
-    return b"\xff\xd8" + head + first + (segment(0xDA, b"\x01\x01\x00\x01\x3f\x10") + runs) * scans + b"\xff\xd9"
+    return (
+        b"\xff\xd8"
+        + head
+        + first
+        + (before_each + segment(0xDA, b"\x01\x01\x00\x01\x3f\x10") + runs) * scans
+        + b"\xff\xd9"
+    )
 
 
 def png(*before: bytes, after: bytes = b"") -> bytes:
