@@ -62,19 +62,6 @@ def animated_webp(mode: str) -> bytes:
         return file.getvalue()
 
 
-def run_length_bmp() -> bytes:
-    row = b"\xff\x05" * (WIDTH // 255) + bytes([WIDTH % 255, 5]) + b"\0\0"
-    body = row * HEIGHT + b"\0\1"
-    head = struct.pack("<IHHI", 1078 + len(body), 0, 0, 1078)
-    return (
-        b"BM"
-        + head
-        + struct.pack("<IiiHHIIiiII", 40, WIDTH, HEIGHT, 1, 8, 1, len(body), 0, 0, 256, 0)
-        + bytes(1024)
-        + body
-    )
-
-
 def tiff(*shape: int, kind=np.uint8, **options) -> bytes:
     with io.BytesIO() as file:
         tifffile.imwrite(file, np.zeros(shape, kind), compression="zlib", **options)
@@ -109,7 +96,6 @@ PHOTOS = {
     },
     **{f"WEBP {mode} animated": made(animated_webp, mode) for mode in ("RGB", "RGBA")},
     **{f"BMP {mode}": made(saved, "BMP", mode) for mode in ("1", "L", "P", "RGB", "RGBA")},
-    "BMP P run lengths": run_length_bmp,
     **{
         f"TIFF {mode} {way}": made(saved, "TIFF", mode, compression=way)
         for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "LAB", "I;16", "I", "F")
