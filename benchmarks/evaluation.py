@@ -110,6 +110,8 @@ def _dataset(model, layout, count: int):
     photo = random.integers(0, 255, (SIDE, SIDE, 3)).astype(np.uint8)
     return SimpleNamespace(
         path="benchmark",
+        data_mode=5,
+        folders=["AFLW2000"] * count,
         names=[f"image{number:05d}" for number in range(count)],
         yaw=np.degrees(poses[:, 1]),
         box=boxes.__getitem__,
