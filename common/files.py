@@ -4,6 +4,7 @@ import errno
 import glob
 import os
 import stat
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -71,6 +72,12 @@ def read_text(path: str | Path, errors: str = "strict") -> str:
         return read_file(path, MAX_TEXT).decode("utf-8-sig", errors)
     except UnicodeDecodeError:
         raise UserError(f"{path}: is not text in UTF-8") from None
+
+
+def require_modest(archive: zipfile.ZipFile, most: int) -> None:
+    """Raise ValueError for an archive that unpacks to more than `most` bytes."""
+    if sum(entry.file_size for entry in archive.infolist()) > most:
+        raise ValueError(f"unpacks to more than {most:,} bytes")
 
 
 def plain_name(name: str) -> str:

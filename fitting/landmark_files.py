@@ -17,11 +17,10 @@ import h5py
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.common.files import read_text, require_plain
+from prnet.common.files import read_text, require_modest, require_plain
 from prnet.configure.config import LANDMARK_COUNT, MEDIAPIPE_COUNT
 from prnet.fitting.evidence import Landmarks
 from prnet.formats.hdf5_sets import own_arrays
-from prnet.formats.layout_file import require_modest
 
 SHAPES = {
     "landmarks68": ((LANDMARK_COUNT, 2), (LANDMARK_COUNT, 3)),

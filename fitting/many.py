@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from prnet.common.errors import OutOfMemory, in_one_line
 from prnet.fitting.evidence import FitModel
 from prnet.fitting.fit_set import Outcome, fit_together, job_of_photo
 from prnet.fitting.landmark_sources import landmark_source
 from prnet.formats.face_model_file import load_face_model
 from prnet.geometry.pose import fitted_landmarks
-from prnet.reconstructing.shards import UNREADABLE, Plan, ShardWorker, list_photos, make_shards
+from prnet.reconstructing.shards import UNREADABLE, Plan, ShardWorker, list_photos, make_shards, problem_of
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,8 @@ class FitWorker(ShardWorker):
         for name in names:
             try:
                 job = job_of_photo(name, self.read(name), self.landmarks, name)
-            except OutOfMemory:  # no fault of the photo, and not to be written down as one
-                raise
             except UNREADABLE as error:
-                yield {"image": name, "problem": in_one_line(error).removeprefix(f"{name}: ")}
+                yield {"image": name, "problem": problem_of(error).removeprefix(f"{name}: ")}
                 continue
             (outcome,) = fit_together(self.model, [job])
             size = {"height": job.height, "width": job.width}

@@ -5,7 +5,7 @@ import io
 import cv2
 import numpy as np
 
-from prnet.common.errors import UserError
+from prnet.common.errors import OutOfMemory, UserError
 from prnet.formats.photo_parts import require_few_parts
 
 MAX_IMAGE_SIDE, MAX_IMAGE_PIXELS = 1 << 13, 1 << 25
@@ -38,6 +38,8 @@ def check_image(content: bytes, name: str) -> tuple[int, int]:
         image.load()
     except UserError:
         raise
+    except MemoryError:
+        raise OutOfMemory(f"{name}: takes more memory than there is; make it smaller") from None
     except Exception as error:  # a damaged image leads its reader to exceptions of many kinds
         raise UserError(f"{name}: is damaged or cut short: {error or type(error).__name__}") from None
     return height, width

@@ -1,11 +1,11 @@
 """A UV layout as the bytes of an `.npz` file, the form in which saved and exported networks carry it."""
 
 import io
-import zipfile
 from dataclasses import fields
 
 import numpy as np
 
+from prnet.common.files import require_modest
 from prnet.configure.config import LANDMARK_COUNT, MAP_SIZE
 from prnet.geometry.uv_layout import UVLayout
 
@@ -29,9 +29,3 @@ def parse_layout(content: bytes, most: int = MAX_BYTES) -> UVLayout:
     if shapes != ((LANDMARK_COUNT, 2), (MAP_SIZE, MAP_SIZE), (MAP_SIZE, MAP_SIZE, 3)):
         raise ValueError(f"a layout of shapes {shapes}")
     return layout
-
-
-def require_modest(archive: zipfile.ZipFile, most: int) -> None:
-    """Raise ValueError for an archive that unpacks to more than `most` bytes."""
-    if sum(entry.file_size for entry in archive.infolist()) > most:
-        raise ValueError(f"unpacks to more than {most:,} bytes")

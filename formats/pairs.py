@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prnet.common.errors import InputLost, UserError
+from prnet.common.files import require_plain
 from prnet.formats.fit_files import MAX_FIT_BYTES
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -170,10 +171,8 @@ class _Folder:
         self.left_out.append(f"{error.filename}: {error.strerror}")
 
     def size(self, name: str) -> int:
-        status = os.stat(self.path / name)
-        if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
-            raise UserError(f"{self.path / name}: is not a plain file")
-        return status.st_size
+        require_plain(self.path / name)
+        return (self.path / name).stat().st_size
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()

@@ -121,4 +121,4 @@ def _check_plain_ppm(data: bytes) -> None:
 def _check_bmp(data: bytes) -> None:
     header, compression = struct.unpack_from("<I", data, 14)[0], struct.unpack_from("<I", data, 30)[0]
     if header >= 40 and compression in (1, 2):
-        raise TooManyParts("compressed by run lengths, which is read pixel by pixel")
+        raise TooManyParts("run-length encoded, which is decoded pixel by pixel")

@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 
 from prnet.common.errors import UserError
+from prnet.common.files import require_modest
 from prnet.formats.hdf5_sets import own_arrays
-from prnet.formats.layout_file import require_modest
 
 FIELDS = ("names", "blendshape_names", "blendshapes")
 FOUND = "mediapipe_found"

@@ -15,10 +15,10 @@ import keras
 import numpy as np
 
 from prnet.common.errors import UserError
-from prnet.common.files import atomic_write, require_plain
+from prnet.common.files import atomic_write, require_modest, require_plain
 from prnet.configure.config import SHIPPED_NETWORKS
 from prnet.configure.programs import command
-from prnet.formats.layout_file import layout_bytes, parse_layout, require_modest
+from prnet.formats.layout_file import layout_bytes, parse_layout
 from prnet.geometry.uv_layout import UVLayout
 from prnet.model.morphnet import COEFFICIENTS, POSE
 from prnet.model.network_sizes import require_modest_network, require_modest_weights

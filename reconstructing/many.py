@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from prnet.common.errors import OutOfMemory, in_one_line
 from prnet.formats.photos import decode_image
 from prnet.reconstructing.face import Face
 from prnet.reconstructing.reconstructor import FaceReconstructor
 from prnet.reconstructing.records import face_record
-from prnet.reconstructing.shards import UNREADABLE, Plan, ShardWorker, make_shards
+from prnet.reconstructing.shards import UNREADABLE, Plan, ShardWorker, make_shards, problem_of
 
 MAX_BYTES = 1 << 28
 """Of photos in memory at once, but for the last of them."""
@@ -88,10 +87,8 @@ class FaceWorker(ShardWorker):
             taken.append(name)
             try:
                 opened[name] = decode_image(self.read(name), name)
-            except OutOfMemory:  # no fault of the photo, and not to be written down as one
-                raise
             except UNREADABLE as error:
-                problems[name] = in_one_line(error)
+                problems[name] = problem_of(error)
             if sum(photo.nbytes for photo in opened.values()) > MAX_BYTES:
                 yield taken, opened, problems
                 taken, opened, problems = [], {}, {}

@@ -14,7 +14,7 @@ from typing import Any
 
 import cv2
 
-from prnet.common.errors import UserError
+from prnet.common.errors import OutOfMemory, UserError, in_one_line
 from prnet.common.files import atomic_write, read_file, remove_left_behind
 from prnet.common.locks import exclusive_lock
 from prnet.common.threads import ONE_THREAD
@@ -31,6 +31,13 @@ RECORD = "shards.json"
 
 UNREADABLE = (UserError, OSError)
 """What reading a photo may raise."""
+
+
+def problem_of(error: Exception) -> str:
+    """What a row says of a photo that cannot be read. Lack of memory is no fault of the photo: it is raised."""
+    if isinstance(error, OutOfMemory):
+        raise error
+    return in_one_line(error)
 
 
 @dataclass(frozen=True)

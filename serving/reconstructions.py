@@ -180,8 +180,9 @@ def reconstructions_router(engine: Engine, results: ResultStore) -> APIRouter:
     async def archive(request: Request, identifier: str):
         result, file = results.find(identifier, 0), BytesIO()
         async with engine.turn(network_of(request.client)):
-            for number in range(len(result.photo.faces)):
-                await engine.run(_archive_face, file, result, number, engine.limits)
+            image = await engine.run(read_photo, result.data, "photo", engine.limits)
+            for number, face in enumerate(result.photo.faces):
+                await engine.run(_archive_face, file, face, image, face_stem(result.stem, number))
         name = f"{result.stem}_faces.zip"
         return Response(file.getvalue(), media_type="application/zip", headers=attachment(name))
 
@@ -260,6 +261,5 @@ def _file_response(
     return Response(content, media_type=MEDIA_TYPES[form], headers={**attachment(name), **headers})
 
 
-def _archive_face(file: BytesIO, result: Result, number: int, limits: Limits) -> None:
-    image, stem = read_photo(result.data, "photo", limits), face_stem(result.stem, number)
-    add_to_archive(file, every_file(result.photo.faces[number], image, stem))
+def _archive_face(file: BytesIO, face: Face, image: np.ndarray, stem: str) -> None:
+    add_to_archive(file, every_file(face, image, stem))

@@ -71,6 +71,18 @@ def test_one_photos_landmarks_are_not_those_of_another_of_its_name(photos, tmp_p
     assert not list((tmp_path / "out").glob("*.parquet"))
 
 
+def test_no_photo_is_blamed_for_lack_of_memory(photos, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow", reason="shards need pyarrow")
+
+    def hungry(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("prnet.formats.image_files.require_few_parts", hungry)
+    with pytest.raises(UserError, match=r"0\.jpg: takes more memory than there is"):
+        fit_many(photos / "images", tmp_path / "out", **arguments(photos))
+    assert not list((tmp_path / "out").glob("*.parquet"))
+
+
 def test_every_photo_has_a_row_and_fits_are_those_of_the_folder(photos, tmp_path, sample_model, capsys):
     pytest.importorskip("pyarrow", reason="shards need pyarrow")
     flags = ["--images", str(photos / "images"), "--face-model", str(photos / "model.hdf5"), "--shard-size", "4"]

@@ -8,7 +8,7 @@ import pytest
 from prnet.common.errors import UserError
 from prnet.formats.image_files import check_image
 from prnet.formats.photos import decode_image
-from tests.helpers.photo_files import bmp_by_run_lengths, chunk, jpeg, jpeg_in_scans, png, saved, segment, tiff
+from tests.helpers.photo_files import chunk, jpeg, jpeg_in_scans, png, run_length_bmp, saved, segment, tiff
 
 SECONDS = 1.0
 """Of processor time; what is refused takes a hundredth, what was read before took 5 s and more."""
@@ -28,7 +28,7 @@ SLOW = {
     "PNG of empty parts": png(chunk(b"IDAT", b"") * 2_000_000),
     "TIFF of many strips": tiff(1_000_000),
     "TIFF of many strips, big-endian": tiff(1_000_000, ">"),
-    "BMP by run lengths": bmp_by_run_lengths(20_000, 2_000),
+    "BMP, run-length encoded": run_length_bmp(20_000, 2_000),
     "plain PPM of many comments": b"P3\n100 100\n255\n" + b"#\n" * 300_000 + b"1 " * 30_000,
 }
 
@@ -38,7 +38,7 @@ def test_photos_of_too_many_parts_are_refused_at_once(name):
     readers = [decode_image] + [check_image] * name.startswith(("JPEG", "PNG"))
     for read in readers:
         start = time.process_time()
-        with pytest.raises(UserError, match="more than|run lengths"):
+        with pytest.raises(UserError, match="more than|run-length"):
             read(SLOW[name], "photo")
         assert time.process_time() - start < SECONDS
 

@@ -392,10 +392,8 @@ def test_several_processes_write_the_same_files(tmp_path):
     make_sample_data(tmp_path / "two", train=6, val=6, seed=4, workers=2)
     for name in ("300W-LP.zip", "AFLW2000-3D.zip"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    models = [
-        load_face_model(tmp_path / folder / "face_model.hdf5") for folder in ("one", "two")
-    ]  # HDF5 notes the time
-    assert models[0].identity == models[1].identity
+    one, two = (load_face_model(tmp_path / folder / "face_model.hdf5") for folder in ("one", "two"))
+    assert one.identity == two.identity  # the files hold the time too, as HDF5 writes it
 
 
 # The script

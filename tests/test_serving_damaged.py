@@ -13,7 +13,7 @@ from skimage.data import astronaut
 
 from prnet.formats.face_model_file import save_face_model
 from tests.helpers.damaged_files import damage
-from tests.helpers.photo_files import bmp_by_run_lengths, chunk, jpeg_in_scans, png, tiff
+from tests.helpers.photo_files import chunk, jpeg_in_scans, png, run_length_bmp, tiff
 from tests.helpers.serving_process import started
 from tests.helpers.serving_stand_in import image_file, mean_face_reconstructor
 from tests.helpers.small_faces import mat_bytes
@@ -34,7 +34,7 @@ PHOTOS += [
     jpeg_in_scans(400, 400, 60),
     png(*[chunk(b"tEXt", b"a\0b")] * 50),
     tiff(500),
-    bmp_by_run_lengths(40, 40),
+    run_length_bmp(40, 40),
 ]
 
 

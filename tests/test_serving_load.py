@@ -300,13 +300,17 @@ def slow_work(monkeypatch):
     return begun
 
 
-def send_and_leave(address, request: httpx.Request, begun: list, count: int) -> None:
-    """Send a request by so many connections, close them once the first is worked on, and wait for what follows."""
-    connections = sent_by_hand(address, request, count)
+def wait_until_begun(begun: list) -> None:
     deadline = time.monotonic() + 20
     while not begun:
         assert time.monotonic() < deadline, "nothing is begun"
         time.sleep(0.01)
+
+
+def send_and_leave(address, request: httpx.Request, begun: list, count: int) -> None:
+    """Send a request by so many connections, close them once the first is worked on, and wait for what follows."""
+    connections = sent_by_hand(address, request, count)
+    wait_until_begun(begun)
     for connection in connections:
         connection.close()
     time.sleep(2)
@@ -333,6 +337,7 @@ def test_archives_leave_room_for_photos(mean_reconstructor, monkeypatch):
         boxes = {"box": ["10,10,80,80", "10,10,60,60"]}
         link = httpx.post(f"{address}/v1/reconstructions", files={"photo": PHOTO}, data=boxes).json()["links"]["zip"]
         connections = sent_by_hand(address, httpx.Request("GET", address + link), 6)
+        wait_until_begun(begun)
         assert [post(address).status_code for _ in range(4)] == [200] * 4
         assert len(begun) == 1
         go.set()

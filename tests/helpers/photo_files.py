@@ -61,7 +61,7 @@ def tiff(strips: int, order: str = "<") -> bytes:
     return head + b"".join(struct.pack(order + "HHII", *tag) for tag in tags) + bytes(4) + bytes([9, 0]) * strips
 
 
-def bmp_by_run_lengths(width: int, height: int) -> bytes:
+def run_length_bmp(width: int, height: int) -> bytes:
     rows = b"\1\0\0\0" * height
     head = struct.pack(
         "<IHHIIiiHHIIiiII", 1078 + len(rows), 0, 0, 1078, 40, width, height, 1, 8, 1, len(rows), 0, 0, 256, 0
